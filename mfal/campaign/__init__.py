@@ -1,0 +1,1 @@
+"""The loop that spends a budget and survives."""

@@ -1,0 +1,1 @@
+"""Crystals as arrays, and what symmetry and chemistry allow."""

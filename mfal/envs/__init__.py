@@ -1,0 +1,1 @@
+"""GFlowNet environments as pure functions."""

@@ -1,0 +1,1 @@
+"""Policies, losses and training for any environment under the contract."""

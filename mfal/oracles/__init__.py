@@ -1,0 +1,1 @@
+"""Sources of values for structures, of rising cost and trust."""

@@ -1,0 +1,1 @@
+"""Learned predictors with honest uncertainty."""
