@@ -29,7 +29,7 @@ State = Any
 class Action(NamedTuple):
     """One step of a trajectory."""
 
-    index: jax.Array
+    index: jax.Array  # type: ignore[assignment]  # hides tuple.index, which nothing needs
     """[] int32, 0 to num_actions - 1."""
     value: jax.Array
     """[] float32 in [0, 1]; read only where `index` lies in a continuous stage."""
