@@ -1,0 +1,259 @@
+"""What a campaign is told: frozen dataclasses, from TOML and flags, back to TOML.
+
+A campaign's result is a function of its configuration and of nothing else, save the fields marked
+as `execution`: those say where and how queries run, and may differ from one start to the next.
+"""
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from mfal.errors import MfalError
+
+__all__ = [
+    "CampaignConfig",
+    "ExecutionConfig",
+    "ProxyConfig",
+    "SamplerConfig",
+    "SpaceConfig",
+    "describe_differences",
+    "from_mapping",
+    "option_paths",
+    "read_toml",
+    "to_toml",
+]
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """Which crystals may be proposed."""
+
+    elements: tuple[str, ...] = _option(
+        ("Li", "B", "N", "O", "F", "Mg", "Al", "Si", "P", "S", "Cl", "Ti", "Ge", "Y", "Zr", "Br"),
+        "elements that a candidate may hold; Li is always in",
+    )
+    min_elements: int = _option(2, "fewest distinct elements, Li included")
+    max_elements: int = _option(4, "most distinct elements, Li included")
+    max_atoms: int = _option(48, "most atoms in the conventional cell")
+
+
+@dataclass(frozen=True)
+class ProxyConfig:
+    """The ensemble that predicts what an oracle would say."""
+
+    members: int = _option(8, "networks in the ensemble")
+    width: int = _option(64, "hidden units per layer")
+    steps: int = _option(400, "optimiser steps of a fit")
+    capacity: int = _option(512, "most observations that a fit sees, the newest first")
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """The GFlowNet that proposes candidates."""
+
+    steps: int = _option(400, "training steps per round")
+    batch: int = _option(64, "trajectories per training step")
+    width: int = _option(128, "hidden units per layer of the policy")
+    samples: int = _option(512, "candidates drawn per round, from which the batch is chosen")
+    learning_rate: float = _option(1e-3, "step size of Adam")
+    sharpness: float = _option(
+        8.0, "power of the reward: log reward per relative step in information gain"
+    )
+
+
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """Where and how queries run; nothing here changes a result."""
+
+    workers: int = _option(2, "worker processes on this machine")
+    timeout: float = _option(120.0, "seconds that one query may take before it is stopped")
+    retries: int = _option(1, "how often a query is tried again after a crash or a stop")
+    memory: float = _option(4.0, "GiB that one worker may hold before it is stopped")
+
+
+@dataclass(frozen=True)
+class CampaignConfig:
+    """A whole campaign."""
+
+    budget: float = _option(
+        120.0, "cost units to spend in all; one evaluation of the top oracle costs 1"
+    )
+    seed: int = _option(0, "seed of everything drawn at random")
+    rounds: int = _option(5, "rounds of fit, train, sample, query")
+    initial: int = _option(24, "known crystals queried at the start, at all fidelities")
+    realisations: int = _option(3, "atom arrangements tried per proposed crystal")
+    batch: int = _option(24, "most queries in one round")
+    baseline: bool = _option(
+        True, "also run a random search at equal cost, charged on an account of its own"
+    )
+    oracles: tuple[str, ...] = _option(
+        ("mfal.oracles:default_oracles",),
+        "oracles as module:function, each returning an oracle or several, cheapest first",
+    )
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    proxy: ProxyConfig = field(default_factory=ProxyConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    execution: ExecutionConfig = field(
+        default_factory=ExecutionConfig, metadata={"execution": True}
+    )
+
+    def __post_init__(self) -> None:
+        if not (self.budget > 0 and self.budget < float("inf")):
+            raise MfalError(f"budget {self.budget:g}", "give a positive number of cost units")
+        for path in ("rounds", "initial", "realisations", "batch"):
+            _at_least(path, getattr(self, path), 1)
+        _at_least("seed", self.seed, 0)
+        if self.seed >= 2**32:
+            raise MfalError(f"seed {self.seed}", "give a number below 2**32")
+        if not self.oracles:
+            raise MfalError("no oracles", "name at least one as module:function")
+        for section in ("proxy", "sampler"):
+            for item in fields(getattr(self, section)):
+                value = getattr(getattr(self, section), item.name)
+                if item.type in (int, "int"):
+                    _at_least(f"{section}.{item.name}", value, 1)
+        _at_least("execution.workers", self.execution.workers, 1)
+        _at_least("execution.retries", self.execution.retries, 0)
+        for name in ("timeout", "memory"):
+            if not getattr(self.execution, name) > 0:
+                raise MfalError(
+                    f"execution.{name} {getattr(self.execution, name):g}", "give a positive number"
+                )
+
+
+def option_paths(
+    kind: type = CampaignConfig, prefix: str = ""
+) -> Iterator[tuple[str, Any, Any, str]]:
+    """Every option as (dotted path, type, default, help), in the order of the fields.
+
+    >>> next(option_paths())[0]
+    'budget'
+    """
+    hints = typing.get_type_hints(kind)
+    for item in fields(kind):
+        hint = hints[item.name]
+        if dataclasses.is_dataclass(hint):
+            yield from option_paths(typing.cast(type, hint), f"{prefix}{item.name}.")
+        else:
+            yield f"{prefix}{item.name}", hint, item.default, item.metadata["help"]
+
+
+def from_mapping(values: Mapping[str, Any], kind: type = CampaignConfig, prefix: str = "") -> Any:
+    """A configuration from nested mappings, such as a parsed TOML file.
+
+    Raises:
+      MfalError: for an unknown option or a value of the wrong type.
+
+    >>> from_mapping({"budget": 7, "proxy": {"members": 3}}).proxy.members
+    3
+    """
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise MfalError(
+            f"unknown option {prefix}{unknown[0]}",
+            f"known here: {', '.join(prefix + name for name in hints)}",
+        )
+    made = {}
+    for name, value in values.items():
+        hint, path = hints[name], prefix + name
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, Mapping):
+                raise MfalError(f"option {path} is {value!r}", f"write it as a table [{path}]")
+            made[name] = from_mapping(value, typing.cast(type, hint), f"{path}.")
+        else:
+            made[name] = _coerce(path, hint, value)
+    return kind(**made)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+      MfalError: where it can't be read or parsed.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MfalError(f"{path}: {error.strerror}", "give a readable TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MfalError(f"{path}: not valid TOML ({error})", "mend that line") from None
+
+
+def to_toml(config: Any) -> str:
+    """The whole configuration as TOML, which `read_toml` and `from_mapping` turn back into it."""
+    lines: list[str] = []
+    tables: list[str] = []
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            tables.append(f"\n[{item.name}]\n{to_toml(value)}")
+        elif value is not None:  # TOML has no null: an absent option has its default
+            lines.append(f"{item.name} = {_literal(value)}\n")
+    return "".join(lines + tables)
+
+
+def describe_differences(old: CampaignConfig, new: CampaignConfig) -> list[str]:
+    """Options that bear on the result and differ, each as "path: old -> new"."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    return [
+        f"{path}: {_literal(before[path])} -> {_literal(after[path])}"
+        for path in before
+        if before[path] != after[path]
+    ]
+
+
+def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if item.metadata.get("execution"):
+            continue
+        if dataclasses.is_dataclass(value):
+            yield from _flat(value, f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name, value
+
+
+def _at_least(path: str, value: int, least: int) -> None:
+    if value < least:
+        raise MfalError(f"{path} {value}", f"give {least} or more")
+
+
+def _coerce(path: str, hint: Any, value: Any) -> Any:
+    if isinstance(hint, types.UnionType):
+        choices = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        return None if value is None else _coerce(path, choices[0], value)
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        if isinstance(value, (list, tuple)):
+            return tuple(_coerce(path, inner, each) for each in value)
+    elif hint is bool:
+        if isinstance(value, bool):
+            return value
+    elif hint is float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+    elif isinstance(value, hint) and not isinstance(value, bool):
+        return value
+    name = getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
+    raise MfalError(f"option {path} is {value!r}", f"give a value of type {name}")
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_literal(each) for each in value) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    return repr(value)

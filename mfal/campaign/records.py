@@ -1,0 +1,116 @@
+"""What the ledger holds, as plain values, and the hashes that name it.
+
+Nothing here needs JAX or pymatgen, so that workers and readers start at once.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = [
+    "CrystalRecord",
+    "Outcome",
+    "Proposal",
+    "Query",
+    "crystal_hash",
+    "query_hash",
+    "realisation_seed",
+]
+
+LATTICE_DECIMALS = 3
+"""Lattices that agree to 0.001 Å and 0.001 degrees are the same candidate."""
+
+
+class CrystalRecord(NamedTuple):
+    """A candidate, or a known crystal, as the ledger keeps it."""
+
+    hash: str
+    formula: str
+    composition: dict[str, int]
+    """Atoms of each element in the conventional cell."""
+    space_group: int
+    lattice: tuple[float, ...]
+    """a b c in Å, alpha beta gamma in degrees; float32 values."""
+    oxidation_states: dict[str, int]
+    source: str
+    """"sampled", "random", or "known:ID" for a crystal whose atoms are known."""
+    structure: str | None = None
+    """Atoms as CIF text, for known crystals; None where they are to be realised."""
+
+
+class Proposal(NamedTuple):
+    """A query that has been decided on, before it has an id."""
+
+    crystal: CrystalRecord
+    fidelity: int
+    oracle: str
+    oracle_version: str
+    cost: float
+    """Cost units that the query takes from the budget, whatever comes of it."""
+    structures: int
+    """Atom arrangements to be asked about."""
+    predicted: dict[str, Any]
+    """What the proxy expected: mean and standard deviation in the oracle's unit, by fidelity."""
+
+
+class Query(NamedTuple):
+    """A proposal in the ledger."""
+
+    id: int
+    account: str
+    round: int
+    crystal: CrystalRecord
+    fidelity: int
+    oracle: str
+    oracle_version: str
+    cost: float
+    structures: int
+    seed: int
+    predicted: dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """What came of a query: JSON-ready, so that any executor can carry it."""
+
+    value: float | None
+    """Mean over the structures that the oracle answered, None where it answered none."""
+    spread: float | None
+    """Standard deviation over those structures, None for fewer than two."""
+    status: str
+    """"ok" or "failed: why"."""
+    seconds: float
+    detail: dict[str, Any]
+    """Answers of all structures, how many were tried, what was rejected, provenance, CIF."""
+
+
+def crystal_hash(
+    composition: Mapping[str, int], space_group: int, lattice: tuple[float, ...], atoms: str = ""
+) -> str:
+    """The name of a crystal: 32 hex digits.
+
+    Args:
+      composition: atoms of each element in the conventional cell; the order doesn't matter.
+      space_group: 1 to 230.
+      lattice: a b c in Å, alpha beta gamma in degrees; rounded to three decimals.
+      atoms: what tells known arrangements of one triple apart; empty for a bare triple.
+    """
+    rounded = [f"{float(x):.{LATTICE_DECIMALS}f}" for x in lattice]
+    return _digest([sorted(composition.items()), int(space_group), rounded, atoms])
+
+
+def query_hash(crystal: str, fidelity: int, oracle: str, version: str, structures: int) -> str:
+    """The name of a question: which crystal, at which fidelity, of which oracle, how often."""
+    return _digest([crystal, int(fidelity), oracle, version, int(structures)])
+
+
+def realisation_seed(crystal: str) -> int:
+    """The seed with which a crystal's atoms are placed: a function of the crystal alone."""
+    return int(np.uint32(int(crystal[:8], 16)) >> 1)
+
+
+def _digest(parts: list[Any]) -> str:
+    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]

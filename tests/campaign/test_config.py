@@ -1,0 +1,87 @@
+"""Configuration: types, unknown options, TOML there and back, differences."""
+
+import dataclasses
+import tomllib
+
+import pytest
+
+from mfal.campaign.config import (
+    CampaignConfig,
+    ExecutionConfig,
+    ProxyConfig,
+    SamplerConfig,
+    SpaceConfig,
+    describe_differences,
+    from_mapping,
+    option_paths,
+    read_toml,
+    to_toml,
+)
+from mfal.errors import MfalError
+
+
+def test_toml_there_and_back_keeps_every_option():
+    config = CampaignConfig(
+        budget=7.25,
+        seed=3,
+        baseline=False,
+        oracles=('a:b"c\\', "m:n\n"),
+        space=SpaceConfig(elements=("Li", "O")),
+        proxy=ProxyConfig(members=3),
+        sampler=SamplerConfig(learning_rate=3e-4),
+        execution=ExecutionConfig(workers=1),
+    )
+    assert from_mapping(tomllib.loads(to_toml(config))) == config
+
+
+def test_every_option_has_help_and_a_default_of_its_type():
+    paths = [path for path, *_ in option_paths()]
+    assert len(paths) == len(set(paths))
+    assert {"budget", "seed", "space.elements", "execution.workers"} <= set(paths)
+    assert all(text for *_, text in option_paths())
+    assert not any(default is dataclasses.MISSING for _, _, default, _ in option_paths())
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"budgit": 3.0}, "budgit"),
+        ({"proxy": {"membres": 3}}, "proxy.membres"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": True}, "seed"),
+        ({"baseline": 1}, "baseline"),
+        ({"space": {"elements": "Li"}}, "space.elements"),
+        ({"proxy": 3}, "proxy"),
+        ({"budget": -1}, "budget -1"),
+        ({"budget": 0}, "budget 0"),
+        ({"budget": float("nan")}, "budget nan"),
+        ({"budget": float("inf")}, "budget inf"),
+        ({"rounds": 0}, "rounds 0"),
+        ({"seed": -1}, "seed -1"),
+        ({"sampler": {"steps": 0}}, "sampler.steps 0"),
+        ({"oracles": []}, "no oracles"),
+        ({"execution": {"timeout": 0.0}}, "execution.timeout 0"),
+    ],
+)
+def test_a_wrong_option_is_named_with_a_remedy(values, named):
+    with pytest.raises(MfalError) as caught:
+        from_mapping(values)
+    assert named in caught.value.what
+    assert caught.value.remedy
+
+
+def test_an_unreadable_or_broken_file_is_named(tmp_path):
+    broken = tmp_path / "broken.toml"
+    broken.write_text("budget = = 3")
+    with pytest.raises(MfalError, match=r"broken\.toml: not valid TOML"):
+        read_toml(broken)
+    with pytest.raises(MfalError, match=r"none\.toml"):
+        read_toml(tmp_path / "none.toml")
+
+
+def test_differences_name_the_option_and_leave_out_how_queries_run():
+    old = CampaignConfig()
+    assert describe_differences(old, CampaignConfig()) == []
+    assert describe_differences(old, CampaignConfig(execution=ExecutionConfig(workers=7))) == []
+    new = CampaignConfig(seed=4, proxy=ProxyConfig(members=9))
+    assert describe_differences(old, new) == ["seed: 0 -> 4", "proxy.members: 8 -> 9"]

@@ -1,0 +1,47 @@
+"""Functions that the executor tests send to workers."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["crash", "flaky", "hoard", "process", "raise_error", "sleep", "square"]
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def process() -> int:
+    print("noise on standard output must not confuse the pipe")
+    return os.getpid()
+
+
+def sleep(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def flaky(marker: str) -> str:
+    """Die at the first call, answer at the second."""
+    path = Path(marker)
+    if not path.exists():
+        path.touch()
+        os._exit(3)
+    return "second time"
+
+
+def hoard(gib: float) -> float:
+    held = np.ones(int(gib * 2**27))
+    time.sleep(30)
+    return float(held[0])
+
+
+def raise_error() -> None:
+    raise ValueError("bad input")
