@@ -1,4 +1,4 @@
-"""Build `mfal/crystals/tables/bond_valence.csv` from the table that bvlain carries.
+"""Build `bond_valence.csv` and `softbv_radii.csv` in `mfal/crystals/tables` from bvlain's tables.
 
     python experiments/tables/bond_valence.py
 
@@ -16,42 +16,69 @@ import io
 import pickle
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from mfal.crystals.elements import SYMBOLS
 
-TARGET = Path(__file__).parents[2] / "mfal" / "crystals" / "tables" / "bond_valence.csv"
-HEADER = """\
+TABLES = Path(__file__).resolve().parents[2] / "mfal" / "crystals" / "tables"
+SOURCE = """\
 # softBV parameters: Adams & Rao (2011), doi:10.1002/pssa.201001116; Chen, Wong & Adams (2019),
 # doi:10.1107/S2052520618015718; by way of bvlain 0.25.1 (MIT, (c) 2023 Artem D. Dembitskiy).
-# r_min and r0 in angstrom, alpha in 1/angstrom, d0 in eV; from experiments/tables/bond_valence.py
 """
+PAIRS = SOURCE + "# r_min and r0 in angstrom, alpha in 1/angstrom, d0 in eV.\n"
+RADII = (
+    SOURCE + "# Covalent radii of ions in angstrom, for the screened repulsion of like charges.\n"
+)
+
+
+def load(name: str) -> dict[int, dict[int, Any]]:
+    """One of bvlain's tables, by atomic number and charge."""
+    return pickle.loads((files("bvlain") / "data" / name).read_bytes())
+
+
+def write(name: str, header: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Write rows of plain values below a comment and a line of column names."""
+    text = io.StringIO()
+    text.write(header)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    (TABLES / name).write_text(text.getvalue())
+    print(f"{name}: {len(rows)} rows")
 
 
 def main() -> None:
-    """Write the table, one pair of ions a line, ordered by atomic numbers and charges."""
-    data = pickle.loads((files("bvlain") / "data" / "cation.pkl").read_bytes())
-    pairs = [
+    """Write both tables, ordered by atomic numbers and charges."""
+    pairs = sorted(
         (int(z), int(charge), int(anion), int(anion_charge), parameters)
-        for z, by_charge in data.items()
+        for z, by_charge in load("cation.pkl").items()
         for charge, by_anion in by_charge.items()
         for anion, by_anion_charge in by_anion.items()
         for anion_charge, parameters in by_anion_charge.items()
-    ]
-    text = io.StringIO()
-    text.write(HEADER)
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["cation", "cation_charge", "anion", "anion_charge", "r_min", "alpha", "d0", "r0"]
     )
-    faulty = 0
-    for z, charge, anion, anion_charge, row in sorted(pairs, key=lambda pair: pair[:4]):
-        if row["alpha"] <= 0:
-            faulty += 1
-            continue
-        values = [float(row[name]) for name in ("r_min", "alpha", "d0", "r0")]
-        writer.writerow([SYMBOLS[z - 1], charge, SYMBOLS[anion - 1], anion_charge, *values])
-    TARGET.write_text(text.getvalue())
-    print(f"{TARGET.name}: {len(pairs) - faulty} pairs, {faulty} faulty ones left out")
+    names = ["r_min", "alpha", "d0", "r0"]
+    write(
+        "bond_valence.csv",
+        PAIRS,
+        ["cation", "cation_charge", "anion", "anion_charge", *names],
+        [
+            [SYMBOLS[z - 1], q, SYMBOLS[x - 1], p, *(float(row[name]) for name in names)]
+            for z, q, x, p, row in pairs
+            if row["alpha"] > 0
+        ],
+    )
+    radii = sorted(
+        (int(z), int(charge), float(radius))
+        for z, by_charge in load("covalent_radii_softvb.pkl").items()
+        for charge, radius in by_charge.items()
+        if charge
+    )
+    write(
+        "softbv_radii.csv",
+        RADII,
+        ["symbol", "charge", "radius"],
+        [[SYMBOLS[z - 1], charge, radius] for z, charge, radius in radii],
+    )
 
 
 if __name__ == "__main__":
