@@ -1,1 +1,26 @@
 """Learned predictors with honest uncertainty."""
+
+from mfal.proxies.dataset import ABOVE, BELOW, EXACT, Dataset, capacity_for, make_dataset
+from mfal.proxies.ensemble import Ensemble, EnsembleConfig, ProxyState, make_ensemble
+from mfal.proxies.features import FEATURE_NAMES, NUM_FEATURES, featurise
+from mfal.proxies.relation import Posterior, Prediction, Reliability, posterior
+
+__all__ = [
+    "ABOVE",
+    "BELOW",
+    "EXACT",
+    "FEATURE_NAMES",
+    "NUM_FEATURES",
+    "Dataset",
+    "Ensemble",
+    "EnsembleConfig",
+    "Posterior",
+    "Prediction",
+    "ProxyState",
+    "Reliability",
+    "capacity_for",
+    "featurise",
+    "make_dataset",
+    "make_ensemble",
+    "posterior",
+]
