@@ -1,0 +1,142 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mfal.acquisition import JointBelief, choose_batch, condition, ensemble_belief, joint_gain
+from mfal.proxies.relation import Prediction, posterior, unknown_reliability
+
+
+def random_belief(seed, n, noise=0.3):
+    """A consistent belief: f and y are linear images of one Gaussian vector."""
+    rng = np.random.default_rng(seed)
+    f, y = rng.normal(size=(2, n, n + 3))
+    y = 0.7 * f + 0.5 * y
+    return JointBelief(
+        jnp.asarray(rng.normal(size=n), jnp.float32),
+        jnp.asarray((f**2).sum(1), jnp.float32),
+        jnp.asarray(f @ y.T, jnp.float32),
+        jnp.asarray(y @ y.T + noise * np.eye(n), jnp.float32),
+    )
+
+
+def test_conditioning_twice_is_the_schur_complement():
+    belief = random_belief(0, 5)
+    got = condition(condition(belief, 1), 3)
+    b = [1, 3]
+    inverse = np.linalg.inv(np.asarray(belief.answer, float)[np.ix_(b, b)])
+    cross = np.asarray(belief.truth_answer, float)[:, b]
+    answers = np.asarray(belief.answer, float)[:, b]
+    np.testing.assert_allclose(
+        got.truth_variance,
+        belief.truth_variance - np.einsum("ib,bc,ic->i", cross, inverse, cross),
+        atol=1e-4,
+    )
+    np.testing.assert_allclose(got.answer, belief.answer - answers @ inverse @ answers.T, atol=1e-4)
+    np.testing.assert_allclose(
+        got.truth_answer, belief.truth_answer - cross @ inverse @ answers.T, atol=1e-4
+    )
+
+
+def sequence_gain(belief, maxima, picks):
+    total = 0.0
+    for index in picks:
+        total += float(joint_gain(belief, maxima)[index])
+        belief = condition(belief, index)
+    return total
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_greedy_pairs_are_near_the_best_pair(seed):
+    belief, maxima = random_belief(seed, 6), jnp.array([2.0, 4.0])
+    batch = choose_batch(belief, maxima, jnp.ones(6), 2.0, 2)
+    picks = batch.indices.tolist()
+    assert float(batch.gains.sum()) == pytest.approx(sequence_gain(belief, maxima, picks), rel=1e-4)
+    best = max(sequence_gain(belief, maxima, p) for p in itertools.permutations(range(6), 2))
+    assert float(batch.gains.sum()) >= (1 - 1 / np.e) * best
+    assert picks[0] == int(jnp.argmax(joint_gain(belief, maxima)))
+
+
+def test_an_answer_is_not_bought_twice():
+    """Two copies of the best candidate: the second is worth nothing once the first is chosen."""
+    top = jnp.array([1.0, 1.0, 0.6])
+    truth = jnp.outer(top, top) * jnp.array([[1, 1, 0.1], [1, 1, 0.1], [0.1, 0.1, 1]])
+    belief = JointBelief(jnp.zeros(3), jnp.diagonal(truth), truth, truth + 1e-4 * jnp.eye(3))
+    batch = choose_batch(belief, jnp.array([1.0]), jnp.ones(3), 3.0, 2)
+    assert sorted(batch.indices.tolist()) != [0, 1]
+    assert 2 in batch.indices.tolist()
+
+
+def test_pending_queries_count_as_chosen():
+    belief, maxima = random_belief(5, 6), jnp.array([3.0])
+    first = int(choose_batch(belief, maxima, jnp.ones(6), 1.0, 1).indices[0])
+    pending = choose_batch(belief, maxima, jnp.ones(6), 1.0, 1, pending=jnp.array([first, -1, -1]))
+    two = choose_batch(belief, maxima, jnp.ones(6), 2.0, 2)
+    assert pending.indices[0] == two.indices[1] != first
+    assert pending.gains[0] == pytest.approx(float(two.gains[1]), rel=1e-5)
+
+
+def test_never_spends_more_than_the_budget():
+    belief, maxima = random_belief(6, 12), jnp.array([3.0])
+    costs = jnp.asarray(np.random.default_rng(0).uniform(0.1, 1.5, 12), jnp.float32)
+    for budget in (0.0, 0.05, 0.3, 1.0, 2.7):
+        batch = choose_batch(belief, maxima, costs, budget, 12)
+        chosen = batch.indices[batch.indices >= 0]
+        assert len(set(chosen.tolist())) == len(chosen)
+        assert float(batch.costs.sum()) <= budget * (1 + 1e-5)
+        assert float(batch.costs.sum()) == pytest.approx(float(costs[chosen].sum()), rel=1e-5)
+        left = budget - float(batch.costs.sum())
+        unchosen = np.setdiff1d(np.arange(12), chosen)
+        assert (np.asarray(costs)[unchosen] > left * (1 - 1e-6)).all()
+
+
+def test_unavailable_candidates_are_left_alone():
+    belief = random_belief(7, 5)
+    batch = choose_batch(
+        belief, jnp.array([3.0]), jnp.ones(5), 5.0, 5, available=jnp.array([0, 1, 0, 1, 0], bool)
+    )
+    assert sorted(batch.indices.tolist()) == [-1, -1, -1, 1, 3]
+
+
+def test_a_cheap_correlated_fidelity_wins_and_a_useless_one_never():
+    key = jax.random.key(0)
+    members = jax.random.normal(key, (6, 12, 2))
+    predictions = Prediction(jnp.tile(members, (2, 1, 1)), jnp.full((12, 2), 0.1))
+    fidelity, same = jnp.repeat(jnp.arange(2), 6), jnp.tile(jnp.arange(6), 2)
+    costs = jnp.array([0.1, 1.0])[fidelity]
+    for correlation, expected in ((0.9, 0), (-0.9, 0), (0.0, 1)):
+        reliability = unknown_reliability(2)._replace(
+            correlation=jnp.array([[1.0, correlation], [correlation, 1.0]])
+        )
+        belief = ensemble_belief(predictions, reliability, fidelity, same)
+        batch = choose_batch(belief, jnp.array([2.0]), costs, 5.0, 1)
+        assert fidelity[batch.indices[0]] == expected
+
+
+def test_ensemble_belief_is_a_covariance_and_agrees_with_the_single_belief():
+    rng = np.random.default_rng(1)
+    members = jnp.asarray(rng.normal(size=(9, 8, 3)), jnp.float32)
+    noise = jnp.asarray(rng.uniform(0.1, 0.5, (9, 3)), jnp.float32)
+    relation = jnp.array([[1.0, 0.3, -0.6], [0.3, 1.0, 0.2], [-0.6, 0.2, 1.0]])
+    reliability = unknown_reliability(3)._replace(
+        correlation=relation, variance=jnp.array([0.5, 1.0, 2.0])
+    )
+    predictions = Prediction(jnp.tile(members, (3, 1, 1)), jnp.tile(noise, (3, 1)))
+    fidelity, same = jnp.repeat(jnp.arange(3), 9), jnp.tile(jnp.arange(9), 3)
+    belief = ensemble_belief(predictions, reliability, fidelity, same)
+    joint = np.block(
+        [
+            [np.asarray(belief.answer), np.asarray(belief.truth_answer)[18:].T],
+            [np.asarray(belief.truth_answer)[18:], np.asarray(belief.answer)[18:, 18:]],
+        ]
+    )
+    assert np.linalg.eigvalsh(joint.astype(float)).min() > -1e-5
+    for i in (0, 10, 20):
+        single = posterior(jax.tree.map(lambda a, i=i: a[i], predictions), reliability)
+        m = int(fidelity[i])
+        assert belief.truth_answer[i, i] == pytest.approx(float(single.covariance[m, 2]), rel=1e-4)
+        assert belief.answer[i, i] == pytest.approx(
+            float(single.covariance[m, m] + single.noise[m] ** 2), rel=1e-4
+        )

@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mfal.acquisition import (
+    acquisition_params,
+    bounded_log_reward,
+    default_reward,
+    information_gain_per_cost,
+    make_log_reward,
+)
+from mfal.proxies import EnsembleConfig, make_dataset, make_ensemble
+
+
+def identity(x):
+    return x
+
+
+ENSEMBLE = make_ensemble(EnsembleConfig(2, members=5, widths=(16,), steps=100), identity, 1)
+COSTS = jnp.array([0.1, 1.0])
+
+
+def fitted(seed):
+    x = np.random.default_rng(seed).uniform(-1, 1, (30, 1)).astype(np.float32)
+    value = np.concatenate([x[:, 0], 2 * x[:20, 0]])
+    data = make_dataset(np.concatenate([x, x[:20]]), np.repeat([0, 1], [30, 20]), value)
+    state = ENSEMBLE.fit(ENSEMBLE.init(jax.random.key(seed)), data, jax.random.key(seed))
+    return state, jnp.asarray(x)
+
+
+def test_reward_is_positive_bounded_and_monotone():
+    params = default_reward(0.5, exponent=3.0)
+    values = jnp.array([jnp.nan, -1.0, 0.0, 1e-9, 0.1, 0.5, 4.9, 5.0, 1e9, jnp.inf])
+    got = np.asarray(bounded_log_reward(params, values))
+    assert np.isfinite(got).all()
+    assert (np.diff(got) >= 0).all()
+    assert got[0] == got[1] == got[2] == pytest.approx(3 * np.log(0.01))
+    assert got[5] == pytest.approx(3 * np.log(1.01))
+    assert got[-1] == got[-2] == pytest.approx(3 * np.log(10.01))
+
+
+def test_reward_of_a_state_is_its_gain_per_cost():
+    state, x = fitted(0)
+    params = acquisition_params(ENSEMBLE.posterior, state, x, COSTS, 1.5, jax.random.key(1))
+    log_reward = make_log_reward(ENSEMBLE.posterior, lambda s: s[0], lambda s: s[1])
+    belief = ENSEMBLE.posterior(state, x[3])
+    gains = information_gain_per_cost(
+        params.information._replace(noise=belief.noise), belief.mean, belief.covariance
+    )
+    for m in (0, 1):
+        expected = bounded_log_reward(params.reward, gains[m])
+        assert log_reward(params, (x[3], jnp.int32(m))) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_new_proxies_do_not_recompile():
+    log_reward = make_log_reward(ENSEMBLE.posterior, lambda s: s[0], lambda s: s[1])
+    batched = jax.jit(jax.vmap(log_reward, in_axes=(None, 0)))
+    results = []
+    for seed in (0, 1):
+        state, x = fitted(seed)
+        params = acquisition_params(ENSEMBLE.posterior, state, x, COSTS, 1.5, jax.random.key(1))
+        results.append(batched(params, (jnp.linspace(-1, 1, 7)[:, None], jnp.ones(7, jnp.int32))))
+    assert batched._cache_size() == 1
+    assert not np.allclose(*results)
+
+
+def test_scale_puts_a_high_quantile_of_the_pool_at_one():
+    state, x = fitted(2)
+    params = acquisition_params(ENSEMBLE.posterior, state, x, COSTS, 1.5, jax.random.key(1))
+    log_reward = make_log_reward(ENSEMBLE.posterior, lambda s: s[0], lambda s: s[1])
+    rewards = [max(float(log_reward(params, (row, jnp.int32(m)))) for m in (0, 1)) for row in x]
+    assert 0 < np.sum(np.array(rewards) > 2 * np.log(1.01) + 1e-6) <= 3
