@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # Below this the difference gamma + r has lost its digits in float32; a series takes over.
-_SERIES = -8.0
+_SERIES = -6.0
 _MAX_GAMMA = 1e4
 _MAX_SQUARED_CORRELATION = 1.0 - 1e-4
 
@@ -54,7 +54,7 @@ def truncation(gamma: jax.Array) -> jax.Array:
     near = jnp.maximum(gamma, _SERIES)
     ratio = jnp.exp(norm.logpdf(near) - log_ndtr(near))
     inverse = 1.0 / jnp.minimum(gamma, _SERIES) ** 2
-    far = 1.0 - inverse * (1.0 - inverse * (6.0 - 50.0 * inverse))
+    far = 1.0 - inverse * (1.0 - inverse * (6.0 - inverse * (50.0 - 518.0 * inverse)))
     return jnp.clip(jnp.where(gamma > _SERIES, ratio * (near + ratio), far), 0.0, 1.0)
 
 
