@@ -104,10 +104,11 @@ class Ledger:
 
     # What is written ---------------------------------------------------------------------------
 
-    def set_meta(self, key: str, value: Any) -> None:
-        """Write a fact about the campaign, once."""
+    def start(self, facts: dict[str, Any]) -> None:
+        """Write facts about the campaign, all at once; each can be written only once."""
         with self.transaction() as cursor:
-            cursor.execute("INSERT INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+            for key, value in facts.items():
+                cursor.execute("INSERT INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
     def propose(
         self, account: str, number: int, proposals: Sequence[Proposal], detail: dict[str, Any]
@@ -222,15 +223,21 @@ class Ledger:
         )
         return [_answer(row) for row in reversed(rows)]
 
-    def best(self, account: str, fidelity: int, *, number: int, largest: bool) -> list[Answer]:
-        """The best observed answers at one fidelity, best first."""
+    def best(
+        self, account: str, fidelity: int, *, number: int, largest: bool, proposed: bool = False
+    ) -> list[Answer]:
+        """The best observed answers at one fidelity, best first.
+
+        With `proposed`, crystals whose atoms were known from the start are left out.
+        """
         order = "DESC" if largest else "ASC"
         rows = self._all(
             f"SELECT {_QUERY_COLUMNS}, e.kind, e.value, e.spread, e.seconds, e.detail"
             " FROM event e JOIN query q ON q.id = e.query JOIN crystal c ON c.id = q.crystal"
             " WHERE e.account = ? AND e.fidelity = ? AND e.kind = 'observed'"
+            " AND (c.structure IS NULL OR NOT ?)"
             f" ORDER BY e.value {order}, q.id LIMIT ?",
-            (account, fidelity, number),
+            (account, fidelity, proposed, number),
         )
         return [_answer(row) for row in rows]
 

@@ -91,7 +91,7 @@ def test_a_round_is_written_whole_or_not_at_all(ledger):
 
 @pytest.mark.parametrize("table", ["meta", "crystal", "round", "query", "event"])
 def test_rows_can_be_neither_changed_nor_deleted(ledger, table):
-    ledger.set_meta("seed", 1)
+    ledger.start({"seed": 1})
     ledger.propose("campaign", 0, [proposal(1)], {})
     ledger.conclude(ledger.pending("campaign")[0], outcome(1.0))
     column = {"meta": "value", "round": "detail"}.get(table, "id")
@@ -167,7 +167,7 @@ def test_a_reader_sees_a_writers_committed_rows(ledger):
             assert reader.meta("k") is None  # and it didn't have to wait
         assert reader.meta("k") == 1
         with pytest.raises(MfalError, match="readonly"):
-            reader.set_meta("x", 1)
+            reader.start({"x": 1})
 
 
 def test_files_that_are_no_ledgers_are_refused_and_left_alone(tmp_path):

@@ -1,0 +1,56 @@
+"""What a running campaign tells whoever watches."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from mfal.campaign.budget import Account
+
+__all__ = ["Best", "Event", "Notify", "Progress", "silent"]
+
+
+class Best(NamedTuple):
+    """The best answer of the top oracle so far."""
+
+    formula: str
+    space_group: int
+    value: float
+    unit: str
+    known: bool
+    """Whether it is a known crystal and not a proposal of this campaign."""
+
+
+class Progress(NamedTuple):
+    """Where a campaign stands."""
+
+    account: Account
+    answered: tuple[int, ...]
+    """Queries answered or failed at each fidelity."""
+    oracles: tuple[str, ...]
+    """Names of the fidelities."""
+    failed: int
+    best: Best | None
+    """Of the campaign's own proposals, or of the known crystals before there are any."""
+
+
+class Event(NamedTuple):
+    """One thing worth telling."""
+
+    stage: str
+    """"start", "initial", "baseline", "fit", "train", "sample", "choose", "query", "final",
+    "done"."""
+    round: int
+    rounds: int
+    text: str
+    """One sentence."""
+    done: int = 0
+    """Steps of the stage that are done."""
+    total: int = 0
+    """Steps of the stage, 0 where it has none."""
+    progress: Progress | None = None
+
+
+Notify = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Tell nobody."""

@@ -1,0 +1,114 @@
+"""A campaign's folder: its ledger, its lock, its configuration."""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mfal.campaign.config import CampaignConfig, describe_differences, from_mapping, to_toml
+from mfal.campaign.ledger import Ledger
+from mfal.campaign.lock import exclusive
+from mfal.errors import MfalError
+from mfal.oracles.types import Oracle
+
+__all__ = [
+    "CAMPAIGN",
+    "CONFIG_NAME",
+    "LEDGER_NAME",
+    "RANDOM",
+    "open_campaign",
+    "read_campaign",
+    "stored_config",
+]
+
+CAMPAIGN = "campaign"
+"""The account that pays for initial data and proposals."""
+RANDOM = "random"
+"""The account of the random search at equal cost."""
+LEDGER_NAME = "ledger.sqlite"
+CONFIG_NAME = "config.toml"
+
+
+@contextmanager
+def open_campaign(
+    folder: Path, config: CampaignConfig, oracles: Sequence[Oracle]
+) -> Iterator[Ledger]:
+    """The ledger of a campaign folder, locked for writing; started where there is none.
+
+    Raises:
+      MfalError: where the folder can't be written, is in use, or holds a campaign of another
+        configuration or with other oracles.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MfalError(
+            f"{folder}: {error.strerror}", "give a folder that can be written with --out"
+        ) from None
+    facts = [_facts(oracle) for oracle in oracles]
+    with exclusive(folder), Ledger(folder / LEDGER_NAME) as ledger:
+        if ledger.meta("config") is None:
+            ledger.start({"config": tomllib.loads(to_toml(config)), "oracles": facts})
+        else:
+            _check(folder, ledger, config, facts)
+        _write_config(folder, config)
+        yield ledger
+
+
+@contextmanager
+def read_campaign(folder: Path) -> Iterator[Ledger]:
+    """The ledger of a campaign folder for reading, beside a writer or not.
+
+    Raises:
+      MfalError: where there is no campaign.
+    """
+    with Ledger(folder / LEDGER_NAME, readonly=True) as ledger:
+        if ledger.meta("config") is None:
+            raise MfalError(f"{folder}: the campaign has not begun", "run `mfal discover` on it")
+        yield ledger
+
+
+def stored_config(ledger: Ledger) -> CampaignConfig:
+    """The configuration that a campaign was started with."""
+    config: CampaignConfig = from_mapping(ledger.meta("config"))
+    return config
+
+
+def _check(
+    folder: Path, ledger: Ledger, config: CampaignConfig, facts: list[dict[str, Any]]
+) -> None:
+    differences = describe_differences(stored_config(ledger), config)
+    if differences:
+        raise MfalError(
+            f"{folder} holds a campaign with another configuration ({'; '.join(differences)})",
+            "use the same options to go on with it, or another folder with --out",
+        )
+    for before, now in zip(ledger.meta("oracles"), facts, strict=False):
+        for key in ("name", "version", "cost"):
+            if before[key] != now[key]:
+                raise MfalError(
+                    f"{folder} was begun with oracle {before['name']} of {key} {before[key]},"
+                    f" now it is {now[key]}",
+                    "go on with the version of mfal that began it, or use another folder",
+                )
+
+
+def _facts(oracle: Oracle) -> dict[str, Any]:
+    return {
+        "name": oracle.name,
+        "version": oracle.version,
+        "unit": oracle.unit,
+        "cost": oracle.cost,
+        "higher_is_better": oracle.higher_is_better,
+    }
+
+
+def _write_config(folder: Path, config: CampaignConfig) -> None:
+    path = folder / CONFIG_NAME
+    try:
+        path.write_text(to_toml(config), encoding="utf-8")
+    except OSError as error:
+        raise MfalError(
+            f"{path}: {error.strerror}", "make the folder writable, or give another with --out"
+        ) from None

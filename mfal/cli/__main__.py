@@ -1,0 +1,7 @@
+"""`python -m mfal.cli` does the same as `mfal`."""
+
+import sys
+
+from mfal.cli.command import main
+
+sys.exit(main())

@@ -1,0 +1,32 @@
+"""Where the command line keeps compiled programs between runs."""
+
+import os
+from pathlib import Path
+
+__all__ = ["cache_folder", "use_compilation_cache"]
+
+
+def cache_folder() -> Path:
+    """MFAL_CACHE, or the platform's cache folder for mfal."""
+    if override := os.environ.get("MFAL_CACHE"):
+        return Path(override)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mfal")
+
+
+def use_compilation_cache() -> None:
+    """Let JAX, here and in the workers, keep compiled programs; call before importing JAX.
+
+    Variables that are set already win. A folder that can't be written costs time and nothing else.
+    """
+    folder = cache_folder() / "jax"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    # XLA's own notes about programs it loads from the cache would land between our lines.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

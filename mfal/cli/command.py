@@ -1,0 +1,58 @@
+"""Parsing, dispatch, and what becomes of errors.
+
+Exit codes: 0 all went well; 1 the command finished, but something that it was asked for failed (it
+says what); 2 wrong use or input (one line says what and the remedy); 130 stopped by Ctrl-C.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import mfal
+from mfal.errors import MfalError
+
+__all__ = ["main", "make_parser"]
+
+_EPILOG = """\
+exit codes:
+  0  all went well
+  1  finished, but something that was asked for failed (the output says what)
+  2  wrong use or input: one line names the input and the remedy
+  130  stopped by Ctrl-C; the same command goes on
+
+example:
+  mfal discover --budget 60 --seed 1 --out campaign
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    from mfal.cli import discover, score
+
+    parser = argparse.ArgumentParser(
+        prog="mfal",
+        description="Discover solid lithium-ion conductors by multi-fidelity active learning.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mfal {mfal.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (discover, score):
+        module.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = make_parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except MfalError as error:
+        print(f"mfal: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mfal: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `mfal ... | head`
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,79 @@
+"""`mfal discover`: a whole campaign, from nothing to ranked candidates."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mfal.cli.options import add_config_options, config_from
+
+__all__ = ["add_parser", "run"]
+
+_EPILOG = """\
+The same command goes on with a campaign that was stopped; what was paid for is never paid twice.
+
+example:
+  mfal discover --budget 60 --seed 1 --out campaign
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "discover",
+        help="search for new conductors within a budget",
+        description="Search for new lithium conductors: initial data from known crystals, then"
+        " rounds of fitting a proxy, training a sampler, choosing and asking, within a budget.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("mfal-campaign"),
+        metavar="DIR",
+        help="folder of the campaign (default: mfal-campaign)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_config_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run or resume the campaign, then write and show what it found."""
+    from mfal.cli.cache import use_compilation_cache
+
+    config = config_from(options)
+    use_compilation_cache()
+    from rich.console import Console
+
+    from mfal.campaign.folder import read_campaign
+    from mfal.campaign.loop import run_campaign
+    from mfal.campaign.problem import make_problem
+    from mfal.report.display import show_progress
+    from mfal.report.export import write_candidates
+    from mfal.report.plot import plot_best_against_cost
+    from mfal.report.summary import summarise, to_json
+    from mfal.report.terminal import print_summary
+
+    console = Console(stderr=options.json, highlight=False)
+    problem = make_problem(config)
+    try:
+        with show_progress(console, config, problem.oracles, options.out) as notify:
+            run_campaign(options.out, config, notify=notify, problem=problem)
+    except KeyboardInterrupt:
+        console.print(
+            f"Stopped. All answers are in {options.out}; run the same command to go on.",
+            markup=False,
+        )
+        return 130
+    with read_campaign(options.out) as ledger:
+        summary = summarise(ledger)
+    written = write_candidates(summary, options.out)
+    written.append(plot_best_against_cost(summary, options.out / "best_against_cost.png"))
+    if options.json:
+        print(to_json(summary))
+    else:
+        print_summary(console, summary, options.out)
+    sys.stdout.flush()
+    return 0 if summary.candidates else 1

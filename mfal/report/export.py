@@ -1,0 +1,94 @@
+"""Files that a campaign leaves for other programs: candidates.csv and CIFs."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from mfal.errors import MfalError
+from mfal.report.summary import Candidate, Summary
+
+__all__ = ["candidate_table", "write_candidates"]
+
+CSV_NAME = "candidates.csv"
+CIF_FOLDER = "cifs"
+
+
+def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
+    """Header and rows of candidates.csv, best first; units are in the header."""
+    header = ["rank", "formula", "space_group", f"{summary.top.name} [{summary.top.unit}]"]
+    header += ["standard_deviation", "basis", "highest_fidelity_asked"]
+    for oracle in summary.oracles:
+        header += [
+            f"{oracle.name}_observed [{oracle.unit}]",
+            f"{oracle.name}_spread [{oracle.unit}]",
+            f"{oracle.name}_predicted [{oracle.unit}]",
+            f"{oracle.name}_status",
+        ]
+    header += ["a [Å]", "b [Å]", "c [Å]", "alpha [°]", "beta [°]", "gamma [°]"]
+    header += ["cell", "oxidation_states", "round", "arrangements_tried", "cif", "id"]
+    return header, [_row(candidate, summary) for candidate in summary.candidates]
+
+
+def write_candidates(summary: Summary, folder: Path) -> list[Path]:
+    """candidates.csv and one CIF for each candidate that has atoms; returns what was written."""
+    header, rows = candidate_table(summary)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    written = [folder / CSV_NAME]
+    try:
+        written[0].write_text(text.getvalue(), encoding="utf-8")
+        (folder / CIF_FOLDER).mkdir(exist_ok=True)
+        for candidate in summary.candidates:
+            if candidate.cif:
+                path = folder / CIF_FOLDER / candidate.file_name
+                path.write_text(_cif(candidate, summary), encoding="utf-8")
+                written.append(path)
+    except OSError as error:
+        raise MfalError(
+            f"{error.filename}: {error.strerror}", "make the folder writable or free some space"
+        ) from None
+    return written
+
+
+def _row(candidate: Candidate, summary: Summary) -> list[Any]:
+    crystal = candidate.crystal
+    row: list[Any] = [candidate.rank, crystal.formula, crystal.space_group]
+    row += [_number(candidate.value), _number(candidate.std), candidate.basis]
+    row += [summary.oracles[candidate.fidelity].name]
+    for m in range(len(summary.oracles)):
+        answer = candidate.observed.get(m)
+        predicted = candidate.predicted.get("mean", {})
+        row += [
+            _number(answer.value) if answer else "",
+            _number(answer.spread) if answer else "",
+            _number(predicted[m]) if predicted else "",
+            str(answer.detail.get("status", answer.kind)) if answer else "not asked",
+        ]
+    row += [f"{x:.4f}" for x in crystal.lattice]
+    row += [
+        " ".join(f"{symbol}{count}" for symbol, count in crystal.composition.items()),
+        " ".join(f"{symbol}{charge:+d}" for symbol, charge in crystal.oxidation_states.items()),
+        min(answer.query.round for answer in candidate.observed.values()),
+        candidate.observed[candidate.fidelity].detail.get("tried", ""),
+        f"{CIF_FOLDER}/{candidate.file_name}" if candidate.cif else "",
+        crystal.hash,
+    ]
+    return row
+
+
+def _cif(candidate: Candidate, summary: Summary) -> str:
+    """The CIF under a comment that says what it is."""
+    std = f" ± {candidate.std:.2g}" if candidate.std is not None else ""
+    lines = [
+        f"# candidate {candidate.crystal.hash} of a campaign of mfal, rank {candidate.rank}",
+        f"# {summary.top.name}, {candidate.basis}: {candidate.value:.4g}{std} {summary.top.unit}",
+        "# one of several arrangements of atoms that fit composition, space group and lattice",
+    ]
+    return "\n".join(lines) + "\n" + (candidate.cif or "")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

@@ -1,0 +1,228 @@
+"""What a campaign has found, read from its ledger alone."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from mfal.campaign.folder import CAMPAIGN, RANDOM
+from mfal.campaign.ledger import Answer, Ledger
+from mfal.campaign.records import CrystalRecord
+
+__all__ = ["Candidate", "Curve", "OracleFacts", "Summary", "summarise", "to_json"]
+
+
+class OracleFacts(NamedTuple):
+    """What a reader must know of one fidelity."""
+
+    name: str
+    version: str
+    unit: str
+    cost: float
+    """Cost units of one evaluation."""
+    higher_is_better: bool
+
+
+class Candidate(NamedTuple):
+    """A crystal that the campaign proposed and asked about."""
+
+    rank: int
+    crystal: CrystalRecord
+    value: float
+    """Of the top oracle: its answer, or the proxy's expectation."""
+    std: float | None
+    """Spread of the answer over arrangements of atoms, or the proxy's standard deviation."""
+    basis: str
+    """"observed" or "predicted"."""
+    observed: dict[int, Answer]
+    """Answers by fidelity, failures included."""
+    predicted: dict[str, Any]
+    """The proxy's final mean and standard deviation, by fidelity; empty before the end."""
+    cif: str | None
+    """A typical arrangement of the highest fidelity asked."""
+
+    @property
+    def fidelity(self) -> int:
+        """The highest fidelity that answered."""
+        return max(m for m, answer in self.observed.items() if answer.kind == "observed")
+
+    @property
+    def file_name(self) -> str:
+        """Of its CIF; letters, digits and underscores only, whatever the formula holds."""
+        formula = "".join(c for c in self.crystal.formula if c.isascii() and c.isalnum())
+        return f"{formula[:40]}_{self.crystal.space_group}_{self.crystal.hash[:8]}.cif"
+
+
+class Curve(NamedTuple):
+    """Best top-fidelity answer among an account's proposals, against what had been paid."""
+
+    cost: list[float]
+    best: list[float]
+
+
+class Summary(NamedTuple):
+    """A whole campaign for readers."""
+
+    config: dict[str, Any]
+    oracles: tuple[OracleFacts, ...]
+    candidates: list[Candidate]
+    """Best first."""
+    campaign: Curve
+    random: Curve | None
+    initial_cost: float
+    """Cost units of the initial data, which both searches pay."""
+    best_known: Answer | None
+    """The best of the known crystals at the top fidelity."""
+    spent: float
+    reserved: float
+    numbers: dict[str, dict[str, int]]
+    """Queries by oracle name: observed, failed, abandoned."""
+    finished: bool
+
+    @property
+    def top(self) -> OracleFacts:
+        """The oracle that everything is about."""
+        return self.oracles[-1]
+
+
+def summarise(ledger: Ledger) -> Summary:
+    """Reads a campaign, finished or not."""
+    config = ledger.meta("config") or {}
+    oracles = tuple(OracleFacts(**facts) for facts in ledger.meta("oracles") or [])
+    answers = ledger.answers(CAMPAIGN)
+    rounds = ledger.rounds(CAMPAIGN)
+    final = next((detail for _, detail in reversed(rounds) if detail.get("final")), None)
+    predictions = (final or {}).get("predictions", {})
+    initial = [answer for answer in answers if answer.query.round == 0]
+    later = [answer for answer in answers if answer.query.round > 0]
+    initial_cost = _cost(initial)
+    top = len(oracles) - 1
+    better = oracles[top].higher_is_better if oracles else True
+    random = ledger.answers(RANDOM)
+    known = [a for a in initial if a.query.fidelity == top and a.value is not None]
+    tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
+    by_kind = {kind: sum(t.cost for t in tallies if t.kind == kind) for kind in _KINDS}
+    spent = by_kind["observed"] + by_kind["failed"]
+    return Summary(
+        config=config,
+        oracles=oracles,
+        candidates=_candidates(later, predictions, top, better),
+        campaign=_curve(later, initial_cost, top, better),
+        random=_curve(random, initial_cost, top, better) if random else None,
+        initial_cost=initial_cost,
+        best_known=_best(known, better),
+        spent=spent,
+        reserved=max(0.0, by_kind["proposed"] - spent - by_kind["abandoned"]),
+        numbers={
+            oracle.name: {
+                kind: sum(t.number for t in tallies if t.kind == kind and t.fidelity == m)
+                for kind in _KINDS[1:]
+            }
+            for m, oracle in enumerate(oracles)
+        },
+        finished=final is not None,
+    )
+
+
+_KINDS = ("proposed", "observed", "failed", "abandoned")
+
+
+def _candidates(
+    answers: Sequence[Answer], predictions: dict[str, Any], top: int, better: bool
+) -> list[Candidate]:
+    """Ranked by the top oracle's answer where there is one, else by the proxy's expectation."""
+    by_crystal: dict[str, dict[int, Answer]] = {}
+    for answer in answers:
+        by_crystal.setdefault(answer.query.crystal.hash, {})[answer.query.fidelity] = answer
+    found = []
+    for name, observed in by_crystal.items():
+        good = {m: answer for m, answer in observed.items() if answer.kind == "observed"}
+        if not good:
+            continue
+        highest = good[max(good)]
+        predicted = predictions.get(name) or highest.query.predicted
+        if top in good:
+            value, std, basis = good[top].value, good[top].spread, "observed"
+        elif predicted:
+            value, std, basis = predicted["mean"][top], predicted["std"][top], "predicted"
+        else:
+            continue
+        assert value is not None
+        found.append(
+            Candidate(
+                rank=0,
+                crystal=highest.query.crystal,
+                value=value,
+                std=std,
+                basis=basis,
+                observed=observed,
+                predicted=predicted,
+                cif=highest.detail.get("cif"),
+            )
+        )
+    found.sort(key=lambda c: (-c.value if better else c.value, c.crystal.hash))
+    return [candidate._replace(rank=rank) for rank, candidate in enumerate(found, 1)]
+
+
+def _curve(answers: Sequence[Answer], paid: float, top: int, better: bool) -> Curve:
+    """In the order of decision, so that it doesn't depend on which answer came first."""
+    cost, best = [], []
+    record: float | None = None
+    for answer in answers:
+        if answer.kind != "abandoned":
+            paid += answer.query.cost
+        if answer.query.fidelity == top and answer.value is not None:
+            if record is None:
+                record = answer.value
+            record = max(record, answer.value) if better else min(record, answer.value)
+        if record is not None:
+            cost.append(paid)
+            best.append(record)
+    return Curve(cost, best)
+
+
+def _best(answers: Sequence[Answer], better: bool) -> Answer | None:
+    key = (lambda a: a.value) if better else (lambda a: -a.value)
+    return max(answers, key=key, default=None)
+
+
+def _cost(answers: Sequence[Answer]) -> float:
+    return sum(answer.query.cost for answer in answers if answer.kind != "abandoned")
+
+
+def to_json(summary: Summary) -> str:
+    """For machines: everything in the summary but the CIF texts."""
+    return json.dumps(
+        {
+            "finished": summary.finished,
+            "spent": summary.spent,
+            "reserved": summary.reserved,
+            "numbers": summary.numbers,
+            "oracles": [oracle._asdict() for oracle in summary.oracles],
+            "candidates": [_plain(candidate, summary) for candidate in summary.candidates],
+            "campaign": summary.campaign._asdict(),
+            "random": summary.random._asdict() if summary.random else None,
+        },
+        indent=1,
+    )
+
+
+def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
+    crystal = candidate.crystal
+    return {
+        "rank": candidate.rank,
+        "id": crystal.hash,
+        "formula": crystal.formula,
+        "composition": crystal.composition,
+        "space_group": crystal.space_group,
+        "lattice": list(crystal.lattice),
+        "value": candidate.value,
+        "std": candidate.std,
+        "unit": summary.top.unit,
+        "basis": candidate.basis,
+        "observed": {
+            summary.oracles[m].name: {"value": a.value, "spread": a.spread, "status": a.kind}
+            for m, a in candidate.observed.items()
+        },
+        "predicted": candidate.predicted,
+        "file": f"cifs/{candidate.file_name}" if candidate.cif else None,
+    }

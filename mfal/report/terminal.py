@@ -1,0 +1,93 @@
+"""The one page that a finished campaign prints."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mfal.report.export import CIF_FOLDER, CSV_NAME
+from mfal.report.summary import Candidate, Summary
+
+__all__ = ["print_summary"]
+
+_SHOWN = 15
+
+
+def print_summary(console: Console, summary: Summary, folder: Path, shown: int = _SHOWN) -> None:
+    """Ranked candidates, what was spent on what, how random search did, and where the files are."""
+    top = summary.top
+    console.print()
+    if not summary.candidates:
+        console.print(Text("No candidate was answered by any oracle.", style="red"))
+    else:
+        console.print(_candidates(summary, shown))
+        if len(summary.candidates) > shown:
+            console.print(Text(f"... and {len(summary.candidates) - shown} more in {CSV_NAME}"))
+    console.print()
+    for line in _facts(summary):
+        console.print(Text(line), soft_wrap=True)
+    console.print()
+    console.print(
+        Text(
+            f"Files in {folder}: {CSV_NAME}, {CIF_FOLDER}/, best_against_cost.png."
+            f" Values are {top.name} in {top.unit}."
+        ),
+        soft_wrap=True,
+    )
+
+
+def _candidates(summary: Summary, shown: int) -> Table:
+    top = summary.top
+    table = Table(title=Text(f"Best candidates by {top.name} ({top.unit})"), title_justify="left")
+    table.add_column("rank", justify="right")
+    table.add_column("formula")
+    table.add_column("space group", justify="right")
+    table.add_column("value", justify="right")
+    table.add_column("±", justify="right")
+    table.add_column("basis")
+    table.add_column("asked")
+    table.add_column("file", overflow="fold")
+    for candidate in summary.candidates[:shown]:
+        style = None if candidate.basis == "observed" else "dim"
+        table.add_row(*(Text(cell) for cell in _cells(candidate, summary)), style=style)
+    return table
+
+
+def _cells(candidate: Candidate, summary: Summary) -> list[str]:
+    asked = sorted(m for m, a in candidate.observed.items() if a.kind == "observed")
+    return [
+        str(candidate.rank),
+        candidate.crystal.formula,
+        str(candidate.crystal.space_group),
+        f"{candidate.value:.2f}",
+        "" if candidate.std is None else f"{candidate.std:.2f}",
+        candidate.basis,
+        ", ".join(summary.oracles[m].name for m in asked),
+        candidate.file_name if candidate.cif else "",
+    ]
+
+
+def _facts(summary: Summary) -> list[str]:
+    lines = [
+        f"Spent {summary.spent:.4g} cost units, of which {summary.initial_cost:.4g} on known"
+        " crystals: "
+        + "; ".join(
+            f"{name} {kinds['observed']} answered"
+            + (f", {kinds['failed']} failed" if kinds["failed"] else "")
+            for name, kinds in summary.numbers.items()
+        )
+        + "."
+    ]
+    if summary.campaign.best and summary.random is not None and summary.random.best:
+        lines.append(
+            f"Best proposal: {summary.campaign.best[-1]:.2f}; random search at equal cost on the"
+            f" same oracles: {summary.random.best[-1]:.2f}."
+        )
+    if summary.best_known is not None:
+        known = summary.best_known
+        lines.append(
+            f"Best known crystal in the initial data: {known.query.crystal.formula}"
+            f" {known.value:.2f}."
+        )
+    return lines

@@ -1,0 +1,200 @@
+"""From a ledger to tables, files, plots and the terminal's page."""
+
+import csv
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from mfal.campaign.budget import Account
+from mfal.campaign.config import CampaignConfig
+from mfal.campaign.events import Best, Event, Progress
+from mfal.campaign.ledger import Ledger
+from mfal.campaign.records import CrystalRecord, Outcome, Proposal, crystal_hash
+from mfal.oracles.types import Oracle
+from mfal.report.display import show_progress
+from mfal.report.export import candidate_table, write_candidates
+from mfal.report.plot import plot_best_against_cost
+from mfal.report.summary import summarise, to_json
+from mfal.report.terminal import print_summary
+
+ORACLES = [
+    {"name": "cheap", "version": "1", "unit": "eV", "cost": 0.1, "higher_is_better": False},
+    {"name": "sigma", "version": "1", "unit": "log10 S/cm", "cost": 1.0, "higher_is_better": True},
+]
+CIF = "data_x\n_cell_length_a 3.0\n"
+
+
+def crystal(formula: str, known: bool = False) -> CrystalRecord:
+    lattice = (3.0, 3.0, 3.0, 90.0, 90.0, 90.0)
+    return CrystalRecord(
+        hash=crystal_hash({"Li": len(formula)}, 225, lattice, formula),
+        formula=formula,
+        composition={"Li": 4, "O": 2},
+        space_group=225,
+        lattice=lattice,
+        oxidation_states={"Li": 1, "O": -2},
+        source="known:x" if known else "sampled",
+        structure="{}" if known else None,
+    )
+
+
+def proposal(formula: str, fidelity: int, known: bool = False) -> Proposal:
+    facts = ORACLES[fidelity]
+    predicted = {} if known else {"mean": [0.5, -6.0], "std": [0.1, 1.0]}
+    return Proposal(
+        crystal(formula, known), fidelity, facts["name"], "1", facts["cost"], 1, predicted
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """Known K; proposals: A asked at both, B at the top, C only cheaply, D failed; random E."""
+    with Ledger(tmp_path / "ledger.sqlite") as opened:
+        opened.start({"config": {}, "oracles": ORACLES})
+        rounds = [
+            ("campaign", 0, [proposal("LiK", 1, known=True)]),
+            ("campaign", 1, [proposal("LiA", 0), proposal("LiA", 1), proposal("LiD", 1)]),
+            ("campaign", 2, [proposal("LiB", 1), proposal("LiC", 0)]),
+            ("random", 1, [proposal("LiE", 1)]),
+        ]
+        values = {
+            ("LiK", 1): -5.0,
+            ("LiA", 0): 0.4,
+            ("LiA", 1): -4.0,
+            ("LiB", 1): -7.0,
+            ("LiC", 0): 0.3,
+            ("LiE", 1): -9.0,
+        }
+        for account, number, proposals in rounds:
+            opened.propose(account, number, proposals, {})
+            for query in opened.pending(account):
+                value = values.get((query.crystal.formula, query.fidelity))
+                status = "ok" if value is not None else "failed: no arrangement"
+                detail = {"tried": 32, "cif": CIF}
+                opened.conclude(query, Outcome(value, 0.2, status, 1.0, detail))
+        predictions = {crystal("LiC").hash: {"mean": [0.3, -5.5], "std": [0.1, 0.7]}}
+        opened.propose("campaign", 3, [], {"final": True, "predictions": predictions})
+        yield opened
+
+
+def test_candidates_are_ranked_by_answers_then_marked_expectations(ledger):
+    summary = summarise(ledger)
+    rows = [(c.rank, c.crystal.formula, c.value, c.basis) for c in summary.candidates]
+    assert rows == [
+        (1, "LiA", -4.0, "observed"),
+        (2, "LiC", -5.5, "predicted"),
+        (3, "LiB", -7.0, "observed"),
+    ]
+    assert summary.finished
+    assert summary.best_known is not None
+    assert summary.best_known.query.crystal.formula == "LiK"
+
+
+def test_curves_charge_everything_and_never_fall(ledger):
+    summary = summarise(ledger)
+    assert summary.initial_cost == 1.0
+    # After LiA at the top: 1 + 0.1 + 1; the failure costs too; then LiB and LiC.
+    assert summary.campaign.cost == pytest.approx([2.1, 3.1, 4.1, 4.2])
+    assert summary.campaign.best == [-4.0, -4.0, -4.0, -4.0]
+    assert summary.random is not None
+    assert (summary.random.cost, summary.random.best) == ([2.0], [-9.0])
+    assert summary.spent == pytest.approx(4.2)
+    assert summary.numbers["sigma"] == {"observed": 3, "failed": 1, "abandoned": 0}
+
+
+def test_where_lower_is_better_the_ranking_turns_round(tmp_path):
+    with Ledger(tmp_path / "low.sqlite") as ledger:
+        ledger.start({"config": {}, "oracles": ORACLES[:1]})
+        ledger.propose("campaign", 1, [proposal("LiA", 0), proposal("LiB", 0)], {})
+        for query, value in zip(ledger.pending("campaign"), (0.2, 0.9), strict=True):
+            ledger.conclude(query, Outcome(value, None, "ok", 0.0, {}))
+        summary = summarise(ledger)
+    assert [c.crystal.formula for c in summary.candidates] == ["LiA", "LiB"]
+    assert summary.campaign.best == [0.2, 0.2]
+
+
+def test_csv_and_cifs(ledger, tmp_path):
+    summary = summarise(ledger)
+    written = write_candidates(summary, tmp_path)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "candidates.csv").read_text())))
+    assert [row["formula"] for row in rows] == ["LiA", "LiC", "LiB"]
+    first, second, _ = rows
+    assert first["sigma [log10 S/cm]"] == "-4"
+    assert first["cheap_observed [eV]"] == "0.4"
+    assert first["highest_fidelity_asked"] == "sigma"
+    assert second["sigma_status"] == "not asked"
+    assert second["basis"] == "predicted"
+    assert {tmp_path / row["cif"] for row in rows} == set(written[1:])
+    text = (tmp_path / first["cif"]).read_text()
+    assert text.endswith(CIF)
+    assert "rank 1" in text
+    assert len(candidate_table(summary)[0]) == len(set(candidate_table(summary)[0]))
+
+
+def test_a_formula_cannot_choose_where_its_file_goes(ledger):
+    candidate = summarise(ledger).candidates[0]
+    evil = candidate._replace(crystal=candidate.crystal._replace(formula="../../etc/<b>Li"))
+    assert "/" not in evil.file_name
+    assert "." not in evil.file_name.removesuffix(".cif")
+
+
+def test_json_is_plain_and_whole(ledger):
+    data = json.loads(to_json(summarise(ledger)))
+    assert [c["rank"] for c in data["candidates"]] == [1, 2, 3]
+    assert data["candidates"][0]["observed"]["sigma"]["value"] == -4.0
+    assert data["random"]["best"] == [-9.0]
+
+
+def test_plot_shows_both_searches(ledger, tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    shown = {}
+    close = plt.close
+
+    def look(figure):
+        axes = figure.axes[0]
+        shown["labels"] = [text.get_text() for text in axes.get_legend().get_texts()]
+        shown["axes"] = (axes.get_xlabel(), axes.get_ylabel())
+        close(figure)
+
+    monkeypatch.setattr(plt, "close", look)
+    path = plot_best_against_cost(summarise(ledger), tmp_path / "plot.png")
+    assert path.read_bytes()[:4] == b"\x89PNG"
+    campaign, random, known = shown["labels"]
+    assert "-4.00" in campaign
+    assert "random search" in random
+    assert "-9.00" in random
+    assert "LiK" in known
+    assert "cost" in shown["axes"][0]
+    assert "log10 S/cm" in shown["axes"][1]
+
+
+def test_terminal_page(ledger, tmp_path):
+    console = Console(width=140, record=True, file=io.StringIO())
+    print_summary(console, summarise(ledger), tmp_path)
+    text = console.export_text()
+    assert text.index("LiA") < text.index("LiC") < text.index("LiB")
+    assert "random search at equal cost on the same oracles: -9.00" in text
+    assert "Spent 4.2 cost units, of which 1 on known" in text
+    assert "sigma 3 answered, 1 failed" in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_display_tells_stage_budget_mix_and_best(tmp_path, terminal):
+    file = io.StringIO()
+    console = Console(file=file, width=120, force_terminal=terminal)
+    oracle = Oracle("sigma", "1", 0, 1.0, "log10 S/cm", True, (-20.0, 2.0), lambda s: [])
+    progress = Progress(
+        Account(10.0, 4.0, 1.0), (7,), ("sigma",), 1, Best("LiA", 225, -4.0, "log10 S/cm", False)
+    )
+    with show_progress(console, CampaignConfig(), [oracle], tmp_path) as notify:
+        notify(Event("train", 2, 5, "training the sampler", 10, 40, progress))
+        notify(Event("query", 2, 5, "LiA (no. 225), sigma: -4", 1, 1, progress))
+    text = file.getvalue()
+    assert "[2/5] train" in text
+    assert "best LiA (no. 225) -4 log10 S/cm" in text or terminal
+    assert ("\x1b[" in text) == terminal
+    if not terminal:
+        assert "spent 4 of 10" in text
