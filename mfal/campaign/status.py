@@ -1,0 +1,61 @@
+"""Where a campaign stands, in a form for machines; takes no longer in a long ledger."""
+
+from typing import Any
+
+from mfal.campaign.budget import account_of
+from mfal.campaign.folder import CAMPAIGN, stored_config
+from mfal.campaign.ledger import Ledger
+
+__all__ = ["read_status"]
+
+_BEST = 5
+
+
+def read_status(ledger: Ledger) -> dict[str, Any]:
+    """Rounds, budget, numbers of queries by oracle, and the best proposals so far."""
+    config = stored_config(ledger)
+    oracles = ledger.meta("oracles")
+    tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
+    account = account_of(tallies, CAMPAIGN, config.budget)
+    rounds = [number for number, _ in ledger.rounds(CAMPAIGN)]
+    queries = {}
+    for fidelity, oracle in enumerate(oracles):
+        number = {t.kind: t.number for t in tallies if t.fidelity == fidelity}
+        ended = {kind: number.get(kind, 0) for kind in ("observed", "failed", "abandoned")}
+        pending = number.get("proposed", 0) - sum(ended.values())
+        queries[oracle["name"]] = {**ended, "pending": pending}
+    open_queries = sum(kinds["pending"] for kinds in queries.values())
+    latest = max(rounds, default=0)
+    top = oracles[-1]
+    best = ledger.best(
+        CAMPAIGN,
+        len(oracles) - 1,
+        number=_BEST,
+        largest=top["higher_is_better"],
+        proposed=True,
+    )
+    return {
+        "state": "finished" if latest > config.rounds else f"{open_queries} queries open",
+        "round": min(latest, config.rounds),
+        "rounds": config.rounds,
+        "budget": {
+            "total": config.budget,
+            "spent": account.spent,
+            "reserved": account.reserved,
+            "free": account.free,
+        },
+        "queries": queries,
+        "best": [
+            {
+                "formula": answer.query.crystal.formula,
+                "space_group": answer.query.crystal.space_group,
+                "value": answer.value,
+                "spread": answer.spread,
+                "oracle": top["name"],
+                "unit": top["unit"],
+                "known": answer.query.crystal.structure is not None,
+                "id": answer.query.crystal.hash,
+            }
+            for answer in best
+        ],
+    }
