@@ -1,0 +1,122 @@
+"""Which Wyckoff positions the atoms of a cell may occupy, and random starts on them.
+
+The Wyckoff tables are pyxtal's (`mfal.crystals.orbits`); the drawing is done here, because it must
+depend on the seed alone and fill whole batches for `mfal.crystals.relax`.
+"""
+
+import itertools
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from mfal.crystals.groups import WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY
+from mfal.crystals.relax import Arrangement, Orbit
+
+__all__ = ["assignments", "random_arrangement"]
+
+Assignment = tuple[tuple[int, ...], ...]
+"""For each species, the positions of its orbits."""
+
+_MAX_CHOICES = 400  # ways to place one species that are considered
+_MAX_PRODUCT = 20_000  # joint choices that are listed rather than drawn
+_PARSIMONY = 1.0
+
+
+def assignments(
+    space_group_number: int,
+    counts: Sequence[int],
+    *,
+    num: int,
+    rng: np.random.Generator,
+) -> list[Assignment]:
+    """Up to `num` different ways to share out the positions of a space group, likeliest mostly.
+
+    An assignment with k orbits has weight exp(-k): known crystals are parsimonious. Positions
+    without a free coordinate are used at most once. Drawn without replacement where the ways can
+    be listed. Returns fewer, or none, where there are not as many.
+
+    Args:
+      space_group_number: 1 to 230.
+      counts: atoms of each species in the conventional cell.
+      num: assignments wanted.
+      rng: source of all randomness.
+    """
+    choices = [_choices(space_group_number, int(count)) for count in counts]
+    if not all(choices):
+        return []
+    fixed = WYCKOFF_FREEDOM[space_group_number - 1] == 0
+
+    def compatible(assignment: Assignment) -> bool:
+        used = [p for positions in assignment for p in positions if fixed[p]]
+        return len(used) == len(set(used))
+
+    if np.prod([float(len(c)) for c in choices]) <= _MAX_PRODUCT:
+        listed = [a for a in itertools.product(*choices) if compatible(a)]
+        if not listed:
+            return []
+        # Adding Gumbel noise to log weights and taking the largest draws without replacement.
+        orbits = np.array([sum(map(len, a)) for a in listed])
+        keys = -_PARSIMONY * orbits + rng.gumbel(size=len(listed))
+        return [listed[i] for i in np.argsort(-keys, kind="stable")[:num]]
+
+    weights = []
+    for ways in choices:
+        size = np.array([len(way) for way in ways], float)
+        weight = np.exp(-_PARSIMONY * (size - size.min()))
+        weights.append(weight / weight.sum())
+    found: dict[Assignment, None] = {}
+    for _ in range(20 * num):
+        drawn = tuple(
+            ways[rng.choice(len(ways), p=weight)]
+            for ways, weight in zip(choices, weights, strict=True)
+        )
+        if compatible(drawn):
+            found.setdefault(drawn)
+            if len(found) == num:
+                break
+    return list(found)
+
+
+def random_arrangement(assignment: Assignment, rng: np.random.Generator) -> Arrangement:
+    """Uniformly random free coordinates on the positions of an assignment."""
+    return tuple(
+        Orbit(species, position, rng.random(3))
+        for species, positions in enumerate(assignment)
+        for position in positions
+    )
+
+
+@lru_cache(maxsize=4096)
+def _choices(number: int, count: int) -> tuple[tuple[int, ...], ...]:
+    """Multisets of positions that hold `count` atoms, those of fewest orbits first.
+
+    All of a given number of orbits are listed before any with more, until `_MAX_CHOICES`.
+    """
+    multiplicity = WYCKOFF_MULTIPLICITY[number - 1]
+    positions = [int(p) for p in np.flatnonzero(multiplicity)]
+    positions.sort(key=lambda p: -multiplicity[p])
+    size = [int(multiplicity[p]) for p in positions]
+    once = [bool(WYCKOFF_FREEDOM[number - 1, p] == 0) for p in positions]
+    smallest = min(size)
+    found: list[tuple[int, ...]] = []
+
+    def extend(start: int, left: int, orbits: int, chosen: tuple[int, ...]) -> None:
+        if orbits == 0:
+            if left == 0:
+                found.append(chosen)
+            return
+        if left < orbits * smallest or len(found) >= _MAX_CHOICES:
+            return
+        for i in range(start, len(positions)):
+            if size[i] * orbits < left:
+                break  # positions are in order of size: none of the rest can reach
+            if size[i] <= left:
+                following = i + 1 if once[i] else i
+                extend(following, left - size[i], orbits - 1, (*chosen, positions[i]))
+
+    for orbits in range(1, count // smallest + 1):
+        extend(0, count, orbits, ())
+        if len(found) >= _MAX_CHOICES:
+            break
+    return tuple(found)
