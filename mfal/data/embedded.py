@@ -1,0 +1,56 @@
+"""The table that comes with the package: known lithium compounds, each with its source."""
+
+from __future__ import annotations
+
+import functools
+import json
+from importlib.resources import files
+from typing import Any
+
+from mfal.data.asymmetric import AsymmetricUnit
+from mfal.data.table import CONDUCTIVITY, Label, Material, MaterialTable
+
+__all__ = ["load_embedded"]
+
+
+@functools.cache
+def load_embedded() -> MaterialTable:
+    """Known lithium compounds: oxides, phosphates, silicates, sulfides, halides, nitrides.
+
+    Lattices and positions are measured (`details["kind"] == "experiment"`) or relaxed by density
+    functional theory ("dft", about 1 % too large). Measured conductivities are at room temperature.
+    `experiments/tables/li_compounds.py` rebuilds the file that is read here.
+    """
+    text = (files("mfal.data") / "tables" / "li_compounds.json").read_text(encoding="utf-8")
+    table = json.loads(text)
+    return MaterialTable.from_rows(_material(row, table["sources"]) for row in table["materials"])
+
+
+def _material(row: dict[str, Any], sources: dict[str, Any]) -> Material:
+    unit = AsymmetricUnit.from_dict(row)
+    database = sources.get(row["source"]["key"], {})
+    papers = row["source"].get("doi", []) + row["source"].get("paper_doi", [])
+    cited = [row["source"].get("citation"), database.get("citation"), row["source"]["entry"]]
+    labels = tuple(
+        Label(
+            CONDUCTIVITY,
+            found["value"],
+            found["unit"],
+            found["censoring"],
+            source=" ".join([found["source"], *found["doi"]]),
+        )
+        for found in row["conductivity"]
+    )
+    return Material(
+        id=row["id"],
+        formula=row["formula"],
+        composition=unit.composition,
+        space_group_number=unit.space_group_number,
+        lattice=unit.lattice,
+        labels=labels,
+        source="; ".join([part for part in cited if part] + [f"doi:{doi}" for doi in papers]),
+        licence=database.get("licence", "facts, cited"),
+        group=row["formula"],
+        structure=unit,
+        details={key: row[key] for key in ("name", "family", "kind", "note")},
+    )
