@@ -1,0 +1,159 @@
+"""Round trips through JSON, pandas and folders of CIFs, and damaged files."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pymatgen.analysis.structure_matcher import StructureMatcher
+
+from mfal.data import CONDUCTIVITY, Label, Material, MaterialTable, load_embedded
+from mfal.data.table_io import (
+    from_cif_folder,
+    from_json,
+    from_pandas,
+    load_json,
+    save_json,
+    to_cif_folder,
+    to_json,
+    to_pandas,
+)
+from mfal.errors import MfalError
+
+
+def small_table() -> MaterialTable:
+    embedded = load_embedded()
+    ids = ["mp-dielectric-4602", "kamaya2011", "obelix-47i", "mp-dielectric-2008"]
+    unlocated = Material(
+        "mine/1",
+        "Li3PS4",
+        {"Li": 3, "P": 1, "S": 4},
+        labels=(
+            Label(CONDUCTIVITY, 1e-6, "S/cm", "interval", 1e-4, "doi:10.1/a"),
+            Label("barrier", 0.3, "eV"),
+        ),
+    )
+    chosen = embedded.select([embedded.index(i) for i in ids])
+    return chosen.concatenate(MaterialTable.from_rows([unlocated]))
+
+
+def assert_same(a: MaterialTable, b: MaterialTable, *, structures: bool = True) -> None:
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        assert x._replace(structure=None, lattice=(), labels=()) == y._replace(
+            structure=None, lattice=(), labels=()
+        )
+        np.testing.assert_array_equal(x.lattice, y.lattice)
+        # repr: NaN, the end of no interval, isn't equal to itself
+        assert repr(x.labels) == repr(y.labels)
+        if structures:
+            assert x.structure == y.structure
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "table.json"
+    save_json(small_table(), path)
+    assert_same(load_json(path), small_table())
+    assert [p.name for p in path.parent.iterdir()] == ["table.json"]
+    json.loads(path.read_text())  # strict JSON: no NaN
+    assert "NaN" not in path.read_text()
+
+
+def test_pandas_round_trip() -> None:
+    frame = to_pandas(small_table())
+    assert_same(from_pandas(frame), small_table())
+    row = frame.set_index("id").loc["obelix-47i"]
+    assert row[CONDUCTIVITY] == 1e-10
+    assert row[f"{CONDUCTIVITY}_censoring"] == "below"
+    # and through a file
+    text = frame.to_csv(index=False)
+    from io import StringIO
+
+    assert_same(from_pandas(pd.read_csv(StringIO(text))), small_table())
+
+
+def test_cif_folder_round_trip(tmp_path: Path) -> None:
+    table = small_table()
+    assert to_cif_folder(table, tmp_path) == 4
+    back = from_cif_folder(tmp_path)
+    assert_same(back, table, structures=False)
+    match = StructureMatcher(primitive_cell=True, scale=False, ltol=1e-3, stol=1e-3, angle_tol=0.1)
+    for a, b in zip(back.structures(), table.structures(), strict=True):
+        if b is not None:
+            assert match.fit(a.remove_oxidation_states(), b.remove_oxidation_states())
+
+
+def test_folder_of_bare_cifs(tmp_path: Path) -> None:
+    table = small_table()
+    to_cif_folder(table, tmp_path)
+    (tmp_path / "materials.csv").unlink()
+    back = from_cif_folder(tmp_path)
+    assert set(back.ids) == {"mp-dielectric-4602", "kamaya2011", "obelix-47i", "mp-dielectric-2008"}
+    for identifier in back.ids:
+        x, y = back.row(back.index(identifier)), table.row(table.index(identifier))
+        assert x.space_group_number == y.space_group_number
+        np.testing.assert_allclose(x.lattice, y.lattice, rtol=1e-4)
+    with pytest.raises(MfalError, match="holds no CIF"):
+        from_cif_folder(tmp_path / "none")
+
+
+def test_own_spreadsheet() -> None:
+    frame = pd.DataFrame(
+        {
+            "id": ["x", "y", "z"],
+            "formula": ["Li3N", "Li2S", "LiF"],
+            "sigma": ["1.2e-3", "<1e-10", None],
+            "batch": ["A", "B", None],
+        }
+    )
+    table = from_pandas(frame, {"sigma": (CONDUCTIVITY, "S/cm")})
+    arrays = table.label_arrays()
+    np.testing.assert_array_equal(arrays.value, [1.2e-3, 1e-10, math.nan])
+    assert arrays.censoring.tolist() == [0, 1, -1]
+    assert table.details[1] == {"batch": "B"}
+    assert table.row(0).composition == {"Li": 3, "N": 1}
+    assert not table.has_crystal.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sigma": ["fast", "1"]}, r"row 1 \(x\).*'fast' is no number"),
+        ({"sigma": ["1e-3", "-1e-3"]}, "y: ionic_conductivity is -0.001"),
+        ({"formula": ["Li3N", "Li?"]}, r"row 2 \(y\): 'Li\?' is no formula"),
+        ({"id": ["x", "x"]}, "id x occurs twice"),
+        ({"a": ["3.6", "long"]}, "'long' is no number"),
+    ],
+)
+def test_bad_cells_are_named(change: dict[str, list[str]], message: str) -> None:
+    columns = {"id": ["x", "y"], "formula": ["Li3N", "Li2S"], "sigma": ["1", "2"]} | change
+    with pytest.raises(MfalError, match=message):
+        from_pandas(pd.DataFrame(columns), {"sigma": (CONDUCTIVITY, "S/cm")})
+
+
+def test_missing_column_is_named() -> None:
+    with pytest.raises(MfalError, match="no column 'formula'"):
+        from_pandas(pd.DataFrame({"id": ["x"]}))
+
+
+def test_damaged_json(tmp_path: Path) -> None:
+    text = to_json(small_table())
+    with pytest.raises(MfalError, match=r"half\.json is not complete JSON"):
+        from_json(text[: len(text) // 2], "half.json")
+    with pytest.raises(MfalError, match="schema 99"):
+        from_json(text.replace('"schema": 1', '"schema": 99'))
+    with pytest.raises(MfalError, match="material 1 is malformed"):
+        from_json(text.replace('"formula"', '"formel"'))
+    with pytest.raises(MfalError, match="does not exist"):
+        load_json(tmp_path / "none.json")
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(MfalError, match="is not text"):
+        load_json(tmp_path / "binary.json")
+
+
+def test_unwritable_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MfalError, match="cannot be written"):
+        save_json(small_table(), tmp_path / "file" / "table.json")
