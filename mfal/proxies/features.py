@@ -156,7 +156,6 @@ def _blocks(crystal: Crystal) -> list[tuple[list[str], jax.Array]]:
     names = list(_PROPERTIES)
     return [
         ([f"fraction {s}" for s in elements.SYMBOLS], fraction),
-        ([f"root fraction {s}" for s in elements.SYMBOLS], jnp.sqrt(fraction + 1e-6)),
         ([f"mean {n}" for n in names], mean),
         ([f"spread {n}" for n in names], spread),
         ([f"lowest {n}" for n in names], low),
