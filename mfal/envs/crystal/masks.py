@@ -1,0 +1,176 @@
+"""Which actions lead on, and which led here."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mfal.crystals.groups import CRYSTAL_SYSTEM
+from mfal.envs.crystal.state import CrystalState, Static
+
+__all__ = ["Masks", "make_masks"]
+
+
+class Masks(NamedTuple):
+    """The three predicates of a state."""
+
+    action: Callable[[CrystalState], jax.Array]
+    parent: Callable[[CrystalState], jax.Array]
+    terminal: Callable[[CrystalState], jax.Array]
+
+
+def make_masks(static: Static) -> Masks:
+    """Masks over the action blocks of `Blocks`, exact by the look-ahead tables."""
+    blocks, num_species = static.blocks, static.num_species
+    systems = jnp.arange(7)
+    system_of = jnp.asarray(CRYSTAL_SYSTEM, jnp.int32)
+    point_of = jnp.asarray(static.point_of)
+    points = jnp.arange(static.num_points)
+    class_of = jnp.asarray(static.class_of.reshape(-1))
+    group_legal = jnp.asarray(static.group_legal)
+    bit = jnp.arange(num_species)
+    counts = jnp.arange(1, static.max_count + 1)
+
+    def legal_groups(state: CrystalState) -> jax.Array:
+        legal = group_legal
+        if not static.group_first:
+            legal &= state.wyckoff[1:][class_of] > 0
+        if static.staged:
+            legal &= (state.system < 0) | (state.system == system_of)
+            legal &= (state.point < 0) | (state.point == point_of)
+        return legal
+
+    def symmetry(state: CrystalState, due: jax.Array) -> list[jax.Array]:
+        legal = legal_groups(state) & due & (state.group < 0)
+        if not static.staged:
+            return [legal]
+        # One stage after the other: the next one that is open.
+        at_system, at_point = state.system < 0, (state.system >= 0) & (state.point < 0)
+        in_system = jnp.any(legal & (systems[:, None] == system_of), axis=1)
+        in_point = jnp.any(legal & (points[:, None] == point_of), axis=1)
+        return [in_system & at_system, in_point & at_point, legal & (state.point >= 0)]
+
+    def fits(total: jax.Array, atoms: jax.Array) -> jax.Array:
+        if static.totals_ahead:
+            return atoms == static.totals[total]
+        return (atoms >= static.spec.min_atoms) & (atoms <= static.spec.max_atoms)
+
+    def composition(state: CrystalState, due: jax.Array) -> list[jax.Array]:
+        due &= ~state.finished
+        wyckoff = state.wyckoff[0]
+        centre = static.max_charge
+        total_mask = []
+        if static.totals_ahead:
+            open_nodes = static.node[:, 0, 0, centre]
+            possible = jnp.any(static.options[open_nodes, wyckoff] != 0, axis=-1)
+            total_mask = [possible & due & (state.total < 0)]
+            due &= state.total >= 0
+        total = jnp.maximum(state.total, 0)
+        atoms = jnp.sum(state.counts)
+        charge = jnp.sum(static.charge[state.species, state.counts])
+        blocked = jax.lax.reduce(
+            static.exclude[state.species], jnp.uint32(0), jax.lax.bitwise_or, (0,)
+        )
+        idle, counting = state.pending == num_species, state.pending_count == 0
+
+        node = static.node[total, state.pattern, atoms, charge + centre]
+        words = static.options[node, wyckoff] & ~blocked
+        can_follow = (words[bit // 32] >> (bit % 32).astype(jnp.uint32)) & 1 == 1
+        merging = ~counting & (bit == state.pending)
+        element_mask = jnp.where(idle, can_follow, merging) & due
+
+        def complete(pattern, atoms, charge, wyckoff):  # type: ignore[no-untyped-def]
+            enough = static.pattern_done[pattern] & fits(total, atoms)
+            return enough & (charge == 0) & (wyckoff > 0)
+
+        pattern = static.pattern_next[state.pattern, state.pending]
+        new_atoms = atoms + counts
+        new_charge = charge + static.charge[state.pending, counts]
+        inside = (new_atoms <= static.spec.max_atoms) & (jnp.abs(new_charge) <= centre)
+        row = static.node[
+            total,
+            pattern,
+            jnp.minimum(new_atoms, static.spec.max_atoms),
+            jnp.clip(new_charge + centre, 0, 2 * centre),
+        ]
+        look_ahead = static.wyckoff_step if static.group_first else static.union_step
+        new_wyckoff = look_ahead[wyckoff, counts]
+        onward = static.options[row, new_wyckoff] & ~(blocked | static.exclude[state.pending])
+        alive = jnp.any(onward != 0, axis=-1)
+        alive |= complete(pattern, new_atoms, new_charge, new_wyckoff)
+        allowed = static.count_ok[total, state.pending, counts] & (pattern >= 0)
+        count_mask = alive & inside & allowed & due & ~idle & counting
+
+        finish = complete(state.pattern, atoms, charge, wyckoff) & idle & due
+        return [*total_mask, element_mask, count_mask, finish[None]]
+
+    def next_parameter(state: CrystalState) -> jax.Array:
+        """The lattice parameter to set, 0 to 5; 6 for none."""
+        order = static.parameter_order[static.lattice_system[state.group], state.placed]
+        return jnp.where(state.finished & (state.group >= 0), order, 6)
+
+    def action(state: CrystalState) -> jax.Array:
+        if static.group_first:
+            group_due, composition_due = jnp.bool_(True), state.group >= 0
+        else:
+            group_due, composition_due = state.finished, jnp.bool_(True)
+        lattice = jnp.arange(6) == next_parameter(state)
+        return jnp.concatenate(
+            [*symmetry(state, group_due), *composition(state, composition_due), lattice]
+        )
+
+    def terminal(state: CrystalState) -> jax.Array:
+        return state.finished & (state.group >= 0) & (next_parameter(state) == 6)
+
+    def parent(state: CrystalState) -> jax.Array:
+        system = static.lattice_system[state.group]
+        last = static.parameter_order[system, jnp.maximum(state.placed - 1, 0)]
+        in_lattice = state.placed > 0
+        lattice = (jnp.arange(6) == last) & in_lattice
+
+        symmetry_open = ~in_lattice if not static.group_first else ~in_lattice & untouched(state)
+        has_group = state.group >= 0
+        group = (jnp.arange(230) == state.group) & symmetry_open
+        point = (points == state.point) & symmetry_open & ~has_group
+        first = (systems == state.system) & symmetry_open & ~has_group & (state.point < 0)
+        symmetry_mask = [first, point, group] if static.staged else [group]
+
+        composition_open = ~in_lattice
+        if not static.group_first:
+            composition_open &= state.system < 0 if static.staged else ~has_group
+        finish = state.finished & composition_open
+        composition_open &= ~state.finished
+        idle, used = state.pending == num_species, state.species < num_species
+        count_due = state.counts[jnp.maximum(jnp.sum(used) - 1, 0)]
+        if static.any_order:
+            present = jnp.any(bit[:, None] == state.species, axis=1)
+            counted = state.pending_count
+            element = jnp.where(idle, present, (bit == state.pending) & (counted == 0))
+            count = (counts == counted) & ~idle
+        else:
+            element = bit == state.pending
+            count = (counts == count_due) & idle
+        total_mask = []
+        if static.totals_ahead:
+            fresh = composition_open & idle & ~used[0]
+            total_mask = [(jnp.arange(len(static.totals)) == state.total) & fresh]
+        return jnp.concatenate(
+            [
+                *symmetry_mask,
+                *total_mask,
+                element & composition_open,
+                count & composition_open,
+                finish[None],
+                lattice,
+            ]
+        )
+
+    def untouched(state: CrystalState) -> jax.Array:
+        """Whether the composition has not been begun."""
+        fresh = (state.species[0] == num_species) & (state.pending == num_species)
+        fresh &= ~state.finished
+        return fresh & (state.total < 0) if static.totals_ahead else fresh
+
+    assert blocks.end == blocks.lattice + 6
+    return Masks(action, parent, terminal)

@@ -1,0 +1,198 @@
+"""The state of a crystal under way, and what the functions of one environment close over."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mfal.crystals.groups import LATTICE_SYSTEM, POINT_GROUP, POINT_KIND
+from mfal.envs.crystal.cache import cached_tables
+from mfal.envs.crystal.cell import cell_limits, interval, parameter_order
+from mfal.envs.crystal.spec import CrystalSpec, Species, species_list
+from mfal.envs.crystal.tables import CompositionTables
+from mfal.errors import MfalError
+
+__all__ = ["Blocks", "CrystalState", "Static", "static_of"]
+
+
+class CrystalState(NamedTuple):
+    """A crystal under way. K = greatest number of elements, S = number of species of the spec."""
+
+    system: jax.Array
+    """[] int32, crystal system 0 to 6; -1 not chosen."""
+    point: jax.Array
+    """[] int32, crystal class or kind; -1 not chosen."""
+    group: jax.Array
+    """[] int32, space group number - 1; -1 not chosen."""
+    total: jax.Array
+    """[] int32, position in the list of total atom counts where that is chosen ahead, else 0."""
+    species: jax.Array
+    """[K] int32, species of the composition, ascending, then S."""
+    counts: jax.Array
+    """[K] int32, atoms of each, then 0."""
+    pending: jax.Array
+    """[] int32, species whose count or merging is due; S none."""
+    pending_count: jax.Array
+    """[] int32, its count, between count and merging; 0 none."""
+    pattern: jax.Array
+    """[] int32, summary of the elements used (`tables`)."""
+    wyckoff: jax.Array
+    """[1] or [1 + C] int32, look-ahead state, and where the composition comes first the state of
+    each class of groups."""
+    finished: jax.Array
+    """[] bool, whether the composition is complete."""
+    lattice: jax.Array
+    """[6] float32, free parameters set so far, Å and degrees; 0 elsewhere."""
+    placed: jax.Array
+    """[] int32, number of lattice parameters set."""
+
+
+class Blocks(NamedTuple):
+    """First action index of each block; blocks that a spec doesn't need are empty."""
+
+    system: int
+    point: int
+    group: int
+    total: int
+    element: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nothing needs
+    finish: int
+    lattice: int
+    end: int
+
+
+class Static:
+    """What the functions of one environment close over; read-only once made."""
+
+    def __init__(self, spec: CrystalSpec) -> None:
+        self.spec = spec
+        self.species: tuple[Species, ...] = species_list(spec)
+        self.limits = cell_limits(spec)
+        listed = (
+            np.ones(230, bool)
+            if spec.groups is None
+            else np.isin(np.arange(1, 231), np.array(spec.groups))
+        )
+        tables: CompositionTables = cached_tables(
+            spec, listed & self.limits.admitted[LATTICE_SYSTEM]
+        )
+        self.group_first = spec.order == "group-first"
+        self.staged = spec.group_choice == "staged"
+        self.any_order = spec.element_order == "any"
+        self.totals_ahead = bool(tables.totals[0])
+        self.num_species = len(self.species)
+        self.max_elements = spec.element_limits[1]
+        self.max_count = tables.wyckoff_step.shape[1] - 1
+        self.max_charge = tables.node.shape[-1] // 2
+        kind = POINT_GROUP if spec.point_symmetry == "crystal-class" else POINT_KIND
+        self.point_of = kind.astype(np.int32)
+        self.num_points = int(kind.max()) + 1
+
+        begin = tables.node[:, 0, 0, self.max_charge]
+        possible = (tables.options[begin] != 0).any((0, -1))
+        if self.group_first:
+            self.group_legal = possible[tables.wyckoff_start] & (tables.wyckoff_start > 0)
+            feasible = self.group_legal.any()
+        else:
+            self.group_legal = tables.wyckoff_start > 0
+            feasible = possible[tables.union_start[0]]
+        if not feasible:
+            raise MfalError(
+                "no crystal obeys the spec",
+                "widen its groups, atoms, elements, fractions or angles",
+            )
+        # Groups that hold the same counts share a state where the composition comes first.
+        self.class_start, self.class_of = np.unique(tables.wyckoff_start, return_inverse=True)
+
+        sizes = (
+            7 * self.staged,
+            self.num_points * self.staged,
+            230,
+            len(tables.totals) * self.totals_ahead,
+            self.num_species,
+            self.max_count,
+            1,
+            6,
+        )
+        self.blocks = Blocks(*np.cumsum((0, *sizes)).tolist())
+        per_element = 3 if self.any_order else 2
+        self.max_steps = (
+            (3 if self.staged else 1) + self.totals_ahead + per_element * self.max_elements + 1 + 6
+        )
+
+        self.totals = jnp.asarray(tables.totals)
+        self.charge = jnp.asarray(np.pad(tables.charge, ((0, 1), (0, 0))))
+        self.count_ok = jnp.asarray(np.pad(tables.count_ok, ((0, 0), (0, 1), (0, 0))))
+        self.pattern_next = jnp.asarray(tables.pattern_next)
+        self.pattern_done = jnp.asarray(tables.pattern_done)
+        self.exclude = jnp.asarray(tables.exclude)
+        self.node = jnp.asarray(tables.node)
+        self.options = jnp.asarray(tables.options)
+        self.start = jnp.asarray(tables.wyckoff_start)
+        self.wyckoff_step = jnp.asarray(tables.wyckoff_step)
+        self.union_step = jnp.asarray(tables.union_step)
+        self.union_start = jnp.asarray(tables.union_start)
+        self.lattice_system = jnp.asarray(LATTICE_SYSTEM, jnp.int32)
+        self.parameter_order = jnp.asarray(parameter_order())
+        if spec.volume_per_atom is None:
+            self.volume_range = spec.packing
+            volumes = [s.volume for s in self.species]
+        else:
+            self.volume_range = spec.volume_per_atom
+            volumes = [1.0] * self.num_species
+        self.volumes = jnp.asarray([*volumes, 0.0], jnp.float32)
+
+    def initial(self) -> CrystalState:
+        """Nothing chosen yet."""
+        none = jnp.int32(-1)
+        k, s = self.max_elements, self.num_species
+        return CrystalState(
+            system=none,
+            point=none,
+            group=none,
+            total=none if self.totals_ahead else jnp.int32(0),
+            species=jnp.full((k,), s, jnp.int32),
+            counts=jnp.zeros((k,), jnp.int32),
+            pending=jnp.int32(s),
+            pending_count=jnp.int32(0),
+            pattern=jnp.int32(0),
+            wyckoff=self.wyckoff_of_start(none),
+            finished=jnp.zeros((), bool),
+            lattice=jnp.zeros((6,), jnp.float32),
+            placed=jnp.int32(0),
+        )
+
+    def wyckoff_of_start(self, group: jax.Array) -> jax.Array:
+        """Automaton states before any element, given the group or -1."""
+        if self.group_first:
+            return jnp.where(group >= 0, self.start[group], 0)[None]
+        return jnp.concatenate([self.union_start, jnp.asarray(self.class_start, jnp.int32)])
+
+    def wyckoff_after(self, states: jax.Array, count: jax.Array) -> jax.Array:
+        """Automaton states after an element with `count` atoms."""
+        if self.group_first:
+            return self.wyckoff_step[states, count]
+        return jnp.concatenate(
+            [self.union_step[states[:1], count], self.wyckoff_step[states[1:], count]]
+        )
+
+    def ion_volume(self, state: CrystalState) -> jax.Array:
+        """What the volume range multiplies: summed ion volumes in Å^3, or the number of atoms."""
+        return jnp.sum(self.volumes[state.species] * state.counts.astype(jnp.float32))
+
+    def interval(self, state: CrystalState, parameter: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Low end and width of a lattice parameter, 0 a to 5 gamma."""
+        volume = self.ion_volume(state)
+        low, high = self.volume_range
+        system = self.lattice_system[state.group]
+        return interval(
+            self.limits, (low * volume, high * volume), system, state.lattice, parameter
+        )
+
+
+@lru_cache(maxsize=8)
+def static_of(spec: CrystalSpec) -> Static:
+    """The tables and sizes of a spec, made once."""
+    return Static(spec)
