@@ -57,7 +57,7 @@ class LabelArrays(NamedTuple):
 
 
 StructureRecord = AsymmetricUnit | Mapping[str, Any]
-"""An asymmetric unit, or a pymatgen structure as its dict."""
+"""An asymmetric unit, {"cif": text}, or a pymatgen structure as its dict."""
 
 
 class Material(NamedTuple):
@@ -65,6 +65,7 @@ class Material(NamedTuple):
 
     id: str
     formula: str
+    """Empty, like the composition, where the source doesn't tell."""
     composition: Mapping[str, float]
     """Atoms of each element in the conventional cell, or in a formula unit if there is no cell."""
     space_group_number: int = 0
@@ -119,7 +120,11 @@ class MaterialTable:
             seen.add(identifier)
         for row, identifier in enumerate(self.ids):
             _check_row(
-                identifier, self.composition[row], self.space_group_number[row], self.lattice[row]
+                identifier,
+                self.formulas[row],
+                self.composition[row],
+                self.space_group_number[row],
+                self.lattice[row],
             )
             for label in self.labels[row]:
                 _check_label(identifier, label)
@@ -238,7 +243,8 @@ class MaterialTable:
     @property
     def has_crystal(self) -> np.ndarray:
         """[n] bool, whether composition, space group and lattice are all known."""
-        return (self.space_group_number > 0) & np.isfinite(self.lattice).all(1)
+        known = (self.space_group_number > 0) & np.isfinite(self.lattice).all(1)
+        return known & self.composition.any(1)
 
     @property
     def has_structure(self) -> np.ndarray:
@@ -291,15 +297,24 @@ def load_structure(record: StructureRecord | None) -> Structure | None:
         return None
     if isinstance(record, AsymmetricUnit):
         return build_structure(record)
+    if "cif" in record:
+        from mfal.crystals.structures import parse_structure
+
+        return parse_structure(record["cif"], "the stored CIF")
     from pymatgen.core import Structure
 
     return Structure.from_dict(dict(record))
 
 
 def _check_row(
-    identifier: str, composition: np.ndarray, space_group_number: int, lattice: np.ndarray
+    identifier: str,
+    formula: str,
+    composition: np.ndarray,
+    space_group_number: int,
+    lattice: np.ndarray,
 ) -> None:
-    if not (np.isfinite(composition).all() and (composition >= 0).all() and composition.any()):
+    known = not formula or composition.any()
+    if not (np.isfinite(composition).all() and (composition >= 0).all() and known):
         raise MfalError(f"{identifier}: no valid composition", "give amounts above zero")
     if not 0 <= space_group_number <= 230:
         raise MfalError(

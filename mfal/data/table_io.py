@@ -121,15 +121,18 @@ def _row_to_dict(row: Material) -> dict[str, Any]:
     if isinstance(row.structure, AsymmetricUnit):
         data["structure"] = {"asymmetric_unit": row.structure.to_dict()}
     elif row.structure is not None:
-        data["structure"] = {"pymatgen": dict(row.structure)}
+        kind = "cif" if "cif" in row.structure else "pymatgen"
+        data["structure"] = {kind: row.structure["cif"] if kind == "cif" else dict(row.structure)}
     return data
 
 
 def _row_from_dict(data: Mapping[str, Any]) -> Material:
     structure: Any = data["structure"]
     if structure is not None:
-        unit = structure.get("asymmetric_unit")
-        structure = AsymmetricUnit.from_dict(unit) if unit else structure["pymatgen"]
+        if "asymmetric_unit" in structure:
+            structure = AsymmetricUnit.from_dict(structure["asymmetric_unit"])
+        elif "cif" not in structure:
+            structure = structure["pymatgen"]
     return Material(
         **{
             **data,
@@ -284,6 +287,8 @@ def parse_formula(formula: str, where: str) -> dict[str, float]:
     """Amounts of the elements in a formula; `where` begins the message of the error."""
     from pymatgen.core import Composition
 
+    if not formula:
+        return {}
     try:
         return {e.symbol: float(x) for e, x in Composition(formula, strict=True).items()}
     except ValueError:
