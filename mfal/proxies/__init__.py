@@ -2,7 +2,14 @@
 
 from mfal.proxies.dataset import ABOVE, BELOW, EXACT, Dataset, capacity_for, make_dataset
 from mfal.proxies.ensemble import Ensemble, EnsembleConfig, ProxyState, make_ensemble
+from mfal.proxies.explained import Explained, describe_fidelity, explained_variance
 from mfal.proxies.features import FEATURE_NAMES, NUM_FEATURES, featurise
+from mfal.proxies.gaussian_process import (
+    GaussianProcess,
+    GPConfig,
+    GPState,
+    make_gaussian_process,
+)
 from mfal.proxies.relation import Posterior, Prediction, Reliability, posterior
 
 __all__ = [
@@ -14,13 +21,20 @@ __all__ = [
     "Dataset",
     "Ensemble",
     "EnsembleConfig",
+    "Explained",
+    "GPConfig",
+    "GPState",
+    "GaussianProcess",
     "Posterior",
     "Prediction",
     "ProxyState",
     "Reliability",
     "capacity_for",
+    "describe_fidelity",
+    "explained_variance",
     "featurise",
     "make_dataset",
     "make_ensemble",
+    "make_gaussian_process",
     "posterior",
 ]

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
+from mfal.proxies.calibration import conformal_factor
 from mfal.proxies.dataset import EXACT, Dataset
 
 __all__ = [
@@ -34,6 +35,7 @@ _PRIOR_ROWS = 5.0
 _SPREAD_GRID = jnp.geomspace(0.25, 6.0, 25)
 _NOISE_GRID = jnp.geomspace(0.4, 4.0, 17)
 _MAX_CORRELATION = 0.995
+_LEVEL, _GAUSSIAN_INTERVAL = 0.9, 1.6448536
 
 
 class Prediction(NamedTuple):
@@ -59,6 +61,9 @@ class Reliability(NamedTuple):
     """[M, M], number of crystals observed at both fidelities (held-out surprises)."""
     variance: jax.Array
     """[M], mean calibrated variance of the members over the data, in the scores' units squared."""
+    interval: jax.Array
+    """[M], multiple of the predicted standard deviation (spread and noise together) that covers
+    90 % of held-out observations: 1.645 were they Gaussian."""
 
 
 class Posterior(NamedTuple):
@@ -76,7 +81,8 @@ def unknown_reliability(num_fidelities: int) -> Reliability:
     """Before any data: neutral factors, no correlation."""
     shape = (num_fidelities, num_fidelities)
     ones = jnp.ones(num_fidelities)
-    return Reliability(ones, ones, jnp.eye(num_fidelities), jnp.zeros(shape), ones)
+    eye = jnp.eye(num_fidelities)
+    return Reliability(ones, ones, eye, jnp.zeros(shape), ones, _GAUSSIAN_INTERVAL * ones)
 
 
 def posterior(prediction: Prediction, reliability: Reliability) -> Posterior:
@@ -154,6 +160,9 @@ def measure_reliability(
         correlation=_fuse(own, observed, pairs),
         pairs=pairs,
         variance=spread_var * jnp.diagonal(scatters) / rows + 1e-12,
+        interval=jax.vmap(conformal_factor, in_axes=(None, 1, None))(
+            error / total, in_fidelity > 0, _LEVEL
+        ),
     )
 
 

@@ -1,0 +1,87 @@
+"""How good predicted distributions are, and how to mend their width.
+
+All functions take arrays of held-out values with predicted means and standard deviations; the
+states of the proxies hold what follows from them (`mfal.proxies.relation.Reliability`).
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
+from jax.scipy.stats import norm
+
+__all__ = [
+    "conformal_factor",
+    "coverage",
+    "crps_gaussian",
+    "crps_members",
+    "reliability_curve",
+]
+
+
+def coverage(value: jax.Array, mean: jax.Array, std: jax.Array, level: float) -> jax.Array:
+    """Share of values inside the central Gaussian interval of probability `level`, []."""
+    half = ndtri(0.5 + level / 2)
+    return jnp.mean(jnp.abs(value - mean) <= half * std)
+
+
+def reliability_curve(
+    value: jax.Array, mean: jax.Array, std: jax.Array, levels: jax.Array
+) -> jax.Array:
+    """Observed share of values below each predicted quantile, [L] for levels [L].
+
+    Equal to `levels` where the prediction is calibrated; plotted one against the other.
+    """
+    below = norm.cdf((value - mean) / std)
+    return jnp.mean(below[:, None] <= levels, axis=0)
+
+
+def crps_gaussian(value: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+    """Continuous ranked probability score of N(mean, std^2), [...], in the value's unit.
+
+    std [z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)] (Gneiting & Raftery, J. Am. Stat. Assoc. 102, 359
+    (2007)); smaller is better, and for a point forecast it is the absolute error.
+    """
+    z = (value - mean) / std
+    return std * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - jnp.pi**-0.5)
+
+
+def crps_members(value: jax.Array, members: jax.Array) -> jax.Array:
+    """Continuous ranked probability score of an ensemble, fair in its size.
+
+    mean |m_e - y| - sum_{e,f} |m_e - m_f| / (2 E (E - 1)) (Ferro, Q. J. R. Meteorol. Soc. 140, 1917
+    (2014)).
+
+    Args:
+      value: [...].
+      members: [..., E], at least two.
+    """
+    count = members.shape[-1]
+    error = jnp.mean(jnp.abs(members - value[..., None]), axis=-1)
+    apart = jnp.sum(jnp.abs(members[..., :, None] - members[..., None, :]), axis=(-1, -2))
+    return error - apart / (2 * count * (count - 1))
+
+
+def conformal_factor(surprise: jax.Array, valid: jax.Array, level: float) -> jax.Array:
+    """Multiple of the standard deviation that covers new values with probability `level`.
+
+    The ceil(level (n + 1))-th smallest of the held-out |surprise| (split conformal prediction,
+    Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)); exact in finite samples whatever the
+    distribution, as long as new rows are exchangeable with the held-out ones: hold out whole
+    families, and it covers new families. Without enough rows for the level the Gaussian's factor
+    stands in where it is larger than the largest surprise.
+
+    Args:
+      surprise: [N], (value - mean) / std of held-out rows.
+      valid: [N] bool.
+      level: 0 to 1.
+
+    Returns:
+      [] float32.
+    """
+    ordered = jnp.sort(jnp.where(valid, jnp.abs(surprise), jnp.inf))
+    count = jnp.sum(valid)
+    rank = jnp.ceil(level * (count + 1)).astype(jnp.int32)
+    gaussian = ndtri(0.5 + level / 2)
+    largest = ordered[jnp.maximum(count - 1, 0)]
+    too_few = jnp.where(count > 0, jnp.maximum(gaussian, largest), gaussian)
+    return jnp.where(rank <= count, ordered[jnp.clip(rank - 1, 0, len(ordered) - 1)], too_few)

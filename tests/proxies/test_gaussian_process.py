@@ -1,0 +1,127 @@
+import jax
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from mfal.proxies.dataset import make_dataset
+from mfal.proxies.gaussian_process import GPConfig, make_gaussian_process
+
+
+def identity(x):
+    return x
+
+
+JOINT = make_gaussian_process(GPConfig(2, steps=80), identity, 2)
+ALONE = make_gaussian_process(GPConfig(1, steps=80), identity, 2)
+
+
+def truth(x):
+    return np.sin(6 * x[:, 0]) + x[:, 1] ** 2
+
+
+def fitted(factor, low=60, top=10, seed=0):
+    x = np.random.default_rng(seed).uniform(0, 1, (low, 2)).astype(np.float32)
+    value = np.concatenate([truth(x), 3 + factor * truth(x[:top])])
+    fidelity = np.repeat([0, 1], [low, top])
+    data = make_dataset(np.concatenate([x, x[:top]]), fidelity, value, capacity=128)
+    return JOINT.fit(data), data
+
+
+def numpy_covariance(state, x, m, z, k):
+    """The module's prior written out again."""
+    p = jax.tree.map(np.asarray, state.params)
+
+    def matern(r):
+        return (1 + 5**0.5 * r + 5 / 3 * r**2) * np.exp(-(5**0.5) * r)
+
+    first, second = np.exp(p.log_length)
+    shared = matern(cdist(x / first, z / first)) * np.outer(p.loading[m], p.loading[k])
+    own = matern(cdist(x / second, z / second)) * np.outer(
+        np.exp(p.log_own)[m], np.exp(p.log_own)[k]
+    )
+    return shared + own * (m[:, None] == k[None, :])
+
+
+def test_conditioning_is_the_textbook_formula():
+    state, data = fitted(-2.0)
+    rows = np.flatnonzero(data.valid)
+    mean, scale = np.asarray(state.feature_mean), np.asarray(state.feature_scale)
+    x = (np.asarray(data.crystal, float)[rows] - mean) / scale
+    m = np.asarray(data.fidelity)[rows]
+    value_mean, value_scale = np.asarray(state.value_mean), np.asarray(state.value_scale)
+    y = (np.asarray(data.value, float)[rows] - value_mean[m]) / value_scale[m]
+    noise = np.exp(2 * np.asarray(state.params.log_noise))[m] + 1e-6
+    new = np.random.default_rng(1).uniform(0, 1, (7, 2))
+    z, k = (new - mean) / scale, np.array([0, 1, 1, 0, 1, 0, 1])
+    prior = numpy_covariance(state, x, m, x, m) + np.diag(noise)
+    cross = numpy_covariance(state, x, m, z, k)
+    expected = value_mean[k] + value_scale[k] * (cross.T @ np.linalg.solve(prior, y))
+    covariance = numpy_covariance(state, z, k, z, k) - cross.T @ np.linalg.solve(prior, cross)
+    got, between = JOINT.joint(state, new, k)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    np.testing.assert_allclose(
+        between, covariance * np.outer(value_scale[k], value_scale[k]), atol=1e-6
+    )
+
+
+def test_leave_one_out_is_what_is_predicted_without_the_row():
+    state, data = fitted(-2.0)
+    mean, std = (np.asarray(a) for a in JOINT.leave_one_out(state))
+    rows = np.flatnonzero(data.valid)
+    for left in (3, 64):
+        keep = rows[rows != left]
+        x, m = np.asarray(state.inputs), np.asarray(state.fidelity)
+        noise = np.exp(2 * np.asarray(state.params.log_noise))[m] + 1e-6
+        prior = numpy_covariance(state, x[keep], m[keep], x[keep], m[keep]) + np.diag(noise[keep])
+        cross = numpy_covariance(state, x[keep], m[keep], x[[left]], m[[left]])[:, 0]
+        own = numpy_covariance(state, x[[left]], m[[left]], x[[left]], m[[left]])[0, 0]
+        solved = np.linalg.solve(prior, cross)
+        scale, centre = (np.asarray(a)[m[left]] for a in (state.value_scale, state.value_mean))
+        expected = centre + scale * (solved @ np.asarray(state.target)[keep])
+        assert mean[left] == pytest.approx(expected, abs=1e-5)
+        variance = own - solved @ cross + noise[left]
+        assert std[left] == pytest.approx(scale * np.sqrt(variance), rel=1e-4)
+
+
+@pytest.mark.parametrize("factor", [1.5, -2.0])
+def test_a_cheap_fidelity_of_either_sign_sharpens_the_top(factor):
+    x = np.random.default_rng(2).uniform(0, 1, (200, 2))
+    top = 3 + factor * truth(x)
+    state, data = fitted(factor)
+    both = np.asarray(JOINT.joint(state, x, np.ones(200, int))[0])
+    rows = np.flatnonzero(np.asarray(data.valid) & (np.asarray(data.fidelity) == 1))
+    alone_data = make_dataset(
+        np.asarray(data.crystal)[rows], np.zeros(len(rows), int), np.asarray(data.value)[rows],
+        capacity=128,
+    )  # fmt: skip
+    alone = np.asarray(ALONE.joint(ALONE.fit(alone_data), x, np.zeros(200, int))[0])
+    assert np.sqrt(np.mean((both - top) ** 2)) < 0.4 * np.sqrt(np.mean((alone - top) ** 2))
+    assert np.sign(JOINT.correlation(state)[0, 1]) == np.sign(factor)
+
+
+def test_belief_at_one_input_is_the_joint_of_its_fidelities():
+    state, _ = fitted(-2.0)
+    x = np.array([0.3, 0.8])
+    belief = JOINT.posterior(state, x)
+    mean, covariance = JOINT.joint(state, np.stack([x, x]), np.array([0, 1]))
+    np.testing.assert_allclose(belief.mean, mean, rtol=1e-9)
+    np.testing.assert_allclose(belief.covariance, covariance, atol=1e-9)
+    # Far more is known about the cheap fidelity, in the units of each.
+    std = np.sqrt(np.diagonal(belief.covariance)) / np.asarray(state.value_scale)
+    assert std[0] < std[1]
+    assert belief.covariance.dtype == np.float64
+
+
+def test_padding_is_never_seen():
+    x = np.random.default_rng(3).uniform(0, 1, (12, 2)).astype(np.float32)
+    new = np.random.default_rng(4).uniform(0, 1, (5, 2))
+    answers = [
+        ALONE.joint(
+            ALONE.fit(make_dataset(x, np.zeros(12, int), truth(x), capacity=capacity)),
+            new,
+            np.zeros(5, int),
+        )
+        for capacity in (16, 64)
+    ]
+    for one, other in zip(*answers, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
