@@ -44,6 +44,9 @@ class SpaceConfig:
     min_elements: int = _option(2, "fewest distinct elements, Li included")
     max_elements: int = _option(4, "most distinct elements, Li included")
     max_atoms: int = _option(48, "most atoms in the conventional cell")
+    groups: tuple[int, ...] = _option(
+        (), "space group numbers that a candidate may have; none given allows all 230"
+    )
 
 
 @dataclass(frozen=True)

@@ -203,6 +203,15 @@ class Ledger:
         )
         return [(row[0], json.loads(row[1])) for row in rows]
 
+    def cost_of_round(self, account: str, number: int) -> float:
+        """Cost units that a round's queries take, abandoned ones aside."""
+        row = self._one(
+            "SELECT coalesce(sum(q.cost), 0) FROM query q WHERE q.account = ? AND q.round = ?"
+            " AND NOT EXISTS (SELECT 1 FROM event e WHERE e.query = q.id AND e.kind = 'abandoned')",
+            (account, number),
+        )
+        return float(row[0])
+
     def pending(self, account: str) -> list[Query]:
         """Queries of an account that have not ended, in the order of decision."""
         rows = self._all(

@@ -5,12 +5,13 @@ The loop sees only this value, so that another space or other known data can tak
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
-from mfal.campaign.config import CampaignConfig, SpaceConfig
+from mfal.campaign.config import SpaceConfig
 from mfal.campaign.records import CrystalRecord, crystal_hash
 from mfal.campaign.tasks import load_oracles
 from mfal.crystals.elements import SYMBOLS
@@ -20,9 +21,15 @@ from mfal.errors import MfalError
 from mfal.oracles.types import Oracle
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from mfal.envs.crystal import CrystalSpec
 
-__all__ = ["Problem", "crystal_arrays", "make_problem", "make_spec", "record_of"]
+__all__ = ["Problem", "crystal_arrays", "known_record", "make_problem", "make_spec", "record_of"]
+
+
+_WITHOUT_POTENTIAL = {("P", -3), ("As", -3), ("Sb", -3), ("C", -4), ("H", -1)}
+"""Anions for which softBV has no potential with lithium: no barrier could be computed."""
 
 
 class Problem(NamedTuple):
@@ -32,29 +39,31 @@ class Problem(NamedTuple):
     """Of crystals, without the fidelity."""
     to_crystal: Callable[[State], Crystal]
     """Terminal state to its triple; traceable, no batch axis."""
-    oxidation_states: Callable[[State], dict[str, int]]
+    oxidation_states: Callable[[State], dict[str, float]]
     """Terminal state to the charge of each element; on the host."""
-    known: Callable[[], list[CrystalRecord]]
-    """Crystals whose atoms are known and which every oracle can take, in a fixed order."""
+    known: Callable[[], "list[tuple[str, Structure]]"]
+    """Crystals whose atoms are known, with their names, in a fixed order, the most akin to the
+    space first."""
     oracles: tuple[Oracle, ...]
     """By rising fidelity; the last is the top."""
 
 
-def make_problem(config: CampaignConfig) -> Problem:
+@lru_cache(maxsize=4)
+def make_problem(space: SpaceConfig, references: tuple[str, ...]) -> Problem:
     """Lithium crystals under the configured limits, with the embedded table as what is known.
 
     Raises:
       MfalError: where limits or oracles make no sense.
     """
+    oracles = load_oracles(references)
+    spec = make_spec(space)
     from mfal.envs.crystal import crystal_environment, species_of, to_crystal
 
-    oracles = load_oracles(config.oracles)
-    spec = make_spec(config.space)
     return Problem(
         environment=crystal_environment(spec),
         to_crystal=lambda state: to_crystal(spec, state),
-        oxidation_states=lambda state: dict(species_of(spec, state)),
-        known=_embedded,
+        oxidation_states=lambda state: species_of(spec, state),
+        known=lambda: _embedded(space),
         oracles=oracles,
     )
 
@@ -65,19 +74,26 @@ def make_spec(space: SpaceConfig) -> "CrystalSpec":
     Raises:
       MfalError: where no crystal could meet them.
     """
-    from mfal.envs.crystal import CrystalSpec
-
     if "Li" not in space.elements:
         raise MfalError(f"space.elements {', '.join(space.elements)}", "add Li")
+    from mfal.crystals.elements import OXIDATION_STATES
+    from mfal.envs.crystal import CrystalSpec
+    from mfal.envs.crystal.spec import LITHIUM_CONDUCTOR_STATES
+
+    usual = {**OXIDATION_STATES, **dict(LITHIUM_CONDUCTOR_STATES)}
+    states = {
+        symbol: tuple(q for q in usual.get(symbol, ()) if (symbol, q) not in _WITHOUT_POTENTIAL)
+        for symbol in space.elements
+    }
     return CrystalSpec(
-        elements=space.elements,
-        min_elements=space.min_elements,
-        max_elements=space.max_elements,
+        elements=states,
+        element_limits=(space.min_elements, space.max_elements),
         max_atoms=space.max_atoms,
+        groups=space.groups or None,
     )
 
 
-def record_of(crystal: Crystal, oxidation_states: dict[str, int], source: str) -> CrystalRecord:
+def record_of(crystal: Crystal, oxidation_states: dict[str, float], source: str) -> CrystalRecord:
     """The ledger's form of one triple (NumPy or JAX arrays, no batch axis)."""
     counts = np.asarray(crystal.composition)
     composition = {SYMBOLS[i]: round(float(counts[i])) for i in np.flatnonzero(counts > 0)}
@@ -113,25 +129,29 @@ def _reduced_formula(composition: dict[str, int]) -> str:
     return str(Composition(composition).reduced_formula)
 
 
-def _embedded() -> list[CrystalRecord]:
-    """Ordered crystals of the embedded table."""
+def _embedded(space: SpaceConfig) -> "list[tuple[str, Structure]]":
+    """Ordered crystals of the embedded table that are no larger than the space's own.
+
+    Those made of the space's elements alone come first.
+    """
     from mfal.data import load_embedded
 
     table = load_embedded()
-    records = []
-    for identifier, structure in zip(table.id, table.structures(), strict=True):
-        if structure is None or not structure.is_ordered:
+    within: list[tuple[str, Structure]] = []
+    beyond: list[tuple[str, Structure]] = []
+    for name, structure in zip(table.ids, table.structures(), strict=True):
+        if structure is None or not structure.is_ordered or len(structure) > space.max_atoms:
             continue
-        records.append(known_record(structure, str(identifier)))
-    return records
+        own = {element.symbol for element in structure.composition.elements} <= set(space.elements)
+        (within if own else beyond).append((name, structure))
+    return within + beyond
 
 
-def known_record(structure: Any, identifier: str) -> CrystalRecord:
-    """The ledger's form of a crystal whose atoms are known (a pymatgen `Structure`)."""
+def known_record(structure: "Structure", identifier: str) -> CrystalRecord:
+    """The ledger's form of a crystal whose atoms are known."""
     from mfal.crystals.structures import crystal_from_structure, element_charges
 
     crystal = crystal_from_structure(structure)
-    charges = {symbol: round(charge) for symbol, charge in element_charges(structure).items()}
-    record = record_of(crystal, charges, f"known:{identifier}")
+    record = record_of(crystal, element_charges(structure), f"known:{identifier}")
     name = crystal_hash(record.composition, record.space_group, record.lattice, record.source)
     return record._replace(hash=name, structure=json.dumps(structure.as_dict()))

@@ -34,7 +34,8 @@ class CrystalRecord(NamedTuple):
     space_group: int
     lattice: tuple[float, ...]
     """a b c in Å, alpha beta gamma in degrees; float32 values."""
-    oxidation_states: dict[str, int]
+    oxidation_states: dict[str, float]
+    """Mean charge of each element's ions."""
     source: str
     """"sampled", "random", or "known:ID" for a crystal whose atoms are known."""
     structure: str | None = None

@@ -59,6 +59,7 @@ CREATE TABLE query (
 ) STRICT;
 CREATE INDEX query_by_crystal ON query (crystal);
 CREATE INDEX query_by_account ON query (account, id);
+CREATE INDEX query_by_round ON query (account, round);
 
 CREATE TABLE event (
     id INTEGER PRIMARY KEY,

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
     from mfal.campaign.folder import read_campaign
     from mfal.campaign.loop import run_campaign
-    from mfal.campaign.problem import make_problem
+    from mfal.campaign.tasks import load_oracles
     from mfal.report.display import show_progress
     from mfal.report.export import write_candidates
     from mfal.report.plot import plot_best_against_cost
@@ -57,10 +57,10 @@ def run(options: argparse.Namespace) -> int:
     from mfal.report.terminal import print_summary
 
     console = Console(stderr=options.json, highlight=False)
-    problem = make_problem(config)
+    oracles = load_oracles(config.oracles)
     try:
-        with show_progress(console, config, problem.oracles, options.out) as notify:
-            run_campaign(options.out, config, notify=notify, problem=problem)
+        with show_progress(console, config, oracles, options.out) as notify:
+            run_campaign(options.out, config, notify=notify)
     except KeyboardInterrupt:
         console.print(
             f"Stopped. All answers are in {options.out}; run the same command to go on.",

@@ -99,14 +99,11 @@ def _print_table(results: Sequence[dict[str, Any]]) -> None:
     console = Console(highlight=False)
     for result in results:
         if "error" in result:
-            console.print(Text(result["error"], style="red"))
+            console.print(Text(result["error"], style="red"), soft_wrap=True)
             continue
+        title = f"{result['file']}: {result['formula']}, space group {result['space_group']}"
+        console.print(Text(title, style="bold"), soft_wrap=True)
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.title = Text(
-            f"{result['file']}: {result['formula']}, space group {result['space_group']}",
-            style="bold",
-        )
-        table.title_justify = "left"
         for name, justify in (("oracle", "left"), ("value", "right"), ("unit", "left")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
         table.add_column("note")

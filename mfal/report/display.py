@@ -74,6 +74,7 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._stage: tuple[str, int] | None = None
+        self._start = time.monotonic()
         self._last = 0.0
 
     def tell(self, event: Event) -> None:
@@ -83,7 +84,8 @@ class _Lines:
         if not (changed or finished or now - self._last >= _PLAIN_PAUSE):
             return
         self._stage, self._last = stage, now
-        parts = [f"[{event.round}/{event.rounds}] {_STAGES.get(event.stage, event.stage)}:"]
+        stage_name = _STAGES.get(event.stage, event.stage)
+        parts = [f"{now - self._start:4.0f} s [{event.round}/{event.rounds}] {stage_name}:"]
         if event.total and event.done:
             parts.append(f"{event.done}/{event.total},")
         parts.append(event.text)

@@ -70,7 +70,7 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
     row += [f"{x:.4f}" for x in crystal.lattice]
     row += [
         " ".join(f"{symbol}{count}" for symbol, count in crystal.composition.items()),
-        " ".join(f"{symbol}{charge:+d}" for symbol, charge in crystal.oxidation_states.items()),
+        " ".join(f"{symbol}{charge:+g}" for symbol, charge in crystal.oxidation_states.items()),
         min(answer.query.round for answer in candidate.observed.values()),
         candidate.observed[candidate.fidelity].detail.get("tried", ""),
         f"{CIF_FOLDER}/{candidate.file_name}" if candidate.cif else "",

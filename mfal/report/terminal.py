@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -39,14 +40,15 @@ def print_summary(console: Console, summary: Summary, folder: Path, shown: int =
 
 def _candidates(summary: Summary, shown: int) -> Table:
     top = summary.top
-    table = Table(title=Text(f"Best candidates by {top.name} ({top.unit})"), title_justify="left")
+    title = Text(f"Best candidates by {top.name} ({top.unit})", style="bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("rank", justify="right")
-    table.add_column("formula")
-    table.add_column("space group", justify="right")
-    table.add_column("value", justify="right")
-    table.add_column("±", justify="right")
-    table.add_column("basis")
-    table.add_column("asked")
+    table.add_column("formula", overflow="fold")
+    table.add_column("group", justify="right")
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("±", justify="right", no_wrap=True)
+    table.add_column("basis", no_wrap=True)
+    table.add_column("asked", overflow="fold")
     table.add_column("file", overflow="fold")
     for candidate in summary.candidates[:shown]:
         style = None if candidate.basis == "observed" else "dim"

@@ -1,0 +1,109 @@
+"""Kill a small campaign over and over, and compare each resumed one with the unbroken one.
+
+    python kill_harness.py statements FOLDER
+    python kill_harness.py instants FOLDER NUMBER
+
+A process of its own, which holds no threads: every campaign runs in a fork of it. Prints one line
+of JSON: how many were killed, and where the results differed.
+"""
+
+import itertools
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import toy_campaign
+
+import mfal.campaign.ledger as ledger_module
+from mfal.campaign.loop import run_campaign
+
+WRITES = ("BEGIN", "INSERT", "COMMIT", "CREATE", "PRAGMA")
+
+
+def run(folder: Path) -> None:
+    run_campaign(
+        folder,
+        toy_campaign.CONFIG,
+        executor=toy_campaign.InstantExecutor(),
+        strategy=toy_campaign.strategy(),
+    )
+
+
+def in_fork(work: Callable[[], None]) -> int:
+    """The child's process id; its exit code is 0 when the work is done."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+        os._exit(0)
+    except BaseException as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+def kill_at_statement(number: int) -> None:
+    """From now on, die just before the given write reaches the database."""
+    connect = ledger_module._connect
+    count = itertools.count()
+
+    def look(statement: str) -> None:
+        if statement.lstrip().upper().startswith(WRITES) and next(count) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def traced(path: Path, readonly: bool) -> sqlite3.Connection:
+        connection = connect(path, readonly)
+        connection.set_trace_callback(look)
+        return connection
+
+    ledger_module._connect = traced
+
+
+def finish(folder: Path) -> list:
+    """Resume in a fresh process and read what came of it."""
+    _, status = os.waitpid(in_fork(lambda: run(folder)), 0)
+    if status != 0:
+        return ["the resumed run ended with", status]
+    return toy_campaign.digest(folder)
+
+
+def main() -> None:
+    mode, root = sys.argv[1], Path(sys.argv[2])
+    start = time.perf_counter()
+    reference = finish(root / "reference")
+    seconds = time.perf_counter() - start
+    killed, wrong = 0, []
+    numbers = itertools.count() if mode == "statements" else range(int(sys.argv[3]))
+    draw = random.Random(0)
+    for number in numbers:
+        folder = root / str(number)
+
+        def work(folder: Path = folder, number: int = number) -> None:
+            if mode == "statements":
+                kill_at_statement(number)
+            run(folder)
+
+        child = in_fork(work)
+        if mode == "instants":
+            time.sleep(draw.uniform(0.0, seconds))
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        was_killed = os.WIFSIGNALED(status)
+        killed += was_killed
+        if finish(folder) != reference:
+            wrong.append(number)
+        shutil.rmtree(folder)
+        if mode == "statements" and not was_killed:
+            break
+    print(json.dumps({"killed": killed, "wrong": wrong, "answers": len(reference[1])}))
+
+
+if __name__ == "__main__":
+    main()

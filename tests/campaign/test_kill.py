@@ -1,0 +1,39 @@
+"""SIGKILL at every write and at any instant: the resumed campaign ends like the unbroken one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def harness(*arguments: str) -> dict:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])}
+    done = subprocess.run(
+        [sys.executable, str(HERE / "kill_harness.py"), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_killed_before_every_write(tmp_path):
+    result = harness("statements", str(tmp_path))
+    assert result["wrong"] == []
+    assert result["killed"] > 100  # every statement of some 30 transactions
+    assert result["answers"] > 10
+
+
+@pytest.mark.parametrize("number", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_at_random_instants(tmp_path, number):
+    result = harness("instants", str(tmp_path), str(number))
+    assert result["wrong"] == []
+    assert result["killed"] > number // 2

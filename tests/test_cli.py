@@ -1,0 +1,142 @@
+"""The command line: help, options, and bad input that ends in one clear line."""
+
+import json
+import os
+import re
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from mfal.cli import main
+from mfal.crystals.structures import structure_to_cif
+
+sys.path.insert(0, str(Path(__file__).parent / "campaign"))
+TOYS = ["--oracles", "toy_oracles:three"]
+
+
+@pytest.fixture
+def lithium_fluoride(tmp_path) -> Path:
+    structure = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.03), ["Li", "F"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    path = tmp_path / "LiF.cif"
+    path.write_text(structure_to_cif(structure))
+    return path
+
+
+def one_line(captured: str) -> str:
+    """The only line of an error, which is no traceback."""
+    lines = captured.strip().splitlines()
+    assert len(lines) == 1, captured
+    assert lines[0].startswith("mfal: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", [[], ["discover"], ["status"], ["score"], ["doctor"]])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([*command, "--help"])
+    assert exit_.value.code == 0
+    assert re.search(rf"example:\n  mfal {' '.join(command)}", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("arguments", [[], ["discover", "--budgit", "3"], ["nonsense"]])
+def test_wrong_use_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert "usage: mfal" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--budget", "-3"], "budget -3; give a positive number"),
+        (["--budget", "0"], "budget 0"),
+        (["--space-elements", "O", "P"], "space.elements O, P; add Li"),
+        (["--oracles", "no.such.module:thing"], "no.such.module:thing"),
+        (["--oracles", "toy_oracles"], "toy_oracles"),
+        (["--oracles", "toy_oracles:nothing"], "nothing"),
+        (["--oracles", "toy_oracles:twice"], "fidelities lithium 0, lithium 0"),
+    ],
+)
+def test_discover_names_the_wrong_option(arguments, named, tmp_path, capsys):
+    assert main(["discover", "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert named in one_line(capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_option_in_a_file_is_named(tmp_path, capsys):
+    path = tmp_path / "run.toml"
+    path.write_text("[sampler]\nstepz = 3\n")
+    assert main(["discover", "--out", str(tmp_path / "out"), "--config", str(path)]) == 2
+    line = one_line(capsys.readouterr().err)
+    assert "sampler.stepz" in line
+    assert "sampler.steps" in line  # the remedy lists what is known
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    assert main(["discover", "--out", str(out), *TOYS]) == 2
+    line = one_line(capsys.readouterr().err)
+    assert str(out) in line
+    assert "--out" in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_output_folder_that_cannot_be_written_is_named(tmp_path, capsys):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    assert main(["discover", "--out", str(tmp_path), *TOYS]) == 2
+    assert str(tmp_path) in one_line(capsys.readouterr().err)
+
+
+def test_status_of_what_is_no_campaign(tmp_path, capsys):
+    assert main(["status", str(tmp_path)]) == 2
+    assert str(tmp_path) in one_line(capsys.readouterr().err)
+
+
+def test_doctor_says_that_there_is_no_campaign(tmp_path, capsys):
+    assert main(["doctor", str(tmp_path)]) == 1
+    assert "no such file" in capsys.readouterr().out
+
+
+def test_score_prints_every_oracle_with_its_unit(lithium_fluoride, capsys):
+    assert main(["score", str(lithium_fluoride), *TOYS]) == 0
+    text = capsys.readouterr().out
+    assert "LiF, space group 225" in text
+    assert re.search(r"lithium +0\.5 +share", text)
+    assert re.search(rf"volume +{4.03**3 / 8:.4g} +cubic angstrom", text)
+
+
+def test_score_as_json(lithium_fluoride, capsys):
+    assert main(["score", "--json", str(lithium_fluoride), *TOYS]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert result["formula"] == "LiF"
+    assert [answer["oracle"] for answer in result["oracles"]] == ["lithium", "volume", "distance"]
+    assert result["oracles"][2]["value"] == pytest.approx(-4.03 / 2)
+
+
+def test_score_goes_on_past_a_file_that_cannot_be_read(lithium_fluoride, tmp_path, capsys):
+    bad = tmp_path / "bad.cif"
+    bad.write_text("data_x\nthis is no crystal\n")
+    missing = str(tmp_path / "missing.cif")
+    assert main(["score", "--json", str(bad), missing, str(lithium_fluoride), *TOYS]) == 1
+    first, second, third = json.loads(capsys.readouterr().out)
+    assert "bad.cif" in first["error"]
+    assert "missing.cif" in second["error"]
+    assert third["formula"] == "LiF"
+
+
+def test_score_tells_an_oracles_failure(lithium_fluoride, capsys):
+    arguments = ["score", "--json", str(lithium_fluoride), "--oracles", "toy_oracles:broken"]
+    assert main(arguments) == 1
+    (result,) = json.loads(capsys.readouterr().out)
+    raised, nan, short = (answer["status"] for answer in result["oracles"])
+    assert "raises raised RuntimeError: the wheels came off" in raised
+    assert "oracle nan returned NaN" in nan
+    assert "oracle short gave 0 answers" in short
+    assert all(answer["value"] is None for answer in result["oracles"])
