@@ -9,11 +9,9 @@ from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
+import workloads
 
 from mfal.campaign.executors import TaskFailure, WorkerPool
-
-sys.path.insert(0, str(Path(__file__).parent))
-import workloads
 
 
 @pytest.fixture
