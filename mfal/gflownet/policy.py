@@ -1,0 +1,308 @@
+"""The policy network: a trunk over sparse features, and one head for each stage.
+
+The forward head of a stage gives one logit for each of its indices and, where the stage is
+continuous, the mixture that the index's value is drawn from. The backward head and the state-flow
+head exist only where the loss or the backward policy asks for them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mfal.envs.types import Environment, Features
+from mfal.errors import MfalError
+from mfal.gflownet.distributions import mask_logits, mixture_log_prob, value_mixture
+
+__all__ = [
+    "Heads",
+    "Policy",
+    "PolicyConfig",
+    "apply_policy",
+    "categorical_log_prob",
+    "continuous_slots",
+    "forward_log_prob",
+    "make_policy",
+    "value_raw",
+]
+
+_BACKWARDS = ("uniform", "learned", "none")
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Size and kind of the policy network."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Width of each trunk layer."""
+    components: int = 6
+    """Components of the mixture that a continuous value is drawn from."""
+    backward: str = "uniform"
+    """Backward policy: uniform over parents, learned, or none where states have one parent."""
+    dtype: str = "float32"
+    """Operands of matrix products, float32 or bfloat16; sums and parameters stay float32."""
+
+    def __post_init__(self) -> None:
+        if self.backward not in _BACKWARDS:
+            raise MfalError(
+                f"backward policy {self.backward!r}", f"choose one of {', '.join(_BACKWARDS)}"
+            )
+        if self.dtype not in ("float32", "bfloat16"):
+            raise MfalError(f"dtype {self.dtype!r}", "choose float32 or bfloat16")
+        if not self.hidden or min(self.hidden) < 1:
+            raise MfalError(f"hidden layers {self.hidden}", "give at least one positive width")
+
+
+class Heads(NamedTuple):
+    """What the network says about states, with any leading batch axes."""
+
+    logits: jax.Array
+    """[..., A] float32, forward."""
+    values: jax.Array
+    """[..., V, 3 K] float32, mixture parameters of the V continuous indices, in order."""
+    backward: jax.Array
+    """[..., A] float32; [..., 0] unless the backward policy is learned."""
+    log_flow: jax.Array
+    """[...] float32; zero unless the loss needs state flows."""
+
+
+class SparseDense(nn.Module):
+    """A dense layer over features in sparse form: rows are gathered, not multiplied."""
+
+    width: int
+    vocabulary: int
+    num_dense: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, features: Features) -> jax.Array:
+        """[..., K] tokens and [..., C] numbers to [..., width] float32."""
+        tokens = features.tokens.shape[-1]
+        scale = 1.0 / max(1, tokens + self.num_dense)
+        init = nn.initializers.normal(scale**0.5)
+        table = self.param("table", init, (self.vocabulary, self.width))
+        out = self.param("bias", nn.initializers.zeros, (self.width,))
+        if tokens:
+            out = out + _sum_rows(table, features.tokens)
+        if self.num_dense:
+            kernel = self.param("kernel", init, (self.num_dense, self.width))
+            out = out + _product(features.dense, kernel, self.dtype)
+        return out
+
+
+class Dense(nn.Module):
+    """A dense layer with operands of the given type and float32 results."""
+
+    width: int
+    dtype: Any
+    kernel_init: Any = nn.initializers.he_normal()
+    bias_init: Any = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[..., n] to [..., width] float32."""
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.width))
+        bias = self.param("bias", self.bias_init, (self.width,))
+        return _product(x, kernel, self.dtype) + bias
+
+
+class Policy(nn.Module):
+    """Forward policy and, where asked for, backward policy and state flow, on one trunk."""
+
+    stages: tuple[Any, ...]
+    vocabulary: int
+    num_dense: int
+    num_actions: int
+    hidden: tuple[int, ...]
+    components: int
+    learned_backward: bool
+    flow: bool
+    dtype: Any
+
+    def setup(self) -> None:
+        """Declare the layers."""
+        self.first = SparseDense(self.hidden[0], self.vocabulary, self.num_dense, self.dtype)
+        self.inner = [Dense(width, self.dtype) for width in self.hidden[1:]]
+        small = nn.initializers.variance_scaling(0.01, "fan_in", "normal")
+        self.heads = {stage.name: Dense(stage.size, self.dtype, small) for stage in self.stages}
+        self.value_heads = {
+            stage.name: Dense(
+                stage.size * 3 * self.components,
+                self.dtype,
+                small,
+                _spread_bias(stage.size, self.components),
+            )
+            for stage in self.stages
+            if stage.continuous
+        }
+        if self.learned_backward:
+            self.backward_head = Dense(self.num_actions, self.dtype, small)
+        if self.flow:
+            self.flow_head = Dense(1, self.dtype, small)
+
+    def trunk(self, features: Features) -> jax.Array:
+        """The hidden representation, [..., hidden[-1]]."""
+        x = nn.relu(self.first(features))
+        for layer in self.inner:
+            x = nn.relu(layer(x))
+        return x
+
+    def stage_logits(self, name: str, hidden: jax.Array) -> jax.Array:
+        """Forward logits of one stage, [..., size]."""
+        return self.heads[name](hidden)
+
+    def stage_values(self, name: str, hidden: jax.Array) -> jax.Array:
+        """Mixture parameters of one continuous stage, [..., size, 3 K]."""
+        raw = self.value_heads[name](hidden)
+        return raw.reshape(*raw.shape[:-1], -1, 3 * self.components)
+
+    def backward_logits(self, hidden: jax.Array) -> jax.Array:
+        """Backward logits, [..., A], or [..., 0]."""
+        if self.learned_backward:
+            return self.backward_head(hidden)
+        return jnp.zeros((*hidden.shape[:-1], 0), jnp.float32)
+
+    def log_flow(self, hidden: jax.Array) -> jax.Array:
+        """Log of the flow through the state, [...]."""
+        if self.flow:
+            return self.flow_head(hidden)[..., 0]
+        return jnp.zeros(hidden.shape[:-1], jnp.float32)
+
+    def __call__(self, features: Features) -> Heads:
+        """All heads at once."""
+        hidden = self.trunk(features)
+        logits = [self.stage_logits(stage.name, hidden) for stage in self.stages]
+        values = [self.stage_values(s.name, hidden) for s in self.stages if s.continuous]
+        empty = jnp.zeros((*hidden.shape[:-1], 0, 3 * self.components), jnp.float32)
+        return Heads(
+            logits=jnp.concatenate(logits, axis=-1),
+            values=jnp.concatenate([empty, *values], axis=-2),
+            backward=self.backward_logits(hidden),
+            log_flow=self.log_flow(hidden),
+        )
+
+
+def make_policy(
+    env: Environment, config: PolicyConfig, *, flow: bool = False, conditions: int = 0
+) -> Policy:
+    """The policy network of an environment.
+
+    Args:
+      env: whose stages, actions and features fix the shape.
+      config: sizes.
+      flow: whether a state-flow head is needed.
+      conditions: numbers appended to `Features.dense`, such as the log temperature.
+    """
+    return Policy(
+        stages=env.stages,
+        vocabulary=env.vocabulary,
+        num_dense=env.num_dense + conditions,
+        num_actions=env.num_actions,
+        hidden=tuple(config.hidden),
+        components=config.components,
+        learned_backward=config.backward == "learned",
+        flow=flow,
+        dtype=jnp.dtype(config.dtype),
+    )
+
+
+def apply_policy(policy: Policy, params: Any, features: Features) -> Heads:
+    """All heads of the network at features with any leading batch axes."""
+    heads: Heads = policy.apply({"params": params}, features)  # type: ignore[assignment]
+    return heads
+
+
+def continuous_slots(stages: Sequence[Any]) -> tuple[int, ...]:
+    """Action indices that carry a value, in order."""
+    return tuple(
+        index for s in stages if s.continuous for index in range(s.start, s.start + s.size)
+    )
+
+
+def value_raw(values: jax.Array, slots: tuple[int, ...], index: jax.Array) -> jax.Array:
+    """Raw mixture parameters of the chosen index, [..., 3, K]; zeros where it is discrete."""
+    chosen = index[..., None] == jnp.array(slots, jnp.int32)
+    raw = jnp.sum(jnp.where(chosen[..., None], values, 0.0), axis=-2)
+    return raw.reshape(*raw.shape[:-1], 3, -1)
+
+
+def forward_log_prob(
+    heads: Heads,
+    slots: tuple[int, ...],
+    mask: jax.Array,
+    index: jax.Array,
+    value: jax.Array,
+    log_jacobian: jax.Array,
+) -> jax.Array:
+    """Log-probability P_F of actions, [...]: with respect to counting times Lebesgue measure.
+
+    Args:
+      heads: the network's answer, with leading axes [...].
+      slots: action indices that carry a value.
+      mask: [..., A] bool, legal indices.
+      index: [...] int32.
+      value: [...] float32 in [0, 1].
+      log_jacobian: [...] float32, log |d physical / d value|; 0 where discrete.
+    """
+    log_prob = categorical_log_prob(heads.logits, mask, index)
+    if slots:
+        mixture = value_mixture(value_raw(heads.values, slots, index))
+        density = mixture_log_prob(mixture, value) - log_jacobian
+        continuous = jnp.any(index[..., None] == jnp.array(slots, jnp.int32), axis=-1)
+        log_prob = log_prob + jnp.where(continuous, density, 0.0)
+    return log_prob
+
+
+def categorical_log_prob(logits: jax.Array, mask: jax.Array, index: jax.Array) -> jax.Array:
+    """Log-probability of an index under the masked softmax, [...]."""
+    masked = mask_logits(logits, mask)
+    chosen = jnp.arange(masked.shape[-1]) == index[..., None]
+    picked = jnp.sum(jnp.where(chosen, masked, 0.0), axis=-1)
+    return picked - jax.nn.logsumexp(masked, axis=-1)
+
+
+def _product(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
+    return jnp.matmul(x.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
+
+
+def _spread_bias(size: int, components: int) -> Any:
+    """Bias under which the components start side by side, so that none is another's copy."""
+
+    def init(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        centre = (jnp.arange(components) + 0.5) / components
+        raw = jnp.stack(
+            [
+                jnp.zeros(components),
+                jnp.log(centre) - jnp.log1p(-centre),
+                jnp.full((components,), jnp.log(jnp.expm1(1.0 / components))),
+            ]
+        )
+        return jnp.tile(raw.reshape(-1), size).astype(dtype).reshape(shape)
+
+    return init
+
+
+@jax.custom_vjp
+def _sum_rows(table: jax.Array, tokens: jax.Array) -> jax.Array:
+    """Sum of the table's rows at the tokens, [..., K] to [..., width]; past the end counts 0."""
+    valid = tokens < table.shape[0]
+    rows = table[jnp.where(valid, tokens, 0)]
+    return jnp.sum(jnp.where(valid[..., None], rows, 0.0), axis=-2)
+
+
+def _sum_rows_forward(table: jax.Array, tokens: jax.Array) -> tuple[jax.Array, Any]:
+    return _sum_rows(table, tokens), (table.shape[0], tokens)
+
+
+def _sum_rows_backward(saved: Any, cotangent: jax.Array) -> tuple[jax.Array, None]:
+    # A product with the one-hot counts: on CPU far faster than a scatter of rows.
+    vocabulary, tokens = saved
+    flat = tokens.reshape(-1, tokens.shape[-1])
+    counts = jnp.sum(jax.nn.one_hot(flat, vocabulary, dtype=jnp.float32), axis=-2)
+    return counts.T @ cotangent.reshape(-1, cotangent.shape[-1]), None
+
+
+_sum_rows.defvjp(_sum_rows_forward, _sum_rows_backward)
