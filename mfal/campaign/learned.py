@@ -1,0 +1,239 @@
+"""The strategy that learns: a proxy over all fidelities and a GFlowNet that samples candidates.
+
+Initial data are known crystals at every fidelity. Each round fits the proxy to all answers, trains
+the sampler on information about the best top-fidelity value per cost, and takes the batch of
+greatest joint information from what it draws and from what was drawn before. The last round asks
+the top oracle about the crystals that the proxy holds to be best. The search to compare with draws
+crystals at random and asks the top oracle about each.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from mfal.campaign import learner as learning
+from mfal.campaign.budget import Account, affordable
+from mfal.campaign.config import CampaignConfig
+from mfal.campaign.problem import Problem, crystal_arrays, known_record, record_of
+from mfal.campaign.records import CrystalRecord, Proposal
+from mfal.campaign.strategy import Decision, Round, Strategy
+from mfal.errors import MfalError
+
+__all__ = ["learned_strategy"]
+
+_INITIAL_SHARE = 0.5
+"""Of the budget, the most that initial data may take."""
+_BASELINE_BUCKET = 64
+"""Random draws per dispatch."""
+_BASELINE_STREAM = 1 << 20
+"""Added to a round's number, so that the random search draws from another stream."""
+
+
+def learned_strategy(problem: Problem, config: CampaignConfig) -> Strategy:
+    """The strategy for a problem; compiles when it is first asked."""
+    thinker = _Learned(problem, config)
+    return Strategy(thinker.initial, thinker.propose, thinker.baseline, thinker.conclude)
+
+
+class _Learned:
+    """Holds what is compiled, and no other state."""
+
+    def __init__(self, problem: Problem, config: CampaignConfig) -> None:
+        self.problem = problem
+        self.config = config
+        self.key = jax.random.key(config.seed)
+        self.top = len(problem.oracles) - 1
+        # A proposed crystal's atoms are not known: oracles are asked about several arrangements.
+        self.costs = tuple(oracle.cost * config.realisations for oracle in problem.oracles)
+        self.learner = learning.make_learner(
+            problem, config.proxy, config.sampler, config.batch, self.costs
+        )
+
+    def initial(self, round_: Round) -> Decision:
+        """Known crystals at every fidelity, drawn from those most akin to the space."""
+        known = self.problem.known()[: 2 * self.config.initial]
+        order = np.asarray(jax.random.permutation(jax.random.fold_in(self.key, 0), len(known)))
+        share = _INITIAL_SHARE * round_.allowance
+        # One structure each, as the atoms are known. All fidelities or none: pairs of answers
+        # teach what the fidelities have to do with each other.
+        each = sum(oracle.cost for oracle in self.problem.oracles)
+        number = affordable(Account(share, 0.0, 0.0), [each] * self.config.initial)
+        if not number:
+            least = each / _INITIAL_SHARE
+            raise MfalError(
+                f"budget {round_.allowance:g} buys no initial data",
+                f"give at least {least:.3g} cost units",
+            )
+        proposals = [
+            self.proposal(known_record(structure, name), fidelity, 1, {})
+            for name, structure in (known[i] for i in order[:number])
+            for fidelity in range(self.top + 1)
+        ]
+        return Decision(proposals, {"known": number})
+
+    def propose(self, round_: Round) -> Decision:
+        """Fit, train, sample, choose."""
+        key_fit, key_train = jax.random.split(jax.random.fold_in(self.key, round_.number))
+        rows = self.rows(round_)
+        round_.tell("fit", f"fitting the proxy to {len(rows.score)} answers", 0, 0)
+        belief = learning.fit(self.learner, rows, key_fit)
+        draws = self.train(round_, belief, key_train)
+        round_.tell("choose", "choosing a batch among the candidates", 0, 0)
+        last = round_.number == round_.rounds
+        pool, fidelity, sources = self.pool(round_, draws, last)
+        crystals = crystal_arrays(pool)
+        mean, std = learning.believe(self.learner, belief, crystals)
+        if last:
+            picked = self.best_by_proxy(mean[:, -1], round_.allowance)
+            gains = np.zeros(len(picked))
+        else:
+            picked, gains = learning.choose(
+                self.learner, belief, crystals, fidelity, round_.allowance
+            )
+        proposals = [
+            self.proposal(
+                pool[i],
+                int(fidelity[i]),
+                self.config.realisations,
+                {**self.predicted(mean[i], std[i]), "gain": float(gain)},
+            )
+            for i, gain in zip(picked, gains, strict=True)
+        ]
+        detail = {
+            "rows": len(rows.score),
+            "proxy_loss": float(belief.proxy.loss),
+            "correlation": np.asarray(belief.proxy.reliability.correlation).tolist(),
+            "sampler_loss": float(np.mean(np.asarray(draws.metrics.loss)[-20:])),
+            "log_z": float(np.asarray(draws.metrics.log_z)[-1]),
+            "candidates": sources,
+            "exploit": last,
+        }
+        return Decision(proposals, detail)
+
+    def baseline(self, round_: Round) -> Decision:
+        """Uniform draws at the top fidelity."""
+        number = int(round_.allowance / self.costs[self.top] + 1e-6)
+        if not number:
+            return Decision([], {})
+        key = jax.random.fold_in(self.key, _BASELINE_STREAM + round_.number)
+        # Drawn by the full bucket, so that shapes repeat from round to round.
+        states = self.learner.uniform(key, -(-number // _BASELINE_BUCKET) * _BASELINE_BUCKET)
+        records = self.records(states, self.learner.crystals(states), "random")[:number]
+        count = self.config.realisations
+        return Decision([self.proposal(each, self.top, count, {}) for each in records], {})
+
+    def conclude(self, round_: Round) -> dict[str, Any]:
+        """Fit once more and say what the proxy expects of every proposed crystal."""
+        round_.tell("final", "fitting the proxy to all answers for the ranking", 0, 0)
+        key = jax.random.fold_in(self.key, round_.number)
+        belief = learning.fit(self.learner, self.rows(round_), key)
+        crystals = {
+            answer.query.crystal.hash: answer.query.crystal
+            for answer in round_.answers
+            if answer.query.crystal.structure is None
+        }
+        arrays = crystal_arrays(list(crystals.values()))
+        mean, std = learning.believe(self.learner, belief, arrays)
+        return {
+            "predictions": {
+                name: self.predicted(mean[i], std[i]) for i, name in enumerate(crystals)
+            },
+            "correlation": np.asarray(belief.proxy.reliability.correlation).tolist(),
+        }
+
+    def train(self, round_: Round, belief: learning.Belief, key: jax.Array) -> learning.Draws:
+        """Train the sampler, telling how far it is."""
+        steps = self.config.sampler.steps
+        round_.tell("train", "training the sampler", 0, steps)
+
+        def trained(done: int, metrics: Any) -> None:
+            loss = float(np.mean(np.asarray(metrics.loss)))
+            round_.tell("train", f"training the sampler, loss {loss:.3g}", done, steps)
+
+        return learning.train_and_sample(self.learner, belief, key, trained)
+
+    def pool(
+        self, round_: Round, draws: learning.Draws, last: bool
+    ) -> tuple[list[CrystalRecord], np.ndarray, dict[str, int]]:
+        """What may be asked: new draws, and crystals of earlier rounds at fidelities not asked."""
+        fresh: dict[tuple[str, int], CrystalRecord] = {}
+        records = self.records(draws.states, draws.crystal, "sampled")
+        for record, fidelity in zip(records, draws.fidelity.tolist(), strict=True):
+            fresh.setdefault((record.hash, self.top if last else fidelity), record)
+        earlier = {
+            answer.query.crystal.hash: answer.query.crystal
+            for answer in round_.answers
+            if answer.query.crystal.structure is None and answer.kind == "observed"
+        }
+        asked = round_.asked({name for name, _ in fresh} | set(earlier))
+        candidates = {key: record for key, record in fresh.items() if key not in asked}
+        new = len(candidates)
+        for name, crystal in earlier.items():
+            for fidelity in (self.top,) if last else range(self.top + 1):
+                if (name, fidelity) not in asked:
+                    candidates.setdefault((name, fidelity), crystal)
+        fidelities = np.array([fidelity for _, fidelity in candidates], np.int32)
+        counts = {"drawn": len(records), "new": new, "asked before": len(candidates) - new}
+        return list(candidates.values()), fidelities, counts
+
+    def best_by_proxy(self, score: np.ndarray, allowance: float) -> np.ndarray:
+        """The last round asks the top oracle about what the proxy holds to be best."""
+        order = np.argsort(-score, kind="stable")
+        costs = [self.costs[self.top]] * len(order)
+        return order[: affordable(Account(allowance, 0.0, 0.0), costs)]
+
+    def rows(self, round_: Round) -> learning.Rows:
+        """The campaign's observations as scores, in the order of decisions."""
+        seen = [answer for answer in round_.answers if answer.kind == "observed"]
+        if not seen:
+            reasons = sorted({answer.detail["status"] for answer in round_.answers})
+            raise MfalError(
+                f"no query of the initial data was answered ({'; '.join(reasons[:3])})",
+                "check the oracles with `mfal score`",
+            )
+        return learning.Rows(
+            crystal_arrays([answer.query.crystal for answer in seen]),
+            np.array([answer.query.fidelity for answer in seen], np.int32),
+            np.array([self.score(a.query.fidelity, a.value or 0.0) for a in seen], np.float32),
+        )
+
+    def score(self, fidelity: int, value: float) -> float:
+        """Larger is better, within the oracle's bounds."""
+        oracle = self.problem.oracles[fidelity]
+        clipped = float(np.clip(value, *oracle.bounds))
+        return clipped if oracle.higher_is_better else -clipped
+
+    def predicted(self, mean: np.ndarray, std: np.ndarray) -> dict[str, Any]:
+        """Scores back in the oracles' units."""
+        sign = [1.0 if oracle.higher_is_better else -1.0 for oracle in self.problem.oracles]
+        return {
+            "mean": [s * float(x) for s, x in zip(sign, mean, strict=True)],
+            "std": [float(x) for x in std],
+        }
+
+    def records(self, states: Any, crystals: Any, source: str) -> list[CrystalRecord]:
+        """Terminal states with a leading axis to records."""
+        states = jax.tree.map(np.asarray, states)
+        crystals = jax.tree.map(np.asarray, crystals)
+
+        def one(i: int) -> CrystalRecord:
+            state, crystal = jax.tree.map(lambda leaf: leaf[i], (states, crystals))
+            return record_of(crystal, self.problem.oxidation_states(state), source)
+
+        return [one(i) for i in range(len(crystals.space_group_number))]
+
+    def proposal(
+        self, crystal: CrystalRecord, fidelity: int, structures: int, predicted: dict[str, Any]
+    ) -> Proposal:
+        """A query whose cost is known before it is asked."""
+        oracle = self.problem.oracles[fidelity]
+        return Proposal(
+            crystal,
+            fidelity,
+            oracle.name,
+            oracle.version,
+            oracle.cost * structures,
+            structures,
+            predicted,
+        )

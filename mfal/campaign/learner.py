@@ -1,0 +1,286 @@
+"""From observations to proposals: fit, train, sample, choose. Pure functions of data and a key.
+
+Nothing of one round is carried into the next but the observations, so a round can be computed
+again after a kill and comes out the same.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mfal.acquisition import (
+    AcquisitionParams,
+    Batch,
+    acquisition_params,
+    choose_batch,
+    ensemble_belief,
+    make_log_reward,
+)
+from mfal.campaign.config import ProxyConfig, SamplerConfig
+from mfal.campaign.problem import Problem
+from mfal.campaign.uniform import sample_uniformly
+from mfal.crystals.types import Crystal
+from mfal.envs.fidelity import FidelityState, with_fidelity
+from mfal.gflownet.policy import PolicyConfig
+from mfal.gflownet.train import Metrics, TrainConfig, Trainer, make_trainer
+from mfal.proxies.dataset import Dataset, make_dataset
+from mfal.proxies.ensemble import Ensemble, EnsembleConfig, ProxyState, make_ensemble
+from mfal.proxies.relation import Posterior
+
+__all__ = [
+    "Belief",
+    "Choice",
+    "Draws",
+    "Learner",
+    "Rows",
+    "believe",
+    "choose",
+    "fit",
+    "make_learner",
+    "train_and_sample",
+]
+
+_BUCKET = 256
+"""Pools are padded to multiples of this."""
+_POOL = 256
+"""Crystals drawn uniformly, which stand for the space where f* is estimated."""
+
+
+class Rows(NamedTuple):
+    """Observations as scores: larger is better."""
+
+    crystal: Crystal
+    """[N]"""
+    fidelity: np.ndarray
+    """[N] int32"""
+    score: np.ndarray
+    """[N] float32, within the oracle's bounds, sign turned where lower is better."""
+
+
+class Learner(NamedTuple):
+    """The compiled parts, which serve every round."""
+
+    ensemble: Ensemble
+    trainer: Trainer
+    problem: Problem
+    costs: np.ndarray
+    """[M] float32, cost units of one query of a proposed crystal."""
+    sampler: SamplerConfig
+    capacity: int
+    """Rows that a fit can hold."""
+    beliefs: Callable[[ProxyState, Crystal], Posterior]
+    """Over a batch of crystals, jitted."""
+    uniform: Callable[..., Any]
+    """(key, num) to terminal states of the environment without fidelity, jitted."""
+    crystals: Callable[[Any], Crystal]
+    """A batch of terminal states to a batch of triples, jitted."""
+    batch: Callable[..., Batch]
+    """The greedy choice over a padded pool, jitted."""
+    acquisition: Callable[..., AcquisitionParams]
+    """(proxy state, pool, costs, best score, key) to a round's parameters, jitted."""
+
+
+class Belief(NamedTuple):
+    """What is believed after a fit."""
+
+    proxy: ProxyState
+    params: AcquisitionParams
+
+
+class Draws(NamedTuple):
+    """Terminal states that the sampler proposes, with their triples and fidelities."""
+
+    states: Any
+    """Of the environment without fidelity, leading axis [B]."""
+    crystal: Crystal
+    fidelity: np.ndarray
+    """[B] int32"""
+    metrics: Metrics
+
+
+class Choice(NamedTuple):
+    """A batch from a pool."""
+
+    indices: np.ndarray
+    """Positions in the pool, in the order of choice."""
+    gains: np.ndarray
+    """Nats that each adds to those before it."""
+
+
+@lru_cache(maxsize=4)
+def make_learner(
+    problem: Problem,
+    proxy: ProxyConfig,
+    sampler: SamplerConfig,
+    batch: int,
+    costs: tuple[float, ...],
+) -> Learner:
+    """Builds the proxy and the sampler for a problem; the same arguments give the same, compiled.
+
+    Args:
+      problem: what is searched.
+      proxy: of the ensemble.
+      sampler: of the GFlowNet.
+      batch: most queries that one choice takes.
+      costs: cost units of one query of a proposed crystal at each fidelity.
+    """
+    levels = len(problem.oracles)
+    ensemble = make_ensemble(
+        EnsembleConfig(
+            num_fidelities=levels,
+            members=proxy.members,
+            widths=(proxy.width, proxy.width),
+            steps=proxy.steps,
+        )
+    )
+
+    def crystal_of(state: FidelityState) -> Crystal:
+        return problem.to_crystal(state.inner)
+
+    trainer = make_trainer(
+        with_fidelity(problem.environment, levels),
+        make_log_reward(ensemble.posterior, crystal_of, lambda state: state.fidelity),
+        TrainConfig(
+            batch_size=sampler.batch,
+            policy=PolicyConfig(hidden=(sampler.width, sampler.width)),
+            learning_rate=sampler.learning_rate,
+        ),
+    )
+    return Learner(
+        ensemble=ensemble,
+        trainer=trainer,
+        problem=problem,
+        costs=np.asarray(costs, np.float32),
+        sampler=sampler,
+        capacity=proxy.capacity,
+        beliefs=jax.jit(jax.vmap(ensemble.posterior, in_axes=(None, 0))),
+        uniform=jax.jit(
+            lambda key, num: sample_uniformly(problem.environment, key, num), static_argnums=1
+        ),
+        crystals=jax.jit(jax.vmap(problem.to_crystal)),
+        batch=jax.jit(partial(_choose, ensemble, np.asarray(costs, np.float32), batch)),
+        acquisition=jax.jit(
+            partial(acquisition_params, ensemble.posterior, exponent=sampler.sharpness)
+        ),
+    )
+
+
+def fit(learner: Learner, rows: Rows, key: jax.Array) -> Belief:
+    """Fit the proxy to all rows and set the acquisition up from what it believes.
+
+    The crystals seen so far and a uniform draw from the space are the pool on which the best value
+    that the space holds, and the scale of the reward, are estimated.
+    """
+    key_init, key_fit, key_pool, key_maxima = jax.random.split(key, 4)
+    ensemble, levels = learner.ensemble, len(learner.problem.oracles)
+    data = _dataset(learner, rows)
+    proxy = ensemble.fit(ensemble.init(key_init), data, key_fit)
+    pool = learner.crystals(learner.uniform(key_pool, _POOL))
+    top = rows.score[rows.fidelity == levels - 1]
+    best = float(top.max()) if len(top) else -np.inf
+    everywhere = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), data.crystal, pool)
+    params = learner.acquisition(
+        proxy, everywhere, jnp.asarray(learner.costs), jnp.float32(best), key_maxima
+    )
+    return Belief(proxy, params)
+
+
+def train_and_sample(
+    learner: Learner,
+    belief: Belief,
+    key: jax.Array,
+    callback: Callable[[int, Metrics], None] | None = None,
+) -> Draws:
+    """Train a fresh sampler on the acquisition and draw candidates with their fidelities."""
+    key_init, key_sample = jax.random.split(key)
+    sampler = learner.sampler
+    state = learner.trainer.init(key_init)
+    state, metrics = learner.trainer.run(state, belief.params, sampler.steps, callback)
+    samples = learner.trainer.sample(state, belief.params, key_sample, sampler.samples)
+    inner = samples.states.inner
+    return Draws(
+        inner, learner.crystals(inner), np.asarray(samples.states.fidelity, np.int32), metrics
+    )
+
+
+def choose(
+    learner: Learner,
+    belief: Belief,
+    crystal: Crystal,
+    fidelity: np.ndarray,
+    budget: float,
+) -> Choice:
+    """The batch of greatest joint information per cost among N queries, within a budget.
+
+    Args:
+      learner: the compiled parts.
+      belief: of this round.
+      crystal: [N], the crystals that might be asked about.
+      fidelity: [N] int32, at which fidelity each would be asked.
+      budget: cost units that the batch may take.
+    """
+    number = len(fidelity)
+    if not number:
+        return Choice(np.zeros(0, int), np.zeros(0))
+    same = np.unique(_rows_of(crystal), axis=0, return_inverse=True)[1].reshape(-1)
+    batch = learner.batch(
+        belief.proxy,
+        belief.params.information.maxima,
+        jax.tree.map(_pad, crystal),
+        _pad(fidelity),
+        _pad(same.astype(np.int32)),
+        jnp.float32(budget),
+        _pad(np.ones(number, bool), edge=False),
+    )
+    indices = np.asarray(batch.indices)
+    return Choice(indices[indices >= 0], np.asarray(batch.gains)[indices >= 0])
+
+
+def believe(learner: Learner, belief: Belief, crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the scores at every fidelity, [N, M] each."""
+    number, levels = len(crystal.space_group_number), len(learner.costs)
+    if not number:
+        return np.zeros((0, levels)), np.zeros((0, levels))
+    posterior = learner.beliefs(belief.proxy, jax.tree.map(_pad, crystal))
+    variance = jnp.diagonal(posterior.covariance, axis1=1, axis2=2)
+    return np.asarray(posterior.mean)[:number], np.sqrt(np.asarray(variance))[:number]
+
+
+def _choose(
+    ensemble: Ensemble,
+    costs: np.ndarray,
+    size: int,
+    proxy: ProxyState,
+    maxima: jax.Array,
+    crystal: Crystal,
+    fidelity: jax.Array,
+    same: jax.Array,
+    budget: jax.Array,
+    available: jax.Array,
+) -> Batch:
+    predictions = jax.vmap(ensemble.predict, in_axes=(None, 0))(proxy, crystal)
+    joint = ensemble_belief(predictions, proxy.reliability, fidelity, same)
+    return choose_batch(
+        joint, maxima, jnp.asarray(costs)[fidelity], budget, size, available=available
+    )
+
+
+def _pad(array: Any, *, edge: bool = True) -> np.ndarray:
+    """The leading axis filled up to a multiple of `_BUCKET`, so that shapes repeat."""
+    array = np.asarray(array)
+    width = [(0, -len(array) % _BUCKET)] + [(0, 0)] * (array.ndim - 1)
+    return np.pad(array, width, mode="edge" if edge else "constant")
+
+
+def _dataset(learner: Learner, rows: Rows) -> Dataset:
+    """Padded to one capacity for the whole campaign, so that nothing compiles twice."""
+    return make_dataset(rows.crystal, rows.fidelity, rows.score, capacity=learner.capacity)
+
+
+def _rows_of(crystal: Crystal) -> np.ndarray:
+    leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(crystal)]
+    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
