@@ -93,8 +93,10 @@ def _gains(values: ArrayLike, maximise: Sequence[bool] | bool) -> NDArray[np.flo
 
 
 def _allowed(points: NDArray[np.float64], feasible: ArrayLike | None) -> NDArray[np.bool_]:
-    allowed = ~np.isnan(points).any(axis=1)
-    return allowed if feasible is None else allowed & np.asarray(feasible, dtype=bool)
+    allowed: NDArray[np.bool_] = ~np.isnan(points).any(axis=1)
+    if feasible is not None:
+        allowed &= np.asarray(feasible, dtype=bool)
+    return allowed
 
 
 def _dominated(points: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 import csv
 import json
 import pickle
+from functools import lru_cache
 
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -18,9 +19,14 @@ from mfal.oracles.handoff import (
 from mfal.oracles.measurements import QUANTITIES
 
 
-def lithium_sulfide() -> Structure:
+@lru_cache(maxsize=1)
+def antifluorite() -> Structure:
     sites = [[0.25, 0.25, 0.25], [0, 0, 0]]
     return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.71), ["Li", "S"], sites)
+
+
+def lithium_sulfide() -> Structure:
+    return antifluorite().copy()
 
 
 def disordered() -> Structure:
