@@ -1,0 +1,342 @@
+"""Bond-valence site energies of a mobile cation at many points of a framework.
+
+The sum runs over all periodic images within the cut-off. Points are gathered into small compact
+tiles; each tile gets, once and in float64, the list of the images that can reach it, with
+positions relative to the tile's centre. The kernel then walks through the lists with the points of
+all tiles on the vector axis, in float32: relative positions are small, so nothing is lost to
+rounding. Lists are padded to a few fixed lengths and tiles are processed in chunks of fixed size,
+so that structures of any size and number share a handful of compiled programs.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numba
+import numpy as np
+
+from mfal.oracles.framework import Framework
+from mfal.oracles.potentials import CUT_OFF, coulomb_energy, morse_energy
+
+__all__ = ["energy_map", "energy_maps", "grid_shape", "reference_energies", "site_energies"]
+
+_POINTS = 512  # points of a tile: some 1.6 Å on a side at a resolution of 0.2 Å
+_TILES = 64  # tiles of a chunk
+_UNROLL = 8  # list entries fused into one pass over the points
+_CLOSEST = 0.1  # Å; distances are clamped to it, so that a point on an ion stays finite
+
+
+def grid_shape(lattice: np.ndarray, resolution: float) -> tuple[int, int, int]:
+    """Points along a, b and c so that neighbours are no more than `resolution` (Å) apart.
+
+    >>> grid_shape(4.1 * np.eye(3), 0.2)
+    (21, 21, 21)
+    """
+    lengths = np.linalg.norm(lattice, axis=1)
+    a, b, c = (max(int(np.ceil(length / resolution - 1e-9)), 3) for length in lengths)
+    return a, b, c
+
+
+def energy_map(
+    framework: Framework, shape: tuple[int, int, int], origin: Sequence[float] = (0.0, 0.0, 0.0)
+) -> np.ndarray:
+    """Energies on a regular grid over the cell, [n1, n2, n3] float32, eV.
+
+    Args:
+      framework: the ions that stay.
+      shape: points along each axis; point (i, j, k) lies at (i/n1, j/n2, k/n3) + origin.
+      origin: fractional shift of the whole grid.
+    """
+    return energy_maps([framework], [shape], [origin])[0]
+
+
+def energy_maps(
+    frameworks: Sequence[Framework],
+    shapes: Sequence[tuple[int, int, int]],
+    origins: Sequence[Sequence[float]] | None = None,
+) -> list[np.ndarray]:
+    """`energy_map` of several frameworks, sharing the compiled programs and both cores."""
+    origins = origins or [(0.0, 0.0, 0.0)] * len(frameworks)
+    jobs = []
+    for framework, shape, origin in zip(frameworks, shapes, origins, strict=True):
+        block = _block_shape(shape, framework.lattice)
+        index = _grid_tiles(shape, block)
+        steps = np.stack(np.unravel_index(index, shape), axis=-1) / np.asarray(shape)
+        jobs.append((framework, (steps + np.asarray(origin)).astype(float), index))
+    energies = _tile_energies([(framework, points) for framework, points, _ in jobs])
+    maps = []
+    for (_, _, index), tiles, shape in zip(jobs, energies, shapes, strict=True):
+        values = np.empty(int(np.prod(shape)), np.float32)
+        values[index.ravel()] = tiles.ravel()
+        maps.append(values.reshape(shape))
+    return maps
+
+
+def site_energies(framework: Framework, points: np.ndarray) -> np.ndarray:
+    """Energies at fractional coordinates `points` [N, 3] in any order, [N] float32, eV.
+
+    Neighbouring points should follow one another: tiles are cut from consecutive ones, and a tile
+    spread over the whole cell meets all images.
+    """
+    count = len(points)
+    padded = np.concatenate([points, np.repeat(points[-1:], -count % _POINTS, axis=0)])
+    tiles = _tile_energies([(framework, padded.reshape(-1, _POINTS, 3))])[0]
+    return tiles.reshape(-1)[:count]
+
+
+def reference_energies(
+    framework: Framework, points: np.ndarray, cut_off: float = CUT_OFF
+) -> np.ndarray:
+    """The same in float64 NumPy, pair by pair: slow, short, and what the kernel is tested against.
+
+    Args:
+      framework: the ions that stay.
+      points: [N, 3] fractional coordinates.
+      cut_off: Å.
+    """
+    shifts = _lattice_shifts(framework.lattice, cut_off, points)
+    total = np.zeros(len(points))
+    places = points @ framework.lattice
+    for position, (r_min, alpha, d0) in zip(
+        framework.anion_position, framework.anion_constants, strict=True
+    ):
+        images = (position + shifts) @ framework.lattice
+        distance = np.linalg.norm(places[:, None] - images, axis=-1)
+        distance = np.maximum(distance, _CLOSEST)
+        energy = morse_energy(distance, r_min, alpha, d0)
+        total += np.where(distance < cut_off, energy, 0.0).sum(axis=1)
+    for position, (strength, inverse) in zip(
+        framework.cation_position, framework.cation_constants, strict=True
+    ):
+        images = (position + shifts) @ framework.lattice
+        distance = np.linalg.norm(places[:, None] - images, axis=-1)
+        distance = np.maximum(distance, _CLOSEST)
+        energy = coulomb_energy(distance, strength, inverse)
+        total += np.where(distance < cut_off, energy, 0.0).sum(axis=1)
+    return total
+
+
+def _lattice_shifts(lattice: np.ndarray, cut_off: float, points: np.ndarray) -> np.ndarray:
+    """Lattice vectors that bring an ion of the home cell within reach of the points, [S, 3]."""
+    reach = cut_off * np.linalg.norm(np.linalg.inv(lattice), axis=0)
+    low = np.floor(points.min(axis=0) - reach).astype(int) - 1
+    high = np.ceil(points.max(axis=0) + reach).astype(int)
+    axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def _block_shape(shape: tuple[int, int, int], lattice: np.ndarray) -> tuple[int, int, int]:
+    """Extent of a tile in grid points: at most `_POINTS`, compact, and little left over."""
+    lengths = np.linalg.norm(lattice, axis=1) / np.asarray(shape)
+    best, best_cost = (1, 1, 1), np.inf
+    for i in range(1, 25):
+        for j in range(1, min(24, _POINTS // i) + 1):
+            k = min(_POINTS // (i * j), shape[2])
+            blocks = -(-shape[0] // i) * -(-shape[1] // j) * -(-shape[2] // k)
+            radius = 0.5 * np.linalg.norm(lengths * (i, j, k))
+            cost = blocks * float(CUT_OFF + radius) ** 3
+            if cost < best_cost:
+                best, best_cost = (i, j, k), cost
+    return best
+
+
+def _grid_tiles(shape: tuple[int, int, int], block: tuple[int, int, int]) -> np.ndarray:
+    """Flat grid indices of each tile, [tiles, _POINTS]; points at the rim are repeated."""
+    axes = []
+    for count, extent in zip(shape, block, strict=True):
+        start = np.arange(0, count, extent)
+        axes.append(np.minimum(start[:, None] + np.arange(extent), count - 1))
+    x, y, z = axes
+    index = (x[:, None, None, :, None, None] * shape[1] + y[None, :, None, None, :, None]) * shape[
+        2
+    ] + z[None, None, :, None, None, :]
+    index = index.reshape(len(x) * len(y) * len(z), -1)
+    return np.pad(index, ((0, 0), (0, _POINTS - index.shape[1])), mode="edge")
+
+
+class _Lists(NamedTuple):
+    """What the kernel reads for one structure; entries beyond a list's end do nothing."""
+
+    points: np.ndarray  # [3, tiles, _POINTS] float32, Å from the tile's centre
+    anions: np.ndarray  # [tiles, A, 6] float32: x, y, z, alpha, alpha R_min, D0 / 2
+    cations: np.ndarray  # [tiles, C, 5] float32: x, y, z, strength, inverse screening length
+
+
+def _tile_energies(jobs: Sequence[tuple[Framework, np.ndarray]]) -> list[np.ndarray]:
+    """Energies [tiles, _POINTS] for each pair of a framework and points [tiles, _POINTS, 3]."""
+    lists = [_lists(framework, points) for framework, points in jobs]
+    chunks = [
+        (number, start, min(start + _TILES, one.points.shape[1]))
+        for number, one in enumerate(lists)
+        for start in range(0, one.points.shape[1], _TILES)
+    ]
+    results = [np.empty(one.points.shape[1:], np.float32) for one in lists]
+
+    def run(chunk: tuple[int, int, int]) -> None:
+        number, start, stop = chunk
+        one = lists[number]
+        results[number][start:stop] = _run_chunk(
+            one.points[:, start:stop], one.anions[start:stop], one.cations[start:stop]
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, chunks))
+    return results
+
+
+def _run_chunk(points: np.ndarray, anions: np.ndarray, cations: np.ndarray) -> np.ndarray:
+    """Pads one chunk to the compiled shapes and runs the kernel, [tiles, _POINTS]."""
+    tiles = points.shape[1]
+    length = _bucket(max(anions.shape[1], cations.shape[1]))
+    padded = np.zeros((3, _TILES, _POINTS), np.float32)
+    padded[:, :tiles] = points
+    blocks = [
+        _blocks(one, length, filler)
+        for one, filler in ((anions, (0, 0, 0, 0, 0, 0)), (cations, (9e3, 0, 0, 0, 0)))
+    ]
+    rounds = [-(-one.shape[1] // _UNROLL) for one in (anions, cations)]
+    energies = _kernel(padded, *blocks, *rounds)
+    return np.asarray(energies)[:tiles]
+
+
+def _bucket(length: int) -> int:
+    """The compiled list length that holds `length` entries: a power of two, at least 128."""
+    return max(128, 1 << max(length - 1, 0).bit_length())
+
+
+def _blocks(lists: np.ndarray, length: int, filler: tuple[float, ...]) -> np.ndarray:
+    """Lists [tiles, L, F] as the kernel reads them: [length / _UNROLL, _UNROLL, F, _TILES]."""
+    tiles, entries, fields = lists.shape
+    padded = np.empty((length, fields, _TILES), np.float32)
+    padded[:] = np.asarray(filler, np.float32)[:, None]
+    padded[:entries, :, :tiles] = lists.transpose(1, 2, 0)
+    return padded.reshape(length // _UNROLL, _UNROLL, fields, _TILES)
+
+
+@partial(jax.jit, donate_argnums=())
+def _kernel(
+    points: jax.Array, anions: jax.Array, cations: jax.Array, rounds_a: int, rounds_c: int
+) -> jax.Array:
+    """Sums both kinds of pairs, [_TILES, _POINTS]; the rounds say where the lists end."""
+    x, y, z = points
+
+    def squared(entry: jax.Array) -> jax.Array:
+        dx, dy, dz = (axis - entry[k][:, None] for k, axis in enumerate((x, y, z)))
+        return jnp.maximum(dx * dx + dy * dy + dz * dz, _CLOSEST**2)
+
+    def anion_round(k: jax.Array, total: jax.Array) -> jax.Array:
+        for entry in anions[k]:
+            distance = jnp.sqrt(squared(entry))
+            exponential = jnp.exp(entry[4][:, None] - entry[3][:, None] * distance)
+            total += entry[5][:, None] * exponential * (exponential - 2.0)
+        return total
+
+    def cation_round(k: jax.Array, total: jax.Array) -> jax.Array:
+        for entry in cations[k]:
+            distance = jnp.sqrt(squared(entry))
+            screened = jax.lax.erfc(distance * entry[4][:, None])
+            total += entry[3][:, None] * screened / distance
+        return total
+
+    total = jax.lax.fori_loop(0, rounds_a, anion_round, jnp.zeros_like(x))
+    return jax.lax.fori_loop(0, rounds_c, cation_round, total)
+
+
+def _lists(framework: Framework, points: np.ndarray) -> _Lists:
+    """Neighbour lists of tiles of fractional points [tiles, _POINTS, 3]."""
+    places = points @ framework.lattice
+    centres = 0.5 * (places.min(axis=1) + places.max(axis=1))
+    relative = places - centres[:, None]
+    radii = np.sqrt((relative**2).sum(axis=-1).max(axis=1))
+    shifts = _lattice_shifts(framework.lattice, CUT_OFF, points.reshape(-1, 3))
+    anion = framework.anion_constants
+    anions = np.stack([anion[:, 1], anion[:, 1] * anion[:, 0], 0.5 * anion[:, 2]], axis=-1)
+    return _Lists(
+        np.ascontiguousarray(np.moveaxis(relative, -1, 0), np.float32),
+        _neighbours(framework.lattice, framework.anion_position, anions, shifts, centres, radii),
+        _neighbours(
+            framework.lattice,
+            framework.cation_position,
+            framework.cation_constants,
+            shifts,
+            centres,
+            radii,
+        ),
+    )
+
+
+def _neighbours(
+    lattice: np.ndarray,
+    positions: np.ndarray,
+    constants: np.ndarray,
+    shifts: np.ndarray,
+    centres: np.ndarray,
+    radii: np.ndarray,
+) -> np.ndarray:
+    """Images within the cut-off of each tile: [tiles, L, 3 + constants] float32, zeros after."""
+    images = (positions[:, None] + shifts).reshape(-1, 3) @ lattice
+    owner = np.repeat(np.arange(len(positions)), len(shifts))
+    near = _near_box(images, centres.min(axis=0), centres.max(axis=0), CUT_OFF + radii.max())
+    images, owner = images[near], owner[near]
+    counts, found = _search(images, centres, (CUT_OFF + radii) ** 2)
+    return _fill(images, owner, constants, centres, counts, found)
+
+
+def _near_box(images: np.ndarray, low: np.ndarray, high: np.ndarray, reach: float) -> np.ndarray:
+    """Whether each image lies within `reach` of a box."""
+    outside = np.maximum(np.maximum(low - images, images - high), 0.0)
+    return (outside**2).sum(axis=1) <= reach**2
+
+
+@numba.njit(cache=True, nogil=True)
+def _search(
+    images: np.ndarray, centres: np.ndarray, reach_squared: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many images each tile meets, and which, one tile after the other."""
+    counts = np.zeros(len(centres), np.int64)
+    found = np.empty(1024, np.int32)
+    total = 0
+    for tile in range(len(centres)):
+        for image in range(len(images)):
+            dx = images[image, 0] - centres[tile, 0]
+            dy = images[image, 1] - centres[tile, 1]
+            dz = images[image, 2] - centres[tile, 2]
+            if dx * dx + dy * dy + dz * dz < reach_squared[tile]:
+                if total == len(found):
+                    grown = np.empty(2 * total, np.int32)
+                    grown[:total] = found
+                    found = grown
+                found[total] = image
+                total += 1
+                counts[tile] += 1
+    return counts, found[:total]
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(
+    images: np.ndarray,
+    owner: np.ndarray,
+    constants: np.ndarray,
+    centres: np.ndarray,
+    counts: np.ndarray,
+    found: np.ndarray,
+) -> np.ndarray:
+    longest = 0
+    for count in counts:
+        longest = max(longest, count)
+    fields = constants.shape[1]
+    lists = np.zeros((len(centres), longest, 3 + fields), np.float32)
+    lists[:, :, 0] = 9e3  # far away: an entry that is no image adds nothing
+    start = 0
+    for tile in range(len(centres)):
+        for k in range(counts[tile]):
+            image = found[start + k]
+            for axis in range(3):
+                lists[tile, k, axis] = images[image, axis] - centres[tile, axis]
+            for field in range(fields):
+                lists[tile, k, 3 + field] = constants[owner[image], field]
+        start += counts[tile]
+    return lists
