@@ -72,7 +72,7 @@ def hypervolume(
       maximise: as in `pareto_front`.
     """
     points = _gains(values, maximise)
-    (corner,) = _gains([reference], maximise)
+    (corner,) = _gains(np.asarray(reference, dtype=np.float64)[None], maximise)
     if points.shape[1] != 2:
         raise ValueError(f"hypervolume takes two objectives, not {points.shape[1]}")
     points = points[(points > corner).all(axis=1)]
@@ -93,7 +93,7 @@ def _gains(values: ArrayLike, maximise: Sequence[bool] | bool) -> NDArray[np.flo
 
 
 def _allowed(points: NDArray[np.float64], feasible: ArrayLike | None) -> NDArray[np.bool_]:
-    allowed: NDArray[np.bool_] = ~np.isnan(points).any(axis=1)
+    allowed = np.array([not np.isnan(point).any() for point in points], dtype=bool)
     if feasible is not None:
         allowed &= np.asarray(feasible, dtype=bool)
     return allowed
