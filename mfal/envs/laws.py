@@ -116,54 +116,65 @@ def _static_laws(env: Environment) -> list[str]:
 def _count_breaches(env: Environment, key: jax.Array, num: int) -> dict[str, jax.Array]:
     key_walk, key_back, key_value = jax.random.split(key, 3)
     walk = random_rollout(env, key_walk, num)
-    action_mask, parent_mask = (jax.vmap(jax.vmap(f)) for f in (env.action_mask, env.parent_mask))
-    terminal = jax.vmap(jax.vmap(env.is_terminal))(walk.states)
-    legal, backward = action_mask(walk.states), parent_mask(walk.states)
+    times = env.max_steps + 1
 
-    before = jax.tree.map(lambda x: x[:-1], walk.states)
-    after = jax.tree.map(lambda x: x[1:], walk.states)
-    undone = jax.vmap(jax.vmap(env.undo))(after, walk.actions)
-    chosen = walk.actions.index[..., None]
+    def over_states(function: Any) -> Any:
+        return jax.vmap(jax.vmap(function))
+
+    def joined(first: Any, second: Any) -> Any:
+        return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), first, second)
+
+    def parted(tree: Any, at: int) -> tuple[Any, Any]:
+        return jax.tree.map(lambda x: x[:at], tree), jax.tree.map(lambda x: x[at:], tree)
 
     def at(mask: jax.Array, index: jax.Array) -> jax.Array:
-        return jnp.take_along_axis(mask, index, axis=-1)[..., 0]
+        return jnp.take_along_axis(mask, index[..., None], axis=-1)[..., 0]
+
+    before, _ = parted(walk.states, -1)
+    _, after = parted(walk.states, 1)
+    end = jax.tree.map(lambda x: x[-1:], walk.states)
+    terminal = over_states(env.is_terminal)(walk.states)
 
     # One parent of each state, at random.
+    backward = over_states(env.parent_mask)(walk.states)
     noise = jax.random.uniform(key_back, backward.shape)
     back_index = jnp.argmax(jnp.where(backward, noise, -1), axis=-1).astype(jnp.int32)
     has_parent = jnp.any(backward, axis=-1)
-    value = jax.vmap(jax.vmap(env.recover_value))(walk.states, back_index)
+    value = over_states(env.recover_value)(walk.states, back_index)
     back_action = Action(back_index, value)
-    parents = jax.vmap(jax.vmap(env.undo))(walk.states, back_action)
-    redone = jax.vmap(jax.vmap(env.step))(parents, back_action)
-    back_legal = at(action_mask(parents), back_index[..., None])
-
-    # A terminal state under any action at all.
-    end = jax.tree.map(lambda x: x[-1], walk.states)
-    anything = Action(
-        jax.random.randint(key_value, (num,), 0, env.num_actions, jnp.int32),
-        jnp.full((num,), 0.5, jnp.float32),
+    undone, parents = parted(
+        over_states(env.undo)(joined(after, walk.states), joined(walk.actions, back_action)),
+        times - 1,
     )
-    absorbed = jax.vmap(env.step)(end, anything)
+    # A terminal state under any action at all.
+    anything = Action(
+        jax.random.randint(key_value, (1, num), 0, env.num_actions, jnp.int32),
+        jnp.full((1, num), 0.5, jnp.float32),
+    )
+    redone, absorbed = parted(
+        over_states(env.step)(joined(parents, end), joined(back_action, anything)), times
+    )
+    legal, parents_legal = parted(over_states(env.action_mask)(joined(walk.states, parents)), times)
+    back_legal = at(parents_legal, back_index)
 
     initial = jnp.zeros(terminal.shape, bool).at[0].set(True)
-    features = jax.vmap(jax.vmap(env.features))(walk.states)
+    features = over_states(env.features)(walk.states)
     tokens_ok = (features.tokens >= 0) & (features.tokens <= env.vocabulary)
-    observed = jax.vmap(jax.vmap(env.observe))(walk.states)
+    observed = over_states(env.observe)(walk.states)
     ones = jnp.sum(features.tokens < env.vocabulary, axis=-1)
     same_sum = jnp.isclose(jnp.sum(observed[..., : env.vocabulary], -1), ones)
     same_dense = jnp.all(observed[..., env.vocabulary :] == features.dense, axis=-1)
-    jacobian = jax.vmap(jax.vmap(env.log_jacobian))(before, walk.actions)
+    jacobian = over_states(env.log_jacobian)(before, walk.actions)
 
     breaches = {
         "undo(step(s, a), a) is s": walk.live & ~_equal(undone, before, 2, 0.0),
-        "a is legal backward from step(s, a)": walk.live & ~at(backward[1:], chosen),
+        "a is legal backward from step(s, a)": walk.live & ~at(backward[1:], walk.actions.index),
         "step(undo(s, b), b) is s": has_parent & ~_equal(redone, walk.states, 2, VALUE_TOLERANCE),
         "b is legal from undo(s, b)": has_parent & ~back_legal,
         "a state has actions unless it is terminal": jnp.any(legal, -1) == terminal,
         "every state but the initial one has a parent": has_parent == initial,
         "trajectories end within max_steps": ~terminal[-1],
-        "terminal states absorb": terminal[-1] & ~_equal(absorbed, end, 1, 0.0),
+        "terminal states absorb": terminal[-1:] & ~_equal(absorbed, end, 2, 0.0),
         "tokens lie in the vocabulary": ~jnp.all(tokens_ok, -1),
         "observe agrees with features": ~(same_sum & same_dense),
         "features and log_jacobian are finite": ~jnp.isfinite(jacobian)

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mfal.crystals.groups import CRYSTAL_SYSTEM
 from mfal.envs.crystal.state import CrystalState, Static
+from mfal.envs.crystal.tables import bits_of
 
 __all__ = ["Masks", "make_masks"]
 
@@ -27,29 +29,28 @@ def make_masks(static: Static) -> Masks:
     system_of = jnp.asarray(CRYSTAL_SYSTEM, jnp.int32)
     point_of = jnp.asarray(static.point_of)
     points = jnp.arange(static.num_points)
-    class_of = jnp.asarray(static.class_of.reshape(-1))
+    class_of = jnp.asarray(static.class_of)
     group_legal = jnp.asarray(static.group_legal)
+    in_system, in_point = (jnp.asarray(words) for words in _classes_within(static))
     bit = jnp.arange(num_species)
     counts = jnp.arange(1, static.max_count + 1)
 
-    def legal_groups(state: CrystalState) -> jax.Array:
-        legal = group_legal
-        if not static.group_first:
-            legal &= state.wyckoff[1:][class_of] > 0
-        if static.staged:
-            legal &= (state.system < 0) | (state.system == system_of)
-            legal &= (state.point < 0) | (state.point == point_of)
-        return legal
-
     def symmetry(state: CrystalState, due: jax.Array) -> list[jax.Array]:
-        legal = legal_groups(state) & due & (state.group < 0)
+        due &= state.group < 0
+        if static.group_first:
+            legal, alive = group_legal, jnp.uint32(0xFFFFFFFF)
+        else:
+            states = state.wyckoff[1:]
+            legal, alive = group_legal & (states > 0)[class_of], _pack(states > 0)
         if not static.staged:
-            return [legal]
-        # One stage after the other: the next one that is open.
+            return [legal & due]
+        # One stage after the other: the next one that is open. Whether some group below is legal
+        # is asked of the classes of groups, as bits.
         at_system, at_point = state.system < 0, (state.system >= 0) & (state.point < 0)
-        in_system = jnp.any(legal & (systems[:, None] == system_of), axis=1)
-        in_point = jnp.any(legal & (points[:, None] == point_of), axis=1)
-        return [in_system & at_system, in_point & at_point, legal & (state.point >= 0)]
+        system_mask = jnp.any(in_system & alive != 0, axis=-1)
+        point_mask = jnp.any(in_point[state.system] & alive != 0, axis=-1)
+        legal &= (state.system == system_of) & (state.point == point_of)
+        return [system_mask & at_system & due, point_mask & at_point & due, legal & due]
 
     def fits(total: jax.Array, atoms: jax.Array) -> jax.Array:
         if static.totals_ahead:
@@ -86,7 +87,7 @@ def make_masks(static: Static) -> Masks:
 
         pattern = static.pattern_next[state.pattern, state.pending]
         new_atoms = atoms + counts
-        new_charge = charge + static.charge[state.pending, counts]
+        new_charge = charge + static.charge[state.pending, 1:]
         inside = (new_atoms <= static.spec.max_atoms) & (jnp.abs(new_charge) <= centre)
         row = static.node[
             total,
@@ -95,11 +96,11 @@ def make_masks(static: Static) -> Masks:
             jnp.clip(new_charge + centre, 0, 2 * centre),
         ]
         look_ahead = static.wyckoff_step if static.group_first else static.union_step
-        new_wyckoff = look_ahead[wyckoff, counts]
+        new_wyckoff = look_ahead[wyckoff, 1:]
         onward = static.options[row, new_wyckoff] & ~(blocked | static.exclude[state.pending])
         alive = jnp.any(onward != 0, axis=-1)
         alive |= complete(pattern, new_atoms, new_charge, new_wyckoff)
-        allowed = static.count_ok[total, state.pending, counts] & (pattern >= 0)
+        allowed = static.count_ok[total, state.pending, 1:] & (pattern >= 0)
         count_mask = alive & inside & allowed & due & ~idle & counting
 
         finish = complete(state.pattern, atoms, charge, wyckoff) & idle & due
@@ -174,3 +175,23 @@ def make_masks(static: Static) -> Masks:
 
     assert blocks.end == blocks.lattice + 6
     return Masks(action, parent, terminal)
+
+
+def _classes_within(static: Static) -> tuple[np.ndarray, np.ndarray]:
+    """Bits over the classes of groups that hold the same counts.
+
+    Those with a legal group in each system, [7, V], and in each point symmetry of each system,
+    [7, P, V].
+    """
+    held = np.zeros((7, static.num_points, len(static.class_start)), bool)
+    legal = np.flatnonzero(static.group_legal)
+    held[CRYSTAL_SYSTEM[legal], static.point_of[legal], static.class_of[legal]] = True
+    return bits_of(held.any(1)), bits_of(held)
+
+
+def _pack(flags: jax.Array) -> jax.Array:
+    """[n] bool to [ceil(n / 32)] uint32, as `bits_of`."""
+    words = -(-flags.shape[0] // 32)
+    padded = jnp.pad(flags, (0, 32 * words - flags.shape[0])).reshape(words, 32)
+    powers = jnp.uint32(1) << jnp.arange(32, dtype=jnp.uint32)
+    return jnp.sum(jnp.where(padded, powers, jnp.uint32(0)), axis=-1, dtype=jnp.uint32)

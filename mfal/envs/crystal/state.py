@@ -105,6 +105,7 @@ class Static:
             )
         # Groups that hold the same counts share a state where the composition comes first.
         self.class_start, self.class_of = np.unique(tables.wyckoff_start, return_inverse=True)
+        self.class_of = self.class_of.reshape(-1)
 
         sizes = (
             7 * self.staged,

@@ -1,0 +1,149 @@
+"""Masks of the crystal environment against brute force: every valid crystal, and no other."""
+
+import jax
+import numpy as np
+import pytest
+
+from mfal.envs import CrystalSpec, crystal_environment
+from mfal.envs.crystal.automata import union_automaton, wyckoff_automaton
+from mfal.envs.crystal.spec import species_list
+from mfal.envs.crystal.validity import holds_counts
+from tests.envs.enumeration import at_lattice, discrete_part, explore, valid_crystals
+
+SMALL = {"max_atoms": 10, "max_atoms_per_element": 8, "element_limits": (1, 3)}
+# Groups that hold little, of every crystal system.
+GROUPS = (2, 12, 47, 62, 123, 139, 166, 194, 205, 216, 221, 225, 229)
+SPECS = {
+    "group first": CrystalSpec(("Li", "O", "P", "F"), **SMALL, groups=GROUPS),
+    "composition first": CrystalSpec(
+        ("Li", "O", "P", "F"), **SMALL, groups=GROUPS, order="composition-first"
+    ),
+    "any order": CrystalSpec(
+        ("Li", "O", "P", "F", "Cl"), **SMALL, groups=(221, 225, 166), element_order="any"
+    ),
+    "any order, composition first": CrystalSpec(
+        ("Li", "O", "F", "Na"),
+        **SMALL,
+        groups=(221, 216),
+        element_order="any",
+        order="composition-first",
+        point_symmetry="kind",
+    ),
+    "nothing required": CrystalSpec(
+        ("Li", "O", "F"), **SMALL, groups=(123, 229), required=(), group_choice="direct"
+    ),
+    "two required, in any order": CrystalSpec(
+        ("Li", "O", "F", "P"), **SMALL, groups=(2, 225), required=("Li", "F"), element_order="any"
+    ),
+    "fractions": CrystalSpec(
+        ("Li", "O", "P", "F"), **SMALL, groups=GROUPS, fractions={"O": (0.2, 0.5)}
+    ),
+    "fractions, any order, composition first": CrystalSpec(
+        ("Li", "O", "F"),
+        **SMALL,
+        groups=(47, 166),
+        fractions={"O": (0.0, 0.3)},
+        element_order="any",
+        order="composition-first",
+    ),
+    "stoichiometry": CrystalSpec(stoichiometry="Li3PO4", max_atoms=24, groups=GROUPS),
+    "mixed valence": CrystalSpec(
+        {"Li": (1,), "Fe": (2, 3), "O": (-2,)}, **SMALL, groups=GROUPS, mixed_valence=3
+    ),
+    "many atoms of each": CrystalSpec(
+        ("Li", "O", "F"),
+        max_atoms=12,
+        min_atoms=6,
+        max_atoms_per_element=8,
+        min_atoms_per_element=2,
+        groups=GROUPS,
+    ),
+    "every group": CrystalSpec(
+        ("Li", "O"), max_atoms=12, max_atoms_per_element=8, order="composition-first"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_reached_crystals_are_the_valid_ones(name):
+    spec = SPECS[name]
+    env = crystal_environment(spec)
+    graph = explore(env, ends=at_lattice)
+    ends = np.flatnonzero(jax.vmap(at_lattice)(graph.states))
+    reached = {discrete_part(spec, graph.states, i) for i in ends}
+    expected = valid_crystals(spec)
+    assert len(expected) > 5
+    assert reached == expected
+    # One end for each: the state holds nothing of the path.
+    assert len(ends) == len(reached)
+    # No dead end anywhere, and every edge is a backward edge.
+    assert graph.legal.any(1).all()
+    edges = set(zip(graph.targets.tolist(), graph.indices.tolist(), strict=True))
+    backward = set(zip(*(x.tolist() for x in np.nonzero(graph.backward)), strict=True))
+    assert edges == backward
+
+
+def test_canonical_order_makes_a_tree_and_any_order_does_not():
+    tree = explore(crystal_environment(SPECS["group first"]), ends=at_lattice)
+    assert (tree.backward.sum(1)[1:] == 1).all()
+    spec = SPECS["any order"]
+    dag = explore(crystal_environment(spec), ends=at_lattice)
+    used = (dag.states.species < len(species_list(spec))).sum(1)
+    idle = (dag.states.pending == len(species_list(spec))) & ~dag.states.finished & (used > 0)
+    assert (dag.backward.sum(1)[idle] == used[idle]).all()
+    assert used.max() == 3
+
+
+@pytest.mark.parametrize("max_count", [6, 13])
+def test_automaton_agrees_with_plain_search_in_all_groups(max_count):
+    automaton = wyckoff_automaton(max_count)
+    rng = np.random.default_rng(max_count)
+    possible = 0
+    for group in range(1, 231):
+        for _ in range(12):
+            # Sums of the group's own multiplicities, so that about half the draws fit.
+            counts = rng.integers(1, max_count + 1, rng.integers(1, 5)).tolist()
+            if rng.random() < 0.7:
+                base = int(rng.choice([1, 2, 3, 4, 6]))
+                counts = [max(base, n - n % base) for n in counts]
+                counts = [min(n, max_count) for n in counts]
+            state = automaton.start[group - 1]
+            for n in counts:
+                state = automaton.step[state, n]
+            assert (state > 0) == holds_counts(group, tuple(counts)), (group, counts)
+            possible += int(state > 0)
+    assert 300 < possible < 2500
+
+
+def test_plain_search_agrees_with_pyxtal():
+    from pyxtal.symmetry import Group
+
+    rng = np.random.default_rng(0)
+    outcomes = []
+    for group in range(1, 231):
+        symmetry = Group(group)
+        base = min(p.multiplicity for p in symmetry.Wyckoff_positions)
+        for _ in range(4):
+            counts = [int(base * n) for n in rng.integers(1, 5, rng.integers(2, 6))]
+            compatible, _ = symmetry.check_compatible(counts)
+            assert holds_counts(group, tuple(counts)) == compatible, (group, counts)
+            outcomes.append(compatible)
+    assert 0.2 < np.mean(outcomes) < 0.95
+
+
+def test_union_accepts_what_some_group_accepts():
+    automaton = wyckoff_automaton(9)
+    rng = np.random.default_rng(3)
+    seen = set()
+    for _ in range(30):
+        groups = rng.choice(np.arange(180, 230), rng.integers(1, 5), replace=False).tolist()
+        union = union_automaton(automaton, groups)
+        for _ in range(20):
+            counts = rng.integers(1, 10, rng.integers(1, 4))
+            one = union.start[0]
+            each = automaton.start[groups]
+            for n in counts:
+                one, each = union.step[one, n], automaton.step[each, n]
+            assert (one > 0) == (each > 0).any()
+            seen.add(bool(one))
+    assert seen == {True, False}
