@@ -30,7 +30,7 @@ class Occupant(NamedTuple):
 
     element: str
     oxidation_state: float
-    """e."""
+    """e; 0 where unknown."""
     occupancy: float
     """Above 0, up to 1."""
 
@@ -104,13 +104,16 @@ class AsymmetricUnit(NamedTuple):
         )
 
 
-def asymmetric_unit(structure: Structure, *, symprec: float = 0.01) -> AsymmetricUnit:
+def asymmetric_unit(
+    structure: Structure, *, symprec: float = 0.01, charged: bool = True
+) -> AsymmetricUnit:
     """The asymmetric unit of a structure, ordered or not, idealised to its symmetry.
 
     Args:
-      structure: species with or without oxidation states; those without get them from
-        `mfal.crystals.structures.oxidation_states`' rules.
+      structure: species with or without oxidation states.
       symprec: Å by which atoms may miss their symmetric positions.
+      charged: give oxidation states to species that lack them, by the rules of
+        `mfal.crystals.charges`, which may take a second; otherwise they stay unknown.
 
     Raises:
       MfalError: when no symmetry or no neutral oxidation states are found.
@@ -119,11 +122,12 @@ def asymmetric_unit(structure: Structure, *, symprec: float = 0.01) -> Asymmetri
 
     from mfal.crystals.charges import add_oxidation_states, charge
 
-    charged = add_oxidation_states(structure)
-    formula = charged.composition.reduced_formula
+    if charged:
+        structure = add_oxidation_states(structure)
+    formula = structure.composition.reduced_formula
     kinds: dict[tuple[Occupant, ...], int] = {}
     types = []
-    for site in charged:
+    for site in structure:
         occupants = tuple(
             sorted(
                 Occupant(species.symbol, charge(species), round(float(amount), 6))
@@ -131,7 +135,7 @@ def asymmetric_unit(structure: Structure, *, symprec: float = 0.01) -> Asymmetri
             )
         )
         types.append(kinds.setdefault(occupants, len(kinds)) + 1)
-    cell = (charged.lattice.matrix, charged.frac_coords, types)
+    cell = (structure.lattice.matrix, structure.frac_coords, types)
     first = _dataset(cell, symprec)
     if first is None:
         raise MfalError(
@@ -167,12 +171,12 @@ def _dataset(cell: Any, symprec: float, hall_number: int = 0) -> Any:
 
 
 def build_structure(unit: AsymmetricUnit) -> Structure:
-    """All atoms of the conventional cell, with oxidation states and occupancies.
+    """All atoms of the conventional cell, with occupancies and known oxidation states.
 
     Raises:
       MfalError: when a site's orbit has not the stated multiplicity.
     """
-    from pymatgen.core import Lattice, Species, Structure
+    from pymatgen.core import Element, Lattice, Species, Structure
 
     lattice = Lattice.from_parameters(*unit.lattice)
     rotations, translations = _operations(unit.space_group_number)
@@ -185,9 +189,9 @@ def build_structure(unit: AsymmetricUnit) -> Structure:
                 f"{unit.space_group_number}",
                 "check the position, the Wyckoff multiplicity and the setting",
             )
-        filling = {
-            Species(occupant.element, occupant.oxidation_state): occupant.occupancy
-            for occupant in site.occupants
+        filling: dict[Element | Species, float] = {
+            Species(element, charge) if charge else Element(element): occupancy
+            for element, charge, occupancy in site.occupants
         }
         species.extend([filling] * len(orbit))
         positions.extend(orbit)

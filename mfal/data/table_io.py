@@ -22,6 +22,10 @@ __all__ = [
     "from_json",
     "from_pandas",
     "load_json",
+    "material_from_structure",
+    "parse_formula",
+    "row_from_dict",
+    "row_to_dict",
     "save_json",
     "to_cif_folder",
     "to_json",
@@ -37,7 +41,7 @@ INDEX_FILE = "materials.csv"
 
 def to_json(table: MaterialTable) -> str:
     """The whole table as JSON text, one material a line; `from_json` reads it back."""
-    rows = [json.dumps(_row_to_dict(row), ensure_ascii=False, allow_nan=False) for row in table]
+    rows = [json.dumps(row_to_dict(row), ensure_ascii=False, allow_nan=False) for row in table]
     return f'{{"schema": {SCHEMA}, "materials": [\n' + ",\n".join(rows) + "\n]}\n"
 
 
@@ -62,7 +66,7 @@ def from_json(text: str, name: str = "the text") -> MaterialTable:
     rows = []
     for number, row in enumerate(data["materials"], 1):
         try:
-            rows.append(_row_from_dict(row))
+            rows.append(row_from_dict(row))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise MfalError(
                 f"{name}: material {number} is malformed ({type(error).__name__}: {error})",
@@ -114,7 +118,8 @@ def _read_text(path: Path) -> str:
         raise MfalError(f"{path} cannot be read ({error.strerror})", "check the path") from None
 
 
-def _row_to_dict(row: Material) -> dict[str, Any]:
+def row_to_dict(row: Material) -> dict[str, Any]:
+    """A row as plain dicts and lists, for JSON."""
     data = row._asdict()
     data["lattice"] = None if any(map(math.isnan, row.lattice)) else list(row.lattice)
     data["labels"] = [_label_to_dict(label) for label in row.labels]
@@ -126,7 +131,8 @@ def _row_to_dict(row: Material) -> dict[str, Any]:
     return data
 
 
-def _row_from_dict(data: Mapping[str, Any]) -> Material:
+def row_from_dict(data: Mapping[str, Any]) -> Material:
+    """Inverse of `row_to_dict`; `KeyError`, `TypeError` or `ValueError` for anything else."""
     structure: Any = data["structure"]
     if structure is not None:
         if "asymmetric_unit" in structure:
@@ -167,7 +173,7 @@ def to_pandas(table: MaterialTable) -> pd.DataFrame:
     arrays = {quantity: table.label_arrays(quantity) for quantity in quantities}
     rows = []
     for i, row in enumerate(table):
-        data = _row_to_dict(row)
+        data = row_to_dict(row)
         lattice = data.pop("lattice") or (math.nan,) * 6
         flat: dict[str, Any] = {"id": data["id"], "formula": data["formula"]}
         flat["space_group_number"] = data["space_group_number"]
@@ -246,7 +252,7 @@ def _row_from_flat(
         }
     lattice = [_number(row.get(key), where, key) for key in LATTICE_COLUMNS]
     group_number = _number(row.get("space_group_number"), where, "space_group_number")
-    return _row_from_dict(
+    return row_from_dict(
         {
             "id": str(row["id"]),
             "formula": str(row["formula"]),
@@ -350,14 +356,19 @@ def from_cif_folder(folder: str | Path) -> MaterialTable:
     )
 
 
-def material_from_structure(identifier: str, structure: Any, **columns: Any) -> Material:
+def material_from_structure(
+    identifier: str, structure: Any, *, charged: bool = True, **columns: Any
+) -> Material:
     """A row from a pymatgen structure; further columns by name.
 
-    A structure without neutral oxidation states is kept as it is.
+    With `charged` it gets oxidation states; if none are neutral it is kept as it is.
+
+    Raises:
+      MfalError: when spglib finds no symmetry (atoms on top of each other).
     """
     from mfal.crystals.structures import crystal_from_structure
 
-    unit = _asymmetric(structure)
+    unit = _asymmetric(structure, charged)
     if isinstance(unit, AsymmetricUnit):
         composition: Mapping[str, float] = unit.composition
         number, lattice = unit.space_group_number, unit.lattice
@@ -376,11 +387,11 @@ def material_from_structure(identifier: str, structure: Any, **columns: Any) -> 
     )  # fmt: skip
 
 
-def _asymmetric(structure: Any) -> AsymmetricUnit | dict[str, Any]:
+def _asymmetric(structure: Any, charged: bool = True) -> AsymmetricUnit | dict[str, Any]:
     from mfal.data.asymmetric import asymmetric_unit
 
     try:
-        return asymmetric_unit(structure)
+        return asymmetric_unit(structure, charged=charged)
     except MfalError:
         return dict(structure.as_dict())
 
