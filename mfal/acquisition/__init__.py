@@ -8,6 +8,7 @@ from mfal.acquisition.batch import (
     ensemble_belief,
     joint_gain,
 )
+from mfal.acquisition.guard import GuardConfig, Verdict, guard, held_out_score
 from mfal.acquisition.information import (
     InformationParams,
     answer_correlation,
@@ -24,13 +25,24 @@ from mfal.acquisition.reward import (
     default_reward,
     make_log_reward,
 )
+from mfal.acquisition.single import (
+    expected_improvement,
+    knowledge_gradient,
+    log_expected_improvement,
+    max_value_entropy,
+    positive,
+    thompson,
+    upper_confidence_bound,
+)
 
 __all__ = [
     "AcquisitionParams",
     "Batch",
+    "GuardConfig",
     "InformationParams",
     "JointBelief",
     "RewardParams",
+    "Verdict",
     "acquisition_params",
     "answer_correlation",
     "bounded_log_reward",
@@ -38,11 +50,20 @@ __all__ = [
     "condition",
     "default_reward",
     "ensemble_belief",
+    "expected_improvement",
+    "guard",
     "gumbel_maxima",
+    "held_out_score",
     "information_about_maximum",
     "information_gain_per_cost",
     "joint_gain",
+    "knowledge_gradient",
+    "log_expected_improvement",
     "make_log_reward",
+    "max_value_entropy",
     "member_maxima",
+    "positive",
+    "thompson",
     "truncation",
+    "upper_confidence_bound",
 ]

@@ -1,0 +1,89 @@
+"""Protection against a fidelity that misleads, in the manner of robust multi-fidelity BO.
+
+Two models are kept: a joint one over all fidelities and one of the top alone. After Mikkola,
+Martinelli, Filstroff & Kaski, AISTATS 2023 (rMFBO), the joint model's proposal is followed only if
+
+1. the joint model is sure enough about the point which single-fidelity search would ask now: its
+   top standard deviation there is at most `max_std` of the objective's scale, so that its mean can
+   stand in for the answer which is being skipped;
+2. the proposal's information per cost exceeds `min_gain`;
+
+and, in addition, if
+
+3. the joint model predicts the top observations, each left out, no worse than the top-only model
+   does: the mean log density of the held-out values is not lower by more than `max_loss` nats.
+
+Otherwise the single-fidelity proposal is asked at the top, so that regret stays that of single
+fidelity plus what condition 1 lets slip. When a proposal is followed, the single-fidelity model
+gets the joint mean at the skipped point as a pseudo-observation.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.stats import norm
+
+__all__ = ["GuardConfig", "Verdict", "guard", "held_out_score"]
+
+
+class GuardConfig(NamedTuple):
+    """Thresholds; a pytree, all in the units named."""
+
+    max_std: float = 0.1
+    """c1, share of the objective's scale."""
+    min_gain: float = 1e-3
+    """c2, nats per unit cost."""
+    max_loss: float = 0.25
+    """Nats per held-out top observation."""
+
+
+class Verdict(NamedTuple):
+    """Whether to follow the joint model, and why not; arrays of bool."""
+
+    follow: jax.Array
+    sure: jax.Array
+    """Condition 1."""
+    worthwhile: jax.Array
+    """Condition 2."""
+    calibrated: jax.Array
+    """Condition 3."""
+
+
+def held_out_score(value: jax.Array, mean: jax.Array, std: jax.Array, use: jax.Array) -> jax.Array:
+    """Mean log density of held-out observations, nats; -inf where there is none to judge by.
+
+    Args:
+      value: [N].
+      mean: [N], of each, predicted without it.
+      std: [N], of its observation, predicted without it.
+      use: [N] bool, the top-fidelity rows.
+    """
+    count = jnp.sum(use)
+    # A clip bounds what one outlier can do to the mean of few.
+    density = jnp.maximum(norm.logpdf((value - mean) / std), -12.5) - jnp.log(std)
+    return jnp.where(count > 0, jnp.sum(jnp.where(use, density, 0.0)) / count, -jnp.inf)
+
+
+def guard(
+    config: GuardConfig,
+    std_at_skipped: jax.Array,
+    scale: jax.Array | float,
+    gain_per_cost: jax.Array,
+    joint_score: jax.Array,
+    single_score: jax.Array,
+) -> Verdict:
+    """Judges a multi-fidelity proposal.
+
+    Args:
+      config: thresholds.
+      std_at_skipped: joint model's top standard deviation at the single-fidelity proposal.
+      scale: of the objective, in the same unit (the spread of its observed values).
+      gain_per_cost: of the multi-fidelity proposal, nats per unit cost.
+      joint_score: `held_out_score` of the top observations under the joint model.
+      single_score: the same under the top-only model.
+    """
+    sure = std_at_skipped <= config.max_std * scale
+    worthwhile = gain_per_cost > config.min_gain
+    calibrated = joint_score >= single_score - config.max_loss
+    return Verdict(sure & worthwhile & calibrated, sure, worthwhile, calibrated)
