@@ -5,6 +5,7 @@ from mfal.envs.crystal import (
     CrystalState,
     crystal_environment,
     from_crystal,
+    sites_of,
     species_of,
     to_crystal,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "crystal_environment",
     "from_crystal",
     "hypergrid",
+    "sites_of",
     "species_of",
     "to_crystal",
     "with_fidelity",

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mfal.crystals.groups import WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY
 from mfal.envs.crystal.spec import CrystalSpec, count_bounds, species_list
 from mfal.envs.crystal.validity import holds_counts
 from mfal.envs.types import Action, Environment
@@ -135,3 +136,21 @@ def discrete_part(spec: CrystalSpec, state: Any, i: int) -> tuple:
 def at_lattice(state: Any) -> jax.Array:
     """Whether group and composition are complete."""
     return state.finished & (state.group >= 0) & jnp.bool_(True)
+
+
+def assignments(group: int, counts: tuple[int, ...]) -> set[tuple[tuple[int, ...], ...]]:
+    """All ways to fill Wyckoff positions: orbits of each element, letter by letter."""
+    multiplicity, freedom = WYCKOFF_MULTIPLICITY[group - 1], WYCKOFF_FREEDOM[group - 1]
+    partial = {counts: [()]}
+    for size, free in zip(multiplicity.tolist(), freedom.tolist(), strict=True):
+        further: dict[tuple[int, ...], list] = {}
+        for left, ways in partial.items():
+            most = max(left) // size if size else 0
+            for orbits in product(
+                range(most + 1 if free > 0 else min(most, 1) + 1), repeat=len(left)
+            ):
+                rest = tuple(n - size * k for n, k in zip(left, orbits, strict=True))
+                if min(rest) >= 0 and (free > 0 or sum(orbits) <= 1):
+                    further.setdefault(rest, []).extend((*way, orbits) for way in ways)
+        partial = further
+    return set(partial.get((0,) * len(counts), []))

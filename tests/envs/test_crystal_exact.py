@@ -8,7 +8,13 @@ from mfal.envs import CrystalSpec, crystal_environment
 from mfal.envs.crystal.automata import union_automaton, wyckoff_automaton
 from mfal.envs.crystal.spec import species_list
 from mfal.envs.crystal.validity import holds_counts
-from tests.envs.enumeration import at_lattice, discrete_part, explore, valid_crystals
+from tests.envs.enumeration import (
+    assignments,
+    at_lattice,
+    discrete_part,
+    explore,
+    valid_crystals,
+)
 
 SMALL = {"max_atoms": 10, "max_atoms_per_element": 8, "element_limits": (1, 3)}
 # Groups that hold little, of every crystal system.
@@ -92,6 +98,34 @@ def test_canonical_order_makes_a_tree_and_any_order_does_not():
     idle = (dag.states.pending == len(species_list(spec))) & ~dag.states.finished & (used > 0)
     assert (dag.backward.sum(1)[idle] == used[idle]).all()
     assert used.max() == 3
+
+
+@pytest.mark.parametrize("order", ["group-first", "composition-first"])
+def test_reached_sites_are_all_assignments(order):
+    spec = CrystalSpec(
+        ("Li", "O", "F"), max_atoms=7, max_atoms_per_element=4, order=order, wyckoff=True,
+        element_order="any" if order == "composition-first" else "canonical",
+        groups=(3, 47, 99, 115, 160, 187, 221, 225),
+    )  # fmt: skip
+    env = crystal_environment(spec)
+    lattice = env.stages[-1].start
+    graph = explore(env, ends=lambda state: env.action_mask(state)[lattice:].any())
+    reached = {}
+    for i in np.flatnonzero(graph.legal[:, lattice:].any(1)):
+        crystal = discrete_part(spec, graph.states, i)
+        sites = tuple(map(tuple, graph.states.sites[i][:, : len(crystal[1])].tolist()))
+        assert sites not in reached.setdefault(crystal, set())
+        reached[crystal].add(sites)
+    valid = valid_crystals(spec)
+    assert reached == {
+        (g, composition): assignments(g, tuple(n for _, n in composition))
+        for g, composition in valid
+    }
+    assert sum(map(len, reached.values())) > 3 * len(valid)
+    assert graph.legal.any(1).all()
+    edges = set(zip(graph.targets.tolist(), graph.indices.tolist(), strict=True))
+    backward = set(zip(*(x.tolist() for x in np.nonzero(graph.backward)), strict=True))
+    assert edges == backward
 
 
 @pytest.mark.parametrize("max_count", [6, 13])

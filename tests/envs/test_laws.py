@@ -33,6 +33,7 @@ SPECS = {
     ),
     "stoichiometry": CrystalSpec(stoichiometry="Li3PO4", max_atoms=48),
     "mixed valence": CrystalSpec({"Li": (1,), "Fe": (2, 3), "O": (-2,)}, mixed_valence=3),
+    "wyckoff": CrystalSpec(**SMALL, wyckoff=True),
     "one group": CrystalSpec(**SMALL, groups=(62,)),
 }
 

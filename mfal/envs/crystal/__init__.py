@@ -16,6 +16,7 @@ a count alone would not, where two elements have the same.
 
 from mfal.envs.crystal.convert import from_crystal, species_of, to_crystal
 from mfal.envs.crystal.environment import crystal_environment
+from mfal.envs.crystal.sites import sites_of
 from mfal.envs.crystal.spec import CrystalSpec
 from mfal.envs.crystal.state import CrystalState
 
@@ -24,6 +25,7 @@ __all__ = [
     "CrystalState",
     "crystal_environment",
     "from_crystal",
+    "sites_of",
     "species_of",
     "to_crystal",
 ]

@@ -17,7 +17,13 @@ import numpy as np
 
 from mfal.crystals.groups import NUM_GROUPS, WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY
 
-__all__ = ["DEAD", "WyckoffAutomaton", "union_automaton", "wyckoff_automaton"]
+__all__ = [
+    "DEAD",
+    "WyckoffAutomaton",
+    "suffix_automaton",
+    "union_automaton",
+    "wyckoff_automaton",
+]
 
 DEAD = 0
 """The state from which nothing fits any more; it leads to itself."""
@@ -55,8 +61,35 @@ def wyckoff_automaton(max_count: int) -> WyckoffAutomaton:
         signature = (tuple(sizes), tuple(copies), open_counts.tobytes())
         if signature not in seen:
             seen[signature] = len(rows)
-            rows += _usage_rows(sizes, copies, open_counts, first=len(rows))
+            rows += _usage_rows(sizes, copies, [open_counts], first=len(rows))
         start[g] = seen[signature]
+    return _minimal(start, np.array(rows, np.int32))
+
+
+def suffix_automaton(max_count: int) -> WyckoffAutomaton:
+    """The automaton of what may still be filled once the sites up to a letter are settled.
+
+    Start 27 g + w: positions of group g after letter w, each without free coordinates once over
+    all elements. A count n is read as n, or as max_count + 1 + n by an element that may also still
+    take the position w itself, where that has free coordinates.
+    """
+    rows: list[list[int]] = [[DEAD] * (2 * (max_count + 1))]
+    positions = WYCKOFF_MULTIPLICITY.shape[1]
+    start = np.full(NUM_GROUPS * positions, DEAD, np.int32)
+    seen: dict[tuple, int] = {}
+    for g, w in zip(*np.nonzero(WYCKOFF_MULTIPLICITY), strict=True):
+        later = np.arange(positions) > w
+        multiplicity, freedom = WYCKOFF_MULTIPLICITY[g], WYCKOFF_FREEDOM[g]
+        free = set(multiplicity[later & (freedom > 0)].tolist())
+        own = {int(multiplicity[w])} if freedom[w] > 0 else set()
+        alphabets = [_sums(sizes, max_count) for sizes in (free, free | own)]
+        fixed = multiplicity[later & (freedom == 0) & (multiplicity <= max_count)]
+        sizes, copies = (x.tolist() for x in np.unique(fixed, return_counts=True))
+        signature = (tuple(sizes), tuple(copies), *(a.tobytes() for a in alphabets))
+        if signature not in seen:
+            seen[signature] = len(rows)
+            rows += _usage_rows(sizes, copies, alphabets, first=len(rows))
+        start[positions * g + w] = seen[signature]
     return _minimal(start, np.array(rows, np.int32))
 
 
@@ -95,18 +128,22 @@ def _sums(sizes: set[int], limit: int) -> np.ndarray:
 
 
 def _usage_rows(
-    sizes: list[int], copies: list[int], open_counts: np.ndarray, first: int
+    sizes: list[int], copies: list[int], alphabets: list[np.ndarray], first: int
 ) -> list[list[int]]:
-    """Transitions of one group; its states are numbered from `first`."""
-    max_count = len(open_counts) - 1
-    ways: list[list[Usage]] = [[] for _ in range(max_count + 1)]
-    for usage in product(*(range(c + 1) for c in copies)):
-        filled = sum(u * size for u, size in zip(usage, sizes, strict=True))
-        for n in range(filled, max_count + 1):
-            if open_counts[n - filled]:
-                ways[n].append(usage)
-    ways = [_least(usages) for usages in ways]
-    ways[0] = [(0,) * len(sizes)]
+    """Transitions of one group, numbered from `first`: one block of counts for each alphabet.
+
+    An alphabet tells which numbers of atoms the positions with free coordinates can take.
+    """
+    max_count = len(alphabets[0]) - 1
+    ways: list[list[Usage]] = []
+    for open_counts in alphabets:
+        block: list[list[Usage]] = [[] for _ in range(max_count + 1)]
+        for usage in product(*(range(c + 1) for c in copies)):
+            filled = sum(u * size for u, size in zip(usage, sizes, strict=True))
+            for n in range(filled, max_count + 1):
+                if open_counts[n - filled]:
+                    block[n].append(usage)
+        ways += [_least(usages) for usages in block]
 
     begin: tuple[Usage, ...] = ((0,) * len(sizes),)
     number, queue, rows = {begin: 0}, [begin], []

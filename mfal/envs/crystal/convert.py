@@ -1,6 +1,6 @@
 """Between states and crystals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 
@@ -8,12 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from mfal.crystals.elements import SYMBOLS, atomic_number
-from mfal.crystals.groups import CRYSTAL_SYSTEM, LATTICE_SYSTEM
+from mfal.crystals.groups import (
+    CRYSTAL_SYSTEM,
+    LATTICE_SYSTEM,
+    WYCKOFF_FREEDOM,
+    WYCKOFF_MULTIPLICITY,
+    wyckoff_letters,
+)
 from mfal.crystals.lattice import FREE_PARAMETERS
 from mfal.crystals.types import NUM_ELEMENTS, Crystal
 from mfal.envs.crystal.cell import fill_tied
 from mfal.envs.crystal.spec import CrystalSpec, species_list
-from mfal.envs.crystal.state import CrystalState, static_of
+from mfal.envs.crystal.state import NUM_LETTERS, CrystalState, Static, static_of
 from mfal.envs.crystal.validity import violations
 from mfal.errors import MfalError
 
@@ -46,6 +52,7 @@ def from_crystal(
     crystal: Crystal,
     oxidation_states: Mapping[str, float] | None = None,
     *,
+    sites: Sequence[tuple[str, str]] | None = None,
     tolerance: float = 1e-3,
 ) -> CrystalState:
     """The terminal state that stands for a crystal, so that known crystals can be trained on.
@@ -55,6 +62,7 @@ def from_crystal(
       crystal: one crystal, unbatched, in the conventional setting.
       oxidation_states: where given, the states to use; else the first neutral choice in the
         order in which the spec lists them.
+      sites: (element, Wyckoff letter) of every orbit, where the spec assigns them.
       tolerance: relative slack of the lattice parameters.
 
     Raises:
@@ -80,6 +88,10 @@ def from_crystal(
         slots[k], numbers[k] = index, round(counts[species[index].symbol])
         wyckoff = static.wyckoff_after(wyckoff, jnp.int32(numbers[k]))
         pattern = static.pattern_next[pattern, index]
+    symbols = [species[i].symbol for i in sorted(chosen)]
+    orbits = _orbits(
+        static, formula, group, dict(zip(symbols, numbers.tolist(), strict=False)), sites
+    )
     total = np.flatnonzero(np.asarray(static.totals) == numbers.sum())
     free = FREE_PARAMETERS[system]
     return begin._replace(
@@ -92,9 +104,40 @@ def from_crystal(
         pattern=jnp.asarray(pattern),
         wyckoff=wyckoff,
         finished=jnp.ones((), bool),
+        sites=jnp.asarray(orbits),
         lattice=jnp.asarray(np.where(free, crystal.lattice, 0), jnp.float32),
         placed=jnp.int32(free.sum()),
     )
+
+
+def _orbits(
+    static: Static,
+    formula: str,
+    group: int,
+    counts: Mapping[str, int],
+    sites: Sequence[tuple[str, str]] | None,
+) -> np.ndarray:
+    """[27, K] int32 orbits from given sites, or [0, K] where the spec assigns none."""
+    slots = static.max_elements
+    if not static.spec.wyckoff:
+        return np.zeros((0, slots), np.int32)
+    orbits = np.zeros((NUM_LETTERS, slots), np.int32)
+    letters, symbols = wyckoff_letters(group + 1), list(counts)
+    for symbol, letter in sites or ():
+        if symbol not in counts or letter not in letters:
+            raise MfalError(
+                f"{formula}: site {letter} of {symbol}",
+                f"give letters from {letters[0]} to {letters[-1]} and elements of the formula",
+            )
+        orbits[letters.index(letter), symbols.index(symbol)] += 1
+    placed = WYCKOFF_MULTIPLICITY[group] @ orbits
+    once = WYCKOFF_FREEDOM[group] == 0
+    if placed[: len(counts)].tolist() != list(counts.values()) or (orbits[once].sum(1) > 1).any():
+        raise MfalError(
+            f"{formula}: its sites don't hold its atoms in space group {group + 1}",
+            "give the element and Wyckoff letter of every orbit",
+        )
+    return orbits
 
 
 def _neutral_species(

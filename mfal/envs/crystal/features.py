@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mfal.envs.crystal.sites import make_site_rules
 from mfal.envs.crystal.state import CrystalState, Static
 from mfal.envs.types import Features
 
@@ -19,10 +20,11 @@ def make_features(static: Static) -> tuple[Callable[[CrystalState], Features], i
     """What the policy sees.
 
     Tokens: what is due, the symmetry, each element with its count, the pending one, atoms and
-    charge so far. Dense: the lattice so far, and the size and charge of the composition.
+    charge so far. Dense: the lattice so far, the size and charge of the composition, and the
+    orbits on each Wyckoff position.
     """
     none, max_count, max_atoms = static.num_species, static.max_count, static.spec.max_atoms
-    num_due = 13
+    num_due, rules = 14, make_site_rules(static)
     sizes = [
         num_due,
         7,
@@ -43,13 +45,16 @@ def make_features(static: Static) -> tuple[Callable[[CrystalState], Features], i
         charge = jnp.sum(static.charge[state.species, state.counts], dtype=jnp.int32)
         parameter = static.parameter_order[static.lattice_system[state.group], state.placed]
         counting = (state.pending < none).astype(jnp.int32) + (state.pending_count > 0)
-        # 0 system, 1 point, 2 group, 3 element, 4 count, 5 merging, 6 to 11 lattice, 12 end.
+        # 0 system, 1 point, 2 group, 3 element, 4 count, 5 merging, 6 to 11 lattice, 12 end,
+        # 13 site.
         at_symmetry = jnp.where(state.system < 0, 0, jnp.where(state.point < 0, 1, 2))
         in_composition = ~state.finished & ((state.group >= 0) | (not static.group_first))
         due = jnp.where(
             in_composition,
             3 + counting,
-            jnp.where(state.group < 0, at_symmetry, 6 + parameter),
+            jnp.where(
+                state.group < 0, at_symmetry, jnp.where(rules.done(state), 6 + parameter, 13)
+            ),
         )
 
         def token(offset: int, value: jax.Array, known: jax.Array) -> jax.Array:
@@ -78,7 +83,8 @@ def make_features(static: Static) -> tuple[Callable[[CrystalState], Features], i
         lengths = state.lattice[:3] / 10
         angles = jnp.where(state.lattice[3:] > 0, (state.lattice[3:] - 90) / 45, 0)
         sums = [atoms / max_atoms, charge / CHARGE_TOKENS, jnp.log1p(static.ion_volume(state)) / 5]
-        dense = jnp.concatenate([lengths, angles, jnp.stack(sums)]).astype(jnp.float32)
+        orbits = jnp.log1p(state.sites.reshape(-1))
+        dense = jnp.concatenate([lengths, angles, jnp.stack(sums), orbits]).astype(jnp.float32)
         return Features(jnp.concatenate(tokens), dense)
 
     return features, vocabulary

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mfal.crystals.groups import CRYSTAL_SYSTEM
+from mfal.envs.crystal.sites import make_site_rules
 from mfal.envs.crystal.state import CrystalState, Static
 from mfal.envs.crystal.tables import bits_of
 
@@ -31,6 +32,7 @@ def make_masks(static: Static) -> Masks:
     points = jnp.arange(static.num_points)
     class_of = jnp.asarray(static.class_of)
     group_legal = jnp.asarray(static.group_legal)
+    rules = make_site_rules(static)
     in_system, in_point = (jnp.asarray(words) for words in _classes_within(static))
     bit = jnp.arange(num_species)
     counts = jnp.arange(1, static.max_count + 1)
@@ -81,7 +83,9 @@ def make_masks(static: Static) -> Masks:
         merging = ~counting & (bit == state.pending)
         element_mask = jnp.where(idle, can_follow, merging) & due
 
-        def complete(pattern, atoms, charge, wyckoff):  # type: ignore[no-untyped-def]
+        def balanced(
+            pattern: jax.Array, atoms: jax.Array, charge: jax.Array, wyckoff: jax.Array
+        ) -> jax.Array:
             enough = static.pattern_done[pattern] & fits(total, atoms)
             return enough & (charge == 0) & (wyckoff > 0)
 
@@ -99,17 +103,21 @@ def make_masks(static: Static) -> Masks:
         new_wyckoff = look_ahead[wyckoff, 1:]
         onward = static.options[row, new_wyckoff] & ~(blocked | static.exclude[state.pending])
         alive = jnp.any(onward != 0, axis=-1)
-        alive |= complete(pattern, new_atoms, new_charge, new_wyckoff)
+        alive |= balanced(pattern, new_atoms, new_charge, new_wyckoff)
         allowed = static.count_ok[total, state.pending, 1:] & (pattern >= 0)
         count_mask = alive & inside & allowed & due & ~idle & counting
 
-        finish = complete(state.pattern, atoms, charge, wyckoff) & idle & due
+        finish = balanced(state.pattern, atoms, charge, wyckoff) & idle & due
         return [*total_mask, element_mask, count_mask, finish[None]]
 
     def next_parameter(state: CrystalState) -> jax.Array:
-        """The lattice parameter to set, 0 to 5; 6 for none."""
+        """The lattice parameter to set, 0 to 5; 6 where all are set or others are due first."""
         order = static.parameter_order[static.lattice_system[state.group], state.placed]
-        return jnp.where(state.finished & (state.group >= 0), order, 6)
+        return jnp.where(complete(state), order, 6)
+
+    def complete(state: CrystalState) -> jax.Array:
+        """Whether all but the lattice is chosen."""
+        return state.finished & (state.group >= 0) & rules.done(state)
 
     def action(state: CrystalState) -> jax.Array:
         if static.group_first:
@@ -118,26 +126,33 @@ def make_masks(static: Static) -> Masks:
             group_due, composition_due = state.finished, jnp.bool_(True)
         lattice = jnp.arange(6) == next_parameter(state)
         return jnp.concatenate(
-            [*symmetry(state, group_due), *composition(state, composition_due), lattice]
+            [
+                *symmetry(state, group_due),
+                *composition(state, composition_due),
+                rules.mask(state),
+                lattice,
+            ]
         )
 
     def terminal(state: CrystalState) -> jax.Array:
-        return state.finished & (state.group >= 0) & (next_parameter(state) == 6)
+        return complete(state) & (next_parameter(state) == 6)
 
     def parent(state: CrystalState) -> jax.Array:
         system = static.lattice_system[state.group]
         last = static.parameter_order[system, jnp.maximum(state.placed - 1, 0)]
         in_lattice = state.placed > 0
         lattice = (jnp.arange(6) == last) & in_lattice
+        site = rules.last(state) & ~in_lattice
+        late = in_lattice | jnp.any(site)
 
-        symmetry_open = ~in_lattice if not static.group_first else ~in_lattice & untouched(state)
+        symmetry_open = ~late & untouched(state) if static.group_first else ~late
         has_group = state.group >= 0
         group = (jnp.arange(230) == state.group) & symmetry_open
         point = (points == state.point) & symmetry_open & ~has_group
         first = (systems == state.system) & symmetry_open & ~has_group & (state.point < 0)
         symmetry_mask = [first, point, group] if static.staged else [group]
 
-        composition_open = ~in_lattice
+        composition_open = ~late
         if not static.group_first:
             composition_open &= state.system < 0 if static.staged else ~has_group
         finish = state.finished & composition_open
@@ -163,6 +178,7 @@ def make_masks(static: Static) -> Masks:
                 element & composition_open,
                 count & composition_open,
                 finish[None],
+                site,
                 lattice,
             ]
         )
@@ -186,7 +202,7 @@ def _classes_within(static: Static) -> tuple[np.ndarray, np.ndarray]:
     held = np.zeros((7, static.num_points, len(static.class_start)), bool)
     legal = np.flatnonzero(static.group_legal)
     held[CRYSTAL_SYSTEM[legal], static.point_of[legal], static.class_of[legal]] = True
-    return bits_of(held.any(1)), bits_of(held)
+    return bits_of(np.any(held, axis=1)), bits_of(held)
 
 
 def _pack(flags: jax.Array) -> jax.Array:

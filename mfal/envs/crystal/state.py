@@ -7,14 +7,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mfal.crystals.groups import LATTICE_SYSTEM, POINT_GROUP, POINT_KIND
+from mfal.crystals.groups import (
+    LATTICE_SYSTEM,
+    POINT_GROUP,
+    POINT_KIND,
+    WYCKOFF_MULTIPLICITY,
+)
 from mfal.envs.crystal.cache import cached_tables
 from mfal.envs.crystal.cell import cell_limits, interval, parameter_order
 from mfal.envs.crystal.spec import CrystalSpec, Species, species_list
 from mfal.envs.crystal.tables import CompositionTables
 from mfal.errors import MfalError
 
-__all__ = ["Blocks", "CrystalState", "Static", "static_of"]
+__all__ = ["NUM_LETTERS", "Blocks", "CrystalState", "Static", "static_of"]
+
+NUM_LETTERS = WYCKOFF_MULTIPLICITY.shape[1]
+"""Most Wyckoff positions of any group."""
 
 
 class CrystalState(NamedTuple):
@@ -43,6 +51,9 @@ class CrystalState(NamedTuple):
     each class of groups."""
     finished: jax.Array
     """[] bool, whether the composition is complete."""
+    sites: jax.Array
+    """[27, K] int32, orbits of each element on each Wyckoff position, where the spec assigns them;
+    else [0, K]."""
     lattice: jax.Array
     """[6] float32, free parameters set so far, Å and degrees; 0 elsewhere."""
     placed: jax.Array
@@ -59,6 +70,7 @@ class Blocks(NamedTuple):
     element: int
     count: int  # type: ignore[assignment]  # hides tuple.count, which nothing needs
     finish: int
+    site: int
     lattice: int
     end: int
 
@@ -115,12 +127,18 @@ class Static:
             self.num_species,
             self.max_count,
             1,
+            NUM_LETTERS * self.max_elements * spec.wyckoff,
             6,
         )
         self.blocks = Blocks(*np.cumsum((0, *sizes)).tolist())
         per_element = 3 if self.any_order else 2
         self.max_steps = (
-            (3 if self.staged else 1) + self.totals_ahead + per_element * self.max_elements + 1 + 6
+            (3 if self.staged else 1)
+            + self.totals_ahead
+            + per_element * self.max_elements
+            + 1
+            + self._most_orbits()
+            + 6
         )
 
         self.totals = jnp.asarray(tables.totals)
@@ -161,9 +179,17 @@ class Static:
             pattern=jnp.int32(0),
             wyckoff=self.wyckoff_of_start(none),
             finished=jnp.zeros((), bool),
+            sites=jnp.zeros((NUM_LETTERS * self.spec.wyckoff, k), jnp.int32),
             lattice=jnp.zeros((6,), jnp.float32),
             placed=jnp.int32(0),
         )
+
+    def _most_orbits(self) -> int:
+        """No assignment has more: the atoms over the smallest multiplicity."""
+        if not self.spec.wyckoff:
+            return 0
+        sizes = np.where(WYCKOFF_MULTIPLICITY > 0, WYCKOFF_MULTIPLICITY, np.iinfo(np.int16).max)
+        return self.spec.max_atoms // int(sizes[self.group_legal].min())
 
     def wyckoff_of_start(self, group: jax.Array) -> jax.Array:
         """Automaton states before any element, given the group or -1."""

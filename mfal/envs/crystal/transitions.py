@@ -26,6 +26,11 @@ def make_transitions(
         position = Blocks._fields.index(block)
         return (index >= blocks[position]) & (index < blocks[position + 1])
 
+    def sites_moved(sites: jax.Array, index: jax.Array, change: int) -> jax.Array:
+        """One orbit more or less, where the action places one."""
+        here = jnp.arange(sites.size) == index - blocks.site
+        return sites + change * here.reshape(sites.shape)
+
     def insert(state: CrystalState, species: jax.Array, count: jax.Array) -> CrystalState:
         """The composition with one more element, no longer pending."""
         place = jnp.sum(state.species < species, dtype=jnp.int32)
@@ -85,6 +90,7 @@ def make_transitions(
             total=jnp.where(within(index, "total"), index - blocks.total, state.total),
             finished=state.finished | within(index, "finish"),
             lattice=jnp.where(here, parameter, state.lattice).astype(jnp.float32),
+            sites=sites_moved(state.sites, index, 1),
             placed=state.placed + at_lattice,
         )
         if static.group_first:
@@ -119,6 +125,7 @@ def make_transitions(
             total=jnp.where(within(index, "total"), -1, state.total),
             finished=state.finished & ~within(index, "finish"),
             lattice=jnp.where(cleared, 0, state.lattice),
+            sites=sites_moved(state.sites, index, -1),
             placed=state.placed - at_lattice,
         )
         if static.group_first:

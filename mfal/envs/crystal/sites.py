@@ -1,0 +1,111 @@
+"""The optional stage that puts every atom on a Wyckoff position.
+
+One action places one orbit: index = letter * K + slot, where slot is the element's place in the
+composition (0 to K - 1). Orbits come in ascending order of that index, so each assignment has one
+path; a position without free coordinates is taken at most once. What remains to be placed must fit
+the positions that are still to come: for elements from the current slot on the current letter and
+all later ones, for the earlier elements the later letters only. `suffix_automaton` decides that
+exactly.
+
+Assignments that a shift of the origin or a change of axes would map onto each other count as
+different.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mfal.crystals.groups import WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY, wyckoff_letters
+from mfal.envs.crystal.automata import suffix_automaton
+from mfal.envs.crystal.spec import CrystalSpec, species_list
+from mfal.envs.crystal.state import NUM_LETTERS, CrystalState, Static
+from mfal.errors import MfalError
+
+__all__ = ["SiteRules", "make_site_rules", "sites_of"]
+
+
+class SiteRules(NamedTuple):
+    """Predicates and moves of the stage. Without the stage all is done from the start."""
+
+    size: int
+    """Number of actions; 0 without the stage."""
+    done: Callable[[CrystalState], jax.Array]
+    """[] bool, whether every atom has its position."""
+    mask: Callable[[CrystalState], jax.Array]
+    """[size] bool, orbits that can be placed next."""
+    last: Callable[[CrystalState], jax.Array]
+    """[size] bool, the orbit placed last."""
+
+
+def make_site_rules(static: Static) -> SiteRules:
+    """The rules of an environment."""
+    if not static.spec.wyckoff:
+        empty = jnp.zeros((0,), bool)
+        return SiteRules(0, lambda s: jnp.ones((), bool), lambda s: empty, lambda s: empty)
+
+    slots = static.max_elements
+    size = NUM_LETTERS * slots
+    automaton = suffix_automaton(static.max_count)
+    start = jnp.asarray(automaton.start.reshape(-1, NUM_LETTERS))
+    onward = jnp.asarray(automaton.step)
+    multiplicity = jnp.asarray(WYCKOFF_MULTIPLICITY, jnp.int32)
+    free = jnp.asarray(WYCKOFF_FREEDOM > 0)
+    index = jnp.arange(size)
+    slot = jnp.arange(slots)
+
+    def remaining(state: CrystalState) -> jax.Array:
+        """[K] int32, atoms without a position."""
+        placed = jnp.sum(multiplicity[state.group][:, None] * state.sites, axis=0, dtype=jnp.int32)
+        return state.counts - placed
+
+    def pointer(state: CrystalState) -> jax.Array:
+        """[] index of the last orbit; -1 before any."""
+        return jnp.max(jnp.where(state.sites.reshape(-1) > 0, index, -1))
+
+    def done(state: CrystalState) -> jax.Array:
+        return ~jnp.any(remaining(state) > 0)
+
+    def mask(state: CrystalState) -> jax.Array:
+        left = remaining(state)
+        sizes, is_free = multiplicity[state.group], free[state.group]
+        fits = (sizes[:, None] > 0) & (left >= sizes[:, None])
+        # After the orbit is placed, by letter and slot: atoms left of each element.
+        after = left - sizes[:, None, None] * (slot[:, None] == slot)
+        after = jnp.maximum(after, 0)
+        # Elements from the placed one on may take the same letter again.
+        word = after + (slot >= slot[:, None]) * (static.max_count + 1)
+        suffix = jnp.broadcast_to(start[state.group][:, None], (NUM_LETTERS, slots))
+        for k in range(slots):
+            suffix = onward[suffix, word[:, :, k]]
+        last = pointer(state)
+        later = index.reshape(NUM_LETTERS, slots) >= last
+        letter = jnp.arange(NUM_LETTERS)[:, None]
+        repeatable = is_free[:, None] | (letter > last // slots) | (last < 0)
+        legal = fits & (suffix > 0) & later & repeatable
+        return legal.reshape(-1) & state.finished & (state.group >= 0)
+
+    def last(state: CrystalState) -> jax.Array:
+        return index == pointer(state)
+
+    return SiteRules(size, done, mask, last)
+
+
+def sites_of(spec: CrystalSpec, state: CrystalState) -> list[tuple[str, str]]:
+    """(element, Wyckoff letter) of every orbit of one state, in the order of the letters.
+
+    Raises:
+      MfalError: when the spec has no stage that assigns positions.
+    """
+    if not spec.wyckoff:
+        raise MfalError("the spec assigns no Wyckoff positions", "give CrystalSpec(wyckoff=True)")
+    letters = wyckoff_letters(int(state.group) + 1)
+    symbols = [s.symbol for s in species_list(spec)]
+    sites, species = np.asarray(state.sites), np.asarray(state.species)
+    return [
+        (symbols[species[k]], letters[w])
+        for w, k in zip(*np.nonzero(sites), strict=True)
+        for _ in range(sites[w, k])
+    ]
