@@ -39,12 +39,12 @@ def test_optimum_is_reached_and_not_exceeded(problem):
 
 
 def test_published_strength_of_the_low_fidelities():
-    # R^2 with the top: shifted Branin .54 and .83; Perdikaris' say next to nothing.
-    assert correlation(three_branins(), 0) ** 2 < 0.12
-    assert correlation(three_branins(), 1) ** 2 < 0.12
+    # R^2 with the top: shifted Branin .54 and .83; Perdikaris .09 and .03.
+    assert correlation(three_branins(), 0) ** 2 == pytest.approx(0.09, abs=0.02)
+    assert correlation(three_branins(), 1) ** 2 == pytest.approx(0.03, abs=0.02)
     assert correlation(augmented_branin(), 0) ** 2 == pytest.approx(0.54, abs=0.03)
     assert correlation(augmented_branin(), 1) ** 2 == pytest.approx(0.83, abs=0.03)
-    assert correlation(augmented_hartmann(), 0) ** 2 > 0.9999
+    assert correlation(augmented_hartmann(), 0) ** 2 > 0.999
     assert abs(correlation(reversed_hartmann(), 1)) < 0.1
     for setting, expected in zip(
         (0, 0.25, 0.5, 0.75, 1), (0.99, 0.94, 0.10, -0.82, -0.92), strict=True
