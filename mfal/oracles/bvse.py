@@ -26,7 +26,7 @@ __all__ = ["energy_map", "energy_maps", "grid_shape", "reference_energies", "sit
 _POINTS = 512  # points of a tile: some 1.6 Å on a side at a resolution of 0.2 Å
 _TILES = 64  # tiles of a chunk
 _UNROLL = 8  # list entries fused into one pass over the points
-_CLOSEST = 0.1  # Å; distances are clamped to it, so that a point on an ion stays finite
+_CLOSEST = 0.01  # Å; a cation's distance is clamped to it, so that a point on it stays finite
 
 
 def grid_shape(lattice: np.ndarray, resolution: float) -> tuple[int, int, int]:
@@ -105,7 +105,6 @@ def reference_energies(
     ):
         images = (position + shifts) @ framework.lattice
         distance = np.linalg.norm(places[:, None] - images, axis=-1)
-        distance = np.maximum(distance, _CLOSEST)
         energy = morse_energy(distance, r_min, alpha, d0)
         total += np.where(distance < cut_off, energy, 0.0).sum(axis=1)
     for position, (strength, inverse) in zip(
@@ -225,20 +224,22 @@ def _kernel(
 
     def squared(entry: jax.Array) -> jax.Array:
         dx, dy, dz = (axis - entry[k][:, None] for k, axis in enumerate((x, y, z)))
-        return jnp.maximum(dx * dx + dy * dy + dz * dz, _CLOSEST**2)
+        return dx * dx + dy * dy + dz * dz
 
     def anion_round(k: jax.Array, total: jax.Array) -> jax.Array:
         for entry in anions[k]:
-            distance = jnp.sqrt(squared(entry))
-            exponential = jnp.exp(entry[4][:, None] - entry[3][:, None] * distance)
-            total += entry[5][:, None] * exponential * (exponential - 2.0)
+            square = squared(entry)
+            exponential = jnp.exp(entry[4][:, None] - entry[3][:, None] * jnp.sqrt(square))
+            depth = jnp.where(square < CUT_OFF**2, entry[5][:, None], 0.0)
+            total += depth * exponential * (exponential - 2.0)
         return total
 
     def cation_round(k: jax.Array, total: jax.Array) -> jax.Array:
         for entry in cations[k]:
-            distance = jnp.sqrt(squared(entry))
-            screened = jax.lax.erfc(distance * entry[4][:, None])
-            total += entry[3][:, None] * screened / distance
+            square = jnp.maximum(squared(entry), _CLOSEST**2)
+            distance = jnp.sqrt(square)
+            strength = jnp.where(square < CUT_OFF**2, entry[3][:, None], 0.0)
+            total += strength * jax.lax.erfc(distance * entry[4][:, None]) / distance
         return total
 
     total = jax.lax.fori_loop(0, rounds_a, anion_round, jnp.zeros_like(x))

@@ -120,7 +120,7 @@ def _stack(ions: list[tuple[np.ndarray, list[float]]], width: int) -> tuple[np.n
 def site_charges(structure: "Structure") -> tuple[list[dict[str, float]], list[str]]:
     """The charge of each species on each site, and what had to be assumed.
 
-    Charges that the structure carries and that balance come first; otherwise each element takes
+    Charges that the structure carries come first; otherwise each element takes
     the charge that balances the composition. The analysis of bond lengths is the last resort, as
     it is slow and easily misled by rough positions, and framework charges enter the energies only
     through the repulsion between cations.
@@ -132,10 +132,9 @@ def site_charges(structure: "Structure") -> tuple[list[dict[str, float]], list[s
 
     carried = [{specie.symbol: charge(specie) for specie in site.species} for site in structure]
     if all(value for site in carried for value in site.values()):
-        total = structure.charge
-        ions = sum(abs(q) for site in carried for q in site.values())
-        if abs(total) <= 0.02 * ions:
-            return carried, []
+        excess = float(structure.charge)
+        unbalanced = abs(excess) > 1e-3 * len(structure)
+        return carried, [f"the charges given add up to {excess:+.3g}"] if unbalanced else []
     amounts = structure.composition.get_el_amt_dict()
     warnings = []
     try:

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from mfal.oracles.conductivity import conductivity
+from mfal.oracles.network import ATTEMPT_FREQUENCY, BOLTZMANN, HopNetwork
+
+
+def test_cubic_conductor_by_hand() -> None:
+    a, barrier, count, kelvin = 4.0, 0.3, 2.0, 350.0
+    network = HopNetwork(
+        a * np.eye(3),
+        np.zeros((1, 3)),
+        np.zeros(1),
+        np.zeros((3, 2), np.int64),
+        np.eye(3, dtype=np.int64),
+        np.full(3, barrier),
+    )
+    result = conductivity(network, count, kelvin)
+    # SI throughout: n q^2 D / kT in S/m, a hundredth of that in S/cm.
+    charge, boltzmann = 1.602176634e-19, 1.380649e-23
+    diffusion = ATTEMPT_FREQUENCY * np.exp(-barrier / (BOLTZMANN * kelvin)) * (a * 1e-10) ** 2
+    density = count / (a * 1e-10) ** 3
+    sigma = density * charge**2 * diffusion / (boltzmann * kelvin) / 100.0
+    np.testing.assert_allclose(result.tensor, sigma * np.eye(3), rtol=1e-7, atol=sigma * 1e-12)
+    assert result.log10_mean == pytest.approx(np.log10(sigma), abs=1e-7)
+    assert result.activation_energy == pytest.approx(barrier, abs=1e-6)
+
+
+def test_no_way_out() -> None:
+    network = HopNetwork(
+        np.eye(3),
+        np.zeros((1, 3)),
+        np.zeros(1),
+        np.zeros((0, 2), np.int64),
+        np.zeros((0, 3), np.int64),
+        np.zeros(0),
+    )
+    result = conductivity(network, 1.0)
+    assert result.log10_mean == -np.inf
+    assert result.activation_energy == np.inf
