@@ -1,45 +1,50 @@
 """Atoms moved to a minimum of the bond-valence energy, within their space group and cell.
 
-The energy of a cell is the sum over pairs of `mfal.crystals.bond_valence` (Morse wells between
-unlike charges, screened repulsion between like ones) up to a cut-off, plus, if asked for, a penalty
-on bond-valence sums that differ from the charges:
-
-    E = sum_i [ 1/2 sum_j phi(r_ij) + w (sum_j exp(alpha (r0 - r_ij)) - |q_i|)^2 ]
-
-Everything is a function of the free coordinates of the occupied Wyckoff positions, so symmetry is
-kept by construction; the sum over i runs over one atom of each orbit, times its multiplicity. Many
-arrangements of the same cell are relaxed at once, by FIRE (Bitzek et al., Phys. Rev. Lett. 97,
-170201 (2006), doi:10.1103/PhysRevLett.97.170201) with a fixed number of steps.
+The energy is that of `mfal.crystals.force_field`: Morse wells between unlike charges, screened
+repulsion between like ones, and if asked for a penalty on valence sums that differ from charges.
+It is a function of the free coordinates of the occupied Wyckoff positions, so symmetry is kept by
+construction. Many arrangements of the same cell are relaxed at once, by a fixed number of steps of
+L-BFGS with bounded moves (Nocedal, Math. Comput. 35, 773 (1980), doi:10.2307/2006193).
 
 Shapes are padded to a few sizes, so that a new crystal rarely compiles anything.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mfal.crystals.bond_valence import PairTable, pair_table
+from mfal.crystals.force_field import (
+    CUTOFF,
+    Neighbours,
+    Packed,
+    Table,
+    dense_energy,
+    forces,
+    frames,
+    neighbours,
+)
 from mfal.crystals.orbits import wyckoff_operations
 from mfal.errors import MfalError
 
 __all__ = ["CUTOFF", "Arrangement", "Orbit", "Relaxation", "atoms", "evaluate", "relax"]
 
-CUTOFF = 6.0
-"""Å; the energy is switched off smoothly over the last ångström."""
-
 MAX_SPECIES = 12
-_ATOM_SIZES = (8, 16, 32, 64, 128, 256, 512)
+_ATOM_SIZES = (16, 48, 128, 256, 512)
 _ORBIT_SIZES = (8, 16, 32, 64, 128, 256, 512)
 _IMAGE_SIZES = (27, 75, 147, 343, 729)
-_BATCH_SIZES = (1, 4, 16)
-# Pair terms of one batch: bounds memory (some ten arrays of this many float32).
-_BATCH_PAIRS = 8_000_000
+_NEIGHBOUR_SIZES = (128, 192)
+_BATCH_SIZES = (1, 4, 64)
+_BATCH_DISTANCES = 16_000_000  # in one batch, which bounds memory
 
+_RENEWAL = 20  # steps between neighbour lists
 _MAX_MOVE = 0.15  # Å a step
-_MAX_FORCE = 10.0  # eV/Å, so that overlapping atoms do not fly apart
+_HISTORY = 8  # past steps that L-BFGS remembers
+_STIFFNESS = 20.0  # eV/Å^2, assumed before any curvature is known
 
 
 class Orbit(NamedTuple):
@@ -88,7 +93,7 @@ def relax(
     species: Sequence[tuple[str, float]],
     arrangements: Sequence[Arrangement],
     *,
-    steps: int = 120,
+    steps: int = 100,
     valence_weight: float = 0.0,
 ) -> Relaxation:
     """Relax the free coordinates of each arrangement, its cell held.
@@ -98,7 +103,7 @@ def relax(
       cell: [3, 3] rows a, b, c, Å, of the standard conventional cell.
       species: (symbol, charge) of each kind of ion, at most `MAX_SPECIES`.
       arrangements: the starts; any number of orbits each.
-      steps: of FIRE; 0 only evaluates.
+      steps: of L-BFGS, rounded up to whole neighbour lists; 0 only evaluates.
       valence_weight: w in the penalty on valence sums, eV.
 
     Raises:
@@ -106,17 +111,18 @@ def relax(
     """
     if not arrangements:
         return Relaxation([], *(np.zeros(0) for _ in range(3)))
+    cell = np.asarray(cell, float)
     table = _padded(pair_table(species))
-    translations = _translations(np.asarray(cell, float))
+    translations = _translations(cell)
     counts = [_counts(space_group_number, arrangement) for arrangement in arrangements]
     num_atoms = _size(max(n for n, _ in counts), _ATOM_SIZES, "atoms")
     num_orbits = _size(max(r for _, r in counts), _ORBIT_SIZES, "orbits")
-    pairs = num_atoms * num_orbits * len(translations)
-    wanted = min(len(arrangements), max(_BATCH_PAIRS // pairs, 1))
-    size = max((s for s in _BATCH_SIZES if s <= wanted), default=1)
-    if len(arrangements) > size and 4 * size > len(arrangements) and size < _BATCH_SIZES[-1]:
-        bigger = next(s for s in _BATCH_SIZES if s > size)
-        size = bigger if bigger * pairs <= _BATCH_PAIRS else size
+    num_near = _expected_neighbours(max(n for n, _ in counts), cell)
+    distances = num_atoms * num_orbits * len(translations)
+    fitting = max(_BATCH_DISTANCES // distances, 1)
+    size = max(s for s in _BATCH_SIZES if s <= fitting)
+    # The smallest batch that takes them all, if one does.
+    size = min(size, next((s for s in _BATCH_SIZES if s >= len(arrangements)), size))
 
     packed = [
         _pack(space_group_number, cell, arrangement, num_atoms, num_orbits)
@@ -126,19 +132,21 @@ def relax(
     for start in range(0, len(packed), size):
         chunk = packed[start : start + size]
         chunk += [chunk[-1]] * (size - len(chunk))
-        batch = jax.tree.map(lambda *leaves: np.stack(leaves), *chunk)
+        leaves: Any = (np.stack(column) for column in zip(*chunk, strict=True))
+        batch = Packed(*leaves)
         out = _relax_batch(
             batch,
-            np.asarray(cell, np.float32),
+            cell.astype(np.float32),
             translations,
             table,
             np.float32(valence_weight),
-            np.int32(steps),
+            np.int32(-(-steps // _RENEWAL)),
+            num_near,
         )
         results.append(jax.device_get(out))
     free, energy, instability, force = (
-        np.concatenate(leaves)[: len(arrangements)].astype(float)
-        for leaves in zip(*results, strict=True)
+        np.concatenate(column)[: len(arrangements)].astype(float)
+        for column in zip(*results, strict=True)
     )
     relaxed = [
         tuple(orbit._replace(free=free[i, r]) for r, orbit in enumerate(arrangement))
@@ -160,19 +168,6 @@ def evaluate(
 # --- on the host ----------------------------------------------------------------------------------
 
 
-class _Packed(NamedTuple):
-    """One arrangement as padded arrays: N atoms, R orbits."""
-
-    linear: np.ndarray  # [N, 3, 3]
-    shift: np.ndarray  # [N, 3]
-    orbit: np.ndarray  # [N]
-    species: np.ndarray  # [N], the last kind for padding, which interacts with nothing
-    first: np.ndarray  # [R], one atom of each orbit
-    multiplicity: np.ndarray  # [R], 0 for padding
-    precondition: np.ndarray  # [R, 3, 3], turns a gradient into a move like a Cartesian one
-    free: np.ndarray  # [R, 3]
-
-
 def _counts(number: int, arrangement: Arrangement) -> tuple[int, int]:
     num = sum(len(wyckoff_operations(number, orbit.position)[1]) for orbit in arrangement)
     return num, len(arrangement)
@@ -189,7 +184,7 @@ def _size(needed: int, sizes: tuple[int, ...], what: str) -> int:
 
 def _pack(
     number: int, cell: np.ndarray, arrangement: Arrangement, num_atoms: int, num_orbits: int
-) -> _Packed:
+) -> Packed:
     gram = np.asarray(cell, float) @ np.asarray(cell, float).T
     linear = np.zeros((num_atoms, 3, 3), np.float32)
     shift = np.zeros((num_atoms, 3), np.float32)
@@ -197,7 +192,7 @@ def _pack(
     species = np.full(num_atoms, MAX_SPECIES, np.int32)
     first = np.zeros(num_orbits, np.int32)
     multiplicity = np.zeros(num_orbits, np.float32)
-    precondition = np.zeros((num_orbits, 3, 3), np.float32)
+    scale = np.zeros((num_orbits, 3, 3), np.float32)
     free = np.zeros((num_orbits, 3), np.float32)
     start = 0
     for r, orbit in enumerate(arrangement):
@@ -206,24 +201,27 @@ def _pack(
         linear[start:stop], shift[start:stop] = matrices, shifts
         orbit_of[start:stop], species[start:stop] = r, orbit.species
         first[r], multiplicity[r] = start, len(shifts)
-        # |move of the first atom|^2 = dx^T (W^T G W) dx
-        precondition[r] = np.linalg.pinv(matrices[0].T @ gram @ matrices[0], rcond=1e-9)
+        # |move of the first atom|^2 = dx^T (W^T G W) dx, so that dx = (W^T G W)^(-1/2) du
+        values, vectors = np.linalg.eigh(matrices[0].T @ gram @ matrices[0])
+        inverse = np.where(values > 1e-6, 1 / np.sqrt(np.maximum(values, 1e-6)), 0.0)
+        scale[r] = (vectors * inverse) @ vectors.T
         free[r] = orbit.free
         start = stop
-    return _Packed(linear, shift, orbit_of, species, first, multiplicity, precondition, free)
+    packed: Any = (linear, shift, orbit_of, species, first, multiplicity, scale, free)
+    return Packed(*packed)
 
 
-def _padded(table: PairTable) -> "_Table":
+def _padded(table: PairTable) -> Table:
     """Float32 arrays for `MAX_SPECIES` species and one that interacts with nothing."""
     used = len(table.charge)
     if used > MAX_SPECIES:
         raise MfalError(f"{used} kinds of ions in one crystal", f"give at most {MAX_SPECIES}")
     extra = MAX_SPECIES + 1 - used
 
-    def grow(array: np.ndarray, fill: float) -> np.ndarray:
+    def grow(array: np.ndarray, fill: float) -> Any:
         return np.pad(array, [(0, extra)] * array.ndim, constant_values=fill).astype(np.float32)
 
-    return _Table(
+    return Table(
         depth=grow(table.depth, 0),
         alpha=grow(table.alpha, 1),
         r_min=grow(table.r_min, 1),
@@ -253,140 +251,103 @@ def _translations(cell: np.ndarray) -> np.ndarray:
     return np.concatenate([grid, far]).astype(np.float32)
 
 
+def _expected_neighbours(num_atoms: int, cell: np.ndarray) -> int:
+    """Length of the neighbour lists: half as much again as a uniform crystal's cut-off holds."""
+    density = num_atoms / abs(np.linalg.det(cell))
+    needed = 1.5 * density * 4 / 3 * np.pi * CUTOFF**3
+    return next((size for size in _NEIGHBOUR_SIZES if size >= needed), _NEIGHBOUR_SIZES[-1])
+
+
 # --- on the device --------------------------------------------------------------------------------
 
 
-class _Table(NamedTuple):
-    """`PairTable` padded, float32."""
+class _Descent(NamedTuple):
+    """State of L-BFGS; H past steps, positions scaled so that a unit moves one atom by 1 Å."""
 
-    depth: np.ndarray
-    alpha: np.ndarray
-    r_min: np.ndarray
-    r0: np.ndarray
-    bonded: np.ndarray
-    repulsion: np.ndarray
-    screening: np.ndarray
-    charge: np.ndarray
+    free: jax.Array  # [B, R, 3]
+    gradient: jax.Array  # [B, R, 3], of the energy by the scaled positions
+    moves: jax.Array  # [H, B, R, 3], newest first
+    changes: jax.Array  # [H, B, R, 3], of the gradient
+    curvature: jax.Array  # [H, B], 1 / (move . change), 0 where that is not positive
 
 
-def _terms(
-    free: jax.Array, packed: _Packed, cell: jax.Array, translations: jax.Array, table: _Table
-) -> tuple[jax.Array, jax.Array]:
-    """Pair energy [R] of one atom of each orbit (half of each pair), and its valence defect [R]."""
-    fractional = (
-        jnp.einsum("nij,nj->ni", packed.linear, free[packed.orbit], precision="highest")
-        + packed.shift
-    )
-    gap = fractional[None, :] - fractional[packed.first][:, None]  # [R, N, 3]
-    gap = gap - jax.lax.stop_gradient(jnp.round(gap))
-    vector = jnp.einsum("rni,ij->rnj", gap, cell, precision="highest")
-    offset = jnp.einsum("ti,ij->tj", translations, cell, precision="highest")
-    square = jnp.sum((vector[None] + offset[:, None, None]) ** 2, -1)  # [T, R, N]
-
-    itself = packed.first[:, None] == jnp.arange(packed.orbit.shape[0])
-    itself = itself[None] & (jnp.arange(translations.shape[0]) == 0)[:, None, None]
-    counted = ~itself & (square < CUTOFF**2)
-    # Where not counted, any distance with finite derivatives will do.
-    r = jnp.sqrt(jnp.where(counted, jnp.maximum(square, 1e-8), CUTOFF**2))
-    pick = (packed.species[packed.first][:, None], packed.species[None, :])
-    kind = jax.tree.map(lambda leaf: leaf[pick], table._replace(charge=table.depth))
-
-    well = kind.depth * ((jnp.exp(kind.alpha * (kind.r_min - r)) - 1) ** 2 - 1)
-    repulsion = kind.repulsion / r * jax.lax.erfc(r / kind.screening)
-    x = jnp.clip(CUTOFF - r, 0.0, 1.0)
-    switch = jnp.where(counted, x * x * (3 - 2 * x), 0.0)
-    energy = 0.5 * jnp.sum(switch * (well + repulsion), (0, 2))
-    valence = jnp.sum(switch * kind.bonded * jnp.exp(kind.alpha * (kind.r0 - r)), (0, 2))
-    defect = valence - jnp.abs(table.charge[packed.species[packed.first]])
-    return energy, defect
+def _dot(x: jax.Array, y: jax.Array) -> jax.Array:
+    """[B]."""
+    return jnp.sum(x * y, (-2, -1))
 
 
-class _Fire(NamedTuple):
-    free: jax.Array
-    velocity: jax.Array
-    gradient: jax.Array
-    step: jax.Array
-    mixing: jax.Array
-    downhill: jax.Array
+def _direction(state: _Descent) -> jax.Array:
+    """The quasi-Newton step [B, R, 3], by the two-loop recursion of L-BFGS."""
+    past = (state.moves, state.changes, state.curvature)
+
+    def newest_first(q: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        move, change, curvature = step
+        share = curvature * _dot(move, q)
+        return q - share[:, None, None] * change, share
+
+    def oldest_first(q: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
+        move, change, curvature, share = step
+        back = curvature * _dot(change, q)
+        return q + (share - back)[:, None, None] * move, None
+
+    q, shares = jax.lax.scan(newest_first, state.gradient, past)
+    square = _dot(state.changes[0], state.changes[0])
+    known = state.curvature[0] > 0
+    scale = jnp.where(known, 1 / jnp.maximum(state.curvature[0] * square, 1e-12), 1 / _STIFFNESS)
+    q, _ = jax.lax.scan(oldest_first, q * scale[:, None, None], (*past, shares), reverse=True)
+    uphill = _dot(q, state.gradient) <= 0
+    return -jnp.where(uphill[:, None, None], state.gradient / _STIFFNESS, q)
 
 
-def _relax_one(
-    packed: _Packed,
-    cell: jax.Array,
-    translations: jax.Array,
-    table: _Table,
-    valence_weight: jax.Array,
-    steps: jax.Array,
-) -> tuple[jax.Array, ...]:
-    weight = packed.multiplicity
-
-    def objective(free: jax.Array) -> jax.Array:
-        energy, defect = _terms(free, packed, cell, translations, table)
-        return jnp.sum(weight * (energy + valence_weight * defect**2))
-
-    gradient_of = jax.grad(objective)
-    per_atom = 1 / jnp.maximum(weight, 1)[:, None]
-
-    def force(gradient: jax.Array) -> jax.Array:
-        # [R, 3], change of the free coordinates that moves each atom along its force
-        return -jnp.einsum("rij,rj->ri", packed.precondition, gradient * per_atom)
-
-    def length(gradient: jax.Array, move: jax.Array) -> jax.Array:
-        # |force| in eV/Å of each orbit's atoms
-        return jnp.sqrt(jnp.maximum(-jnp.sum(gradient * per_atom * move, -1), 0.0))
-
-    frames = jnp.einsum("rij,ik->rjk", packed.linear[packed.first], cell)  # [R, free, Cartesian]
-
-    def speed(move: jax.Array) -> jax.Array:
-        # |displacement| in Å of each orbit's atoms
-        return jnp.sqrt(jnp.sum(jnp.einsum("rj,rjk->rk", move, frames) ** 2, -1))
-
-    def body(_: jax.Array, state: _Fire) -> _Fire:
-        push = force(state.gradient)
-        size = length(state.gradient, push)
-        push = push * jnp.minimum(1.0, _MAX_FORCE / jnp.maximum(size, 1e-6))[:, None]
-        power = -jnp.sum(state.velocity * state.gradient)
-        norm_v = jnp.sqrt(jnp.sum(weight * speed(state.velocity) ** 2))
-        norm_f = jnp.sqrt(jnp.sum(weight * speed(push) ** 2))
-        good = power >= 0
-        mixed = (1 - state.mixing) * state.velocity
-        mixed = mixed + state.mixing * push * norm_v / jnp.maximum(norm_f, 1e-12)
-        downhill = jnp.where(good, state.downhill + 1, 0)
-        faster = downhill > 5
-        step = jnp.where(good, jnp.where(faster, state.step * 1.1, state.step), state.step * 0.5)
-        step = jnp.clip(step, 0.01, 0.3)
-        mixing = jnp.where(good & faster, state.mixing * 0.99, jnp.where(good, state.mixing, 0.1))
-        velocity = jnp.where(good, mixed, 0.0) + step * push
-        move = step * velocity
-        move = move * jnp.minimum(1.0, _MAX_MOVE / jnp.maximum(speed(move), 1e-9))[:, None]
-        free = state.free + move
-        return _Fire(free, velocity, gradient_of(free), step, mixing, downhill)
-
-    initial = jnp.asarray(packed.free)
-    start = _Fire(
-        free=initial,
-        velocity=jnp.zeros_like(initial),
-        gradient=gradient_of(initial),
-        step=jnp.float32(0.1),
-        mixing=jnp.float32(0.1),
-        downhill=jnp.int32(0),
-    )
-    end = jax.lax.fori_loop(0, steps, body, start)
-    energy, defect = _terms(end.free, packed, cell, translations, table)
-    total = jnp.sum(weight * energy)
-    instability = jnp.sqrt(jnp.sum(weight * defect**2) / jnp.sum(weight))
-    strongest = jnp.max(length(end.gradient, force(end.gradient)))
-    return end.free, total, instability, strongest
-
-
-@jax.jit
+@partial(jax.jit, static_argnames="num_near")
 def _relax_batch(
-    packed: _Packed,
+    packed: Packed,
     cell: jax.Array,
     translations: jax.Array,
-    table: _Table,
+    table: Table,
     valence_weight: jax.Array,
-    steps: jax.Array,
+    renewals: jax.Array,
+    num_near: int,
 ) -> tuple[jax.Array, ...]:
-    one = jax.vmap(_relax_one, in_axes=(0, None, None, None, None, None))
-    return one(packed, cell, translations, table, valence_weight, steps)
+    """Free coordinates [B, R, 3], energy [B], instability [B], largest force [B]."""
+    frame = frames(packed, cell)
+    weight = packed.multiplicity
+    root = jnp.sqrt(weight)[..., None]
+
+    def gradient_of(free: jax.Array, near: Neighbours) -> jax.Array:
+        force = forces(free, packed, cell, table, near, valence_weight)
+        return -root * jnp.einsum("brji,brjk,brk->bri", packed.scale, frame, force)
+
+    def body(near: Neighbours, state: _Descent) -> _Descent:
+        step = _direction(state)
+        length = jnp.linalg.norm(step, axis=-1) / jnp.maximum(root[..., 0], 1.0)
+        step = step * jnp.minimum(1.0, _MAX_MOVE / jnp.maximum(length, 1e-9))[..., None]
+        free = state.free + jnp.einsum("brij,brj->bri", packed.scale, step) / jnp.maximum(root, 1.0)
+        gradient = gradient_of(free, near)
+        change = gradient - state.gradient
+        bend = _dot(step, change)
+        positive = bend > 1e-3 * _dot(step, step)
+        curvature = jnp.where(positive, 1 / jnp.where(positive, bend, 1.0), 0.0)
+        return _Descent(
+            free=free,
+            gradient=gradient,
+            moves=jnp.concatenate([step[None], state.moves[:-1]]),
+            changes=jnp.concatenate([change[None], state.changes[:-1]]),
+            curvature=jnp.concatenate([curvature[None], state.curvature[:-1]]),
+        )
+
+    def descend(_: jax.Array, state: _Descent) -> _Descent:
+        near = neighbours(state.free, packed, cell, translations, table, num_near)
+        state = state._replace(gradient=gradient_of(state.free, near))
+        return jax.lax.fori_loop(0, _RENEWAL, lambda _, s: body(near, s), state)
+
+    free = jnp.asarray(packed.free)
+    none = jnp.zeros((_HISTORY, *free.shape))
+    start = _Descent(free, jnp.zeros_like(free), none, none, jnp.zeros((_HISTORY, free.shape[0])))
+    free = jax.lax.fori_loop(0, renewals, descend, start).free
+
+    near = neighbours(free, packed, cell, translations, table, num_near)
+    strongest = jnp.linalg.norm(gradient_of(free, near), axis=-1) / jnp.maximum(root[..., 0], 1.0)
+    energy, defect = dense_energy(free, packed, cell, translations, table)
+    instability = jnp.sqrt(jnp.sum(weight * defect**2, 1) / jnp.sum(weight, 1))
+    return free, jnp.sum(weight * energy, 1), instability, jnp.max(strongest, 1)

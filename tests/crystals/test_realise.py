@@ -78,6 +78,7 @@ def test_every_structure_keeps_composition_group_cell_and_distances():
         assert distances["O", "O"] > 1.9
     assert (np.diff(result.energies / 1 + 2 * result.instabilities**2) >= -1e-6).all()
     assert result.tried == 32
+    assert sum(result.rejected.values()) + 4 == 32
     assert len(result.routes) == len(result.energies) == len(result.instabilities) == 4
 
 
