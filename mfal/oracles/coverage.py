@@ -3,7 +3,7 @@
 A window is only as narrow as the competing phases that are known: leave one out and it comes out
 too wide. A table that doesn't mean to be complete is therefore asked, before a limit is given, for
 the compound itself, for a binary of every pair of elements that forms one, and for a ternary of
-lithium with each cation and each anion. These conditions are necessary, not sufficient; a limit
+lithium and an anion with each cation. These conditions are necessary, not sufficient; a limit
 that passes them is an outer bound.
 
 Which pairs form no compound: T. B. Massalski (ed.), Binary Alloy Phase Diagrams, 2nd ed. (1990),
@@ -75,13 +75,13 @@ def missing_phases(
         for first, second in _pairs_needed(elements, limit)
         if frozenset((first, second)) not in systems
     ]
-    if "Li" in elements:
+    anions = sorted(ANIONS.intersection(elements))
+    if "Li" in elements and anions:
         lacking += [
-            f"any Li-{cation}-{anion} compound"
+            f"any compound of Li, {cation} and {' or '.join(anions)}"
             for cation in elements
-            for anion in elements
-            if cation not in ANIONS | {"Li"} and anion in ANIONS
-            if frozenset(("Li", cation, anion)) not in systems
+            if cation not in ANIONS | {"Li"}
+            and not any(frozenset(("Li", cation, anion)) in systems for anion in anions)
         ]
     return tuple(lacking)
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "StabilityWindow",
+    "first_bounded_window",
     "hull_distance",
     "is_stable_between",
     "stability_oracle",
@@ -118,6 +119,28 @@ def stability_window(
     )
 
 
+def first_bounded_window(
+    compound: Composition | str,
+    sources: Sequence[Energies],
+    *,
+    limits: Sequence[Limit] = BOTH,
+) -> StabilityWindow:
+    """The window by the first source that can bound it; every limit comes from that one source.
+
+    Raises:
+      MfalError: no source can; the message is the first one's, since sources go by trust.
+    """
+    refusals: list[MfalError] = []
+    for energies in sources:
+        try:
+            return stability_window(compound, energies, limits=limits)
+        except MfalError as error:
+            refusals.append(error)
+    if not refusals:
+        raise MfalError(f"{compound}: no source of energies", "give at least one")
+    raise refusals[0]
+
+
 def hull_distance(
     compound: Composition | str, energies: Energies, *, candidate: ComputedEntry | None = None
 ) -> float:
@@ -149,7 +172,7 @@ def is_stable_between(
 
 
 def stability_oracle(
-    energies: Energies,
+    energies: Energies | Sequence[Energies],
     *,
     quantity: Literal["width", "reduction", "oxidation"] = "width",
     fidelity: int = 0,
@@ -159,7 +182,7 @@ def stability_oracle(
     """The window as an oracle, for a second objective or a constraint beside the conductivity.
 
     Args:
-      energies: the competing phases.
+      energies: the competing phases; of several sources the first that can bound the window.
       quantity: the value: the window's width, or one of its ends (a low reduction limit is good).
       fidelity: the oracle's rank.
       cost: cost units of one evaluation.
@@ -168,15 +191,21 @@ def stability_oracle(
         its formula.
     """
     limits: tuple[Limit, ...] = BOTH if quantity == "width" else (quantity,)
+    sources = (energies,) if isinstance(energies, Energies) else tuple(energies)
+    if entry_of is not None and len(sources) != 1:
+        raise MfalError("structures' energies need competitors of one source", "give one source")
+    names = "; ".join(source.source for source in sources)
 
     def answer(structure: "Structure") -> Observation:
         start = time.perf_counter()
-        provenance: dict[str, Any] = {"source": energies.source, "quantity": quantity}
+        provenance: dict[str, Any] = {"source": names, "quantity": quantity}
         try:
-            candidate = entry_of(structure) if entry_of else None
-            window = stability_window(
-                structure.composition, energies, candidate=candidate, limits=limits
-            )
+            if entry_of is None:
+                window = first_bounded_window(structure.composition, sources, limits=limits)
+            else:
+                window = stability_window(
+                    structure.composition, sources[0], candidate=entry_of(structure), limits=limits
+                )
         except Exception as error:  # one structure's failure is its observation
             seconds = time.perf_counter() - start
             return Observation(math.nan, None, f"failed: {error}", seconds, provenance)
@@ -189,7 +218,7 @@ def stability_oracle(
 
     return Oracle(
         name=f"window_{quantity}",
-        version=f"1:{energies.source}",
+        version=f"1:{names}",
         fidelity=fidelity,
         cost=cost,
         unit="V",

@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from pymatgen.entries.computed_entries import ComputedEntry
 from mfal.errors import MfalError
 from mfal.oracles.energies import Energies
 from mfal.oracles.stability import (
+    first_bounded_window,
     hull_distance,
     is_stable_between,
     stability_oracle,
@@ -19,8 +21,11 @@ from mfal.oracles.stability import (
 from mfal.oracles.thermochemistry import (
     KJ_PER_EV,
     computed_energies,
+    embedded_energies,
     measured_energies,
     measured_table,
+    potential_energies,
+    published_windows,
 )
 
 
@@ -132,6 +137,14 @@ def test_measured_energies_give_published_windows(formula, low, high):
     assert window.oxidation == pytest.approx(high, abs=0.3)
 
 
+@pytest.mark.parametrize("name", ["Li2S", "Li3PS4", "Li6PS5Cl", "LiNbO3", "Li2O"])
+def test_potential_energies_give_published_windows(name):
+    published = {window.name: window for window in published_windows()}[name]
+    window = stability_window(published.formula, potential_energies())
+    assert window.reduction == pytest.approx(published.reduction, abs=0.3)
+    assert window.oxidation == pytest.approx(published.oxidation, abs=0.3)
+
+
 def test_measured_and_computed_energies_agree_on_the_oxidation_of_the_phosphates():
     for formula in ("Li2O", "Li3PO4", "Li4P2O7", "LiPO3"):
         measured, computed = (
@@ -171,7 +184,7 @@ def test_measured_table_is_sound():
         ("Li3PS4", "oxidation", "the energy of Li3PS4 itself"),
         ("Li3PO4", "reduction", "any Li-P compound"),
         ("LiBO2", "reduction", "any B-Li compound"),
-        ("Li7La3Zr2O12", "oxidation", "any Li-La-O compound"),
+        ("Li7La3Zr2O12", "oxidation", "any compound of Li, La and O"),
         ("LiPu", "oxidation", "the element Pu"),
     ],
 )
@@ -219,6 +232,18 @@ def test_candidate_of_another_compound_is_refused():
         stability_window("Li2S", table({"Li2S": -4.2}), candidate=ComputedEntry("LiCl", -4.0))
 
 
+def test_first_source_that_can_bound_a_window_gives_all_of_it():
+    sources = embedded_energies()
+    assert first_bounded_window("Li2S", sources).source == sources[0].source
+    phosphate = first_bounded_window("Li3PO4", sources)
+    assert phosphate.source == sources[1].source
+    assert phosphate.reduction == pytest.approx(0.69, abs=0.05)
+    with pytest.raises(MfalError, match="measured Gibbs energies"):
+        first_bounded_window("LiPu", sources)
+    with pytest.raises(MfalError, match="no source"):
+        first_bounded_window("Li2S", [])
+
+
 def test_formula_that_is_none_is_refused():
     with pytest.raises(MfalError, match="not a formula"):
         stability_window("Li2Qq", measured_energies())
@@ -240,6 +265,16 @@ def test_oracle_answers_and_fails_like_an_oracle():
     assert math.isnan(bad.value)
     assert "the element Po" in bad.status
     assert (oracle.unit, oracle.fidelity, oracle.cost) == ("V", 1, 0.2)
+
+
+def test_oracle_asks_its_sources_in_turn():
+    oracle = stability_oracle(embedded_energies(), quantity="oxidation")
+    sulfide = Structure(Lattice.cubic(6.0), ["Li"] * 3 + ["P"] + ["S"] * 4, np.eye(8)[:, :3])
+    (answer,) = oracle.evaluate([sulfide])
+    assert answer.provenance["source"] == "CHGNet 0.4.2"
+    assert answer.value == pytest.approx(2.31, abs=0.3)
+    with pytest.raises(MfalError, match="competitors of one source"):
+        stability_oracle(embedded_energies(), entry_of=lambda _: ComputedEntry("Li", 0.0))
 
 
 def test_oracle_takes_the_energy_of_the_structure_itself():
