@@ -30,6 +30,7 @@ from pymatgen.core import Composition, Lattice, Structure
 
 from mfal.crystals.structures import read_structure
 from mfal.data.asymmetric import AsymmetricUnit, asymmetric_unit, build_structure
+from mfal.data.pool import exchanged
 
 HERE = Path(__file__).parent
 TARGET = HERE.parents[1] / "mfal" / "data" / "tables" / "li_compounds.json"
@@ -227,6 +228,21 @@ def from_papers(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return records
 
 
+def from_isotypes(
+    entries: list[dict[str, Any]], records: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Records of crystals known to be isotypic with one of `records`: ions exchanged, scaled."""
+    parents = {made["id"]: AsymmetricUnit.from_dict(made) for made in records}
+    made = []
+    for entry in entries:
+        exchange = {
+            (old, float(charge)): (new, float(charge)) for old, charge, new in entry["exchange"]
+        }
+        unit = exchanged(parents[entry["isotype_of"]], exchange)
+        made.append(record(entry, entry["id"], unit, kind=entry["kind"], source=entry["source"]))
+    return made
+
+
 def from_hall(hall_number: int, lattice: list[float], sites: list[Any]) -> Structure:
     """A structure from its published asymmetric unit, in any setting that spglib knows."""
     operations = spglib.get_symmetry_from_database(hall_number)
@@ -294,9 +310,11 @@ def main() -> None:
     published = json.loads((HERE / "li_published.json").read_text())
     obelix = pd.read_csv(options.obelix / "all.csv")
     measured = measurements(obelix, pd.read_csv(options.set40))
-    records = from_papers(published)
+    isotypes = [entry for entry in published if "isotype_of" in entry]
+    records = from_papers([entry for entry in published if entry not in isotypes])
     records += from_dielectric(options.dielectric, selection["matbench_dielectric"])
     records += from_obelix(options.obelix, obelix, selection["obelix"])
+    records += from_isotypes(isotypes, records)
     for made in records:
         composition = AsymmetricUnit.from_dict(made).composition
         actual = formula_key(Composition(composition).formula)

@@ -17,8 +17,9 @@ __all__ = ["load_embedded"]
 def load_embedded() -> MaterialTable:
     """Known lithium compounds: oxides, phosphates, silicates, sulfides, halides, nitrides.
 
-    Lattices and positions are measured (`details["kind"] == "experiment"`) or relaxed by density
-    functional theory ("dft", about 1 % too large). Measured conductivities are at room temperature.
+    Lattices and positions are measured (`details["kind"] == "experiment"`), relaxed by density
+    functional theory ("dft", about 1 % too large), or taken over from a known isotype and scaled
+    ("isotype"). Measured conductivities are at room temperature.
     `experiments/tables/li_compounds.py` rebuilds the file that is read here.
     """
     text = (files("mfal.data") / "tables" / "li_compounds.json").read_text(encoding="utf-8")
