@@ -33,6 +33,16 @@ def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+# fmt: off
+COMMON_GROUPS = (
+    14, 15, 31, 33, 36, 61, 62, 63, 82, 121, 122, 129, 136, 137, 139, 141, 148, 150, 161, 162,
+    164, 166, 167, 185, 186, 191, 194, 205, 206, 215, 216, 217, 221, 225, 227, 230,
+)
+# fmt: on
+"""Space groups in which the embedded table's lithium compounds are common, so that known crystals
+can lend their atomic positions to candidates."""
+
+
 @dataclass(frozen=True)
 class SpaceConfig:
     """Which crystals may be proposed."""
@@ -43,9 +53,10 @@ class SpaceConfig:
     )
     min_elements: int = _option(2, "fewest distinct elements, Li included")
     max_elements: int = _option(4, "most distinct elements, Li included")
-    max_atoms: int = _option(48, "most atoms in the conventional cell")
+    max_atoms: int = _option(36, "most atoms in the conventional cell")
     groups: tuple[int, ...] = _option(
-        (), "space group numbers that a candidate may have; none given allows all 230"
+        COMMON_GROUPS,
+        "space group numbers that a candidate may have; an empty list in TOML allows all 230",
     )
 
 
@@ -63,13 +74,13 @@ class ProxyConfig:
 class SamplerConfig:
     """The GFlowNet that proposes candidates."""
 
-    steps: int = _option(400, "training steps per round")
-    batch: int = _option(64, "trajectories per training step")
+    steps: int = _option(300, "training steps per round")
+    batch: int = _option(32, "trajectories per training step")
     width: int = _option(128, "hidden units per layer of the policy")
-    samples: int = _option(512, "candidates drawn per round, from which the batch is chosen")
+    samples: int = _option(256, "candidates drawn per round, from which the batch is chosen")
     learning_rate: float = _option(1e-3, "step size of Adam")
     sharpness: float = _option(
-        8.0, "power of the reward: log reward per relative step in information gain"
+        3.0, "power of the reward: log reward per relative step in information gain"
     )
 
 
@@ -94,7 +105,10 @@ class CampaignConfig:
     rounds: int = _option(5, "rounds of fit, train, sample, query")
     initial: int = _option(24, "known crystals queried at the start, at all fidelities")
     realisations: int = _option(3, "atom arrangements tried per proposed crystal")
-    batch: int = _option(24, "most queries in one round")
+    batch: int = _option(16, "most queries for information in one round")
+    exploit: float = _option(
+        0.5, "share of a round's cost for the top oracle's word on what looks best"
+    )
     baseline: bool = _option(
         True, "also run a random search at equal cost, charged on an account of its own"
     )
@@ -117,6 +131,8 @@ class CampaignConfig:
         _at_least("seed", self.seed, 0)
         if self.seed >= 2**32:
             raise MfalError(f"seed {self.seed}", "give a number below 2**32")
+        if not 0 <= self.exploit <= 1:
+            raise MfalError(f"exploit {self.exploit:g}", "give a share from 0 to 1")
         if not self.oracles:
             raise MfalError("no oracles", "name at least one as module:function")
         for section in ("proxy", "sampler"):

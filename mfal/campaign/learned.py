@@ -1,13 +1,14 @@
 """The strategy that learns: a proxy over all fidelities and a GFlowNet that samples candidates.
 
 Initial data are known crystals at every fidelity. Each round fits the proxy to all answers, trains
-the sampler on information about the best top-fidelity value per cost, and takes the batch of
-greatest joint information from what it draws and from what was drawn before. The last round asks
-the top oracle about the crystals that the proxy holds to be best. The search to compare with draws
-crystals at random and asks the top oracle about each.
+the sampler on information about the best top-fidelity value per cost, and draws candidates. A
+share of the round goes to the top oracle's word on what looks best, the rest to the batch of
+greatest joint information per cost: without the first, cheap oracles might be asked for ever, and
+one that misleads could do so unnoticed. The last round asks the top oracle only. The search to
+compare with draws crystals at random and asks the top oracle about each.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -34,6 +35,17 @@ def learned_strategy(problem: Problem, config: CampaignConfig) -> Strategy:
     """The strategy for a problem; compiles when it is first asked."""
     thinker = _Learned(problem, config)
     return Strategy(thinker.initial, thinker.propose, thinker.baseline, thinker.conclude)
+
+
+class _Pool(NamedTuple):
+    """Queries that might be asked, [N] each."""
+
+    records: list[CrystalRecord]
+    fidelity: np.ndarray
+    """int32"""
+    available: np.ndarray
+    """bool, which may be asked for information: those drawn for it, and crystals asked before."""
+    counts: dict[str, int]
 
 
 class _Learned:
@@ -80,25 +92,33 @@ class _Learned:
         belief = learning.fit(self.learner, rows, key_fit)
         draws = self.train(round_, belief, key_train)
         round_.tell("choose", "choosing a batch among the candidates", 0, 0)
-        last = round_.number == round_.rounds
-        pool, fidelity, sources = self.pool(round_, draws, last)
-        crystals = crystal_arrays(pool)
+        pool = self.pool(round_, draws)
+        crystals = crystal_arrays(pool.records)
         mean, std = learning.believe(self.learner, belief, crystals)
-        if last:
-            picked = self.best_by_proxy(mean[:, -1], round_.allowance)
-            gains = np.zeros(len(picked))
-        else:
-            picked, gains = learning.choose(
-                self.learner, belief, crystals, fidelity, round_.allowance
-            )
+        best = self.most_promising(round_, pool, mean[:, -1], std[:, -1])
+        spent = len(best) * self.costs[self.top]
+        informative, gains = learning.choose(
+            self.learner,
+            belief,
+            crystals,
+            pool.fidelity,
+            pool.available,
+            best[: self.config.batch],
+            round_.allowance - spent if round_.number < round_.rounds else 0.0,
+        )
+        picked: list[tuple[int, int, float | None]] = [(i, self.top, None) for i in best.tolist()]
+        picked += [
+            (i, int(pool.fidelity[i]), float(gain))
+            for i, gain in zip(informative, gains, strict=True)
+        ]
         proposals = [
             self.proposal(
-                pool[i],
-                int(fidelity[i]),
+                pool.records[i],
+                fidelity,
                 self.config.realisations,
-                {**self.predicted(mean[i], std[i]), "gain": float(gain)},
+                {**self.predicted(mean[i], std[i]), "gain": gain},
             )
-            for i, gain in zip(picked, gains, strict=True)
+            for i, fidelity, gain in picked
         ]
         detail = {
             "rows": len(rows.score),
@@ -106,8 +126,9 @@ class _Learned:
             "correlation": np.asarray(belief.proxy.reliability.correlation).tolist(),
             "sampler_loss": float(np.mean(np.asarray(draws.metrics.loss)[-20:])),
             "log_z": float(np.asarray(draws.metrics.log_z)[-1]),
-            "candidates": sources,
-            "exploit": last,
+            "candidates": pool.counts,
+            "most_promising": len(best),
+            "informative": len(informative),
         }
         return Decision(proposals, detail)
 
@@ -153,35 +174,56 @@ class _Learned:
 
         return learning.train_and_sample(self.learner, belief, key, trained)
 
-    def pool(
-        self, round_: Round, draws: learning.Draws, last: bool
-    ) -> tuple[list[CrystalRecord], np.ndarray, dict[str, int]]:
+    def pool(self, round_: Round, draws: learning.Draws) -> _Pool:
         """What may be asked: new draws, and crystals of earlier rounds at fidelities not asked."""
-        fresh: dict[tuple[str, int], CrystalRecord] = {}
         records = self.records(draws.states, draws.crystal, "sampled")
-        for record, fidelity in zip(records, draws.fidelity.tolist(), strict=True):
-            fresh.setdefault((record.hash, self.top if last else fidelity), record)
         earlier = {
             answer.query.crystal.hash: answer.query.crystal
             for answer in round_.answers
             if answer.query.crystal.structure is None and answer.kind == "observed"
         }
-        asked = round_.asked({name for name, _ in fresh} | set(earlier))
-        candidates = {key: record for key, record in fresh.items() if key not in asked}
-        new = len(candidates)
+        asked = round_.asked({record.hash for record in records} | set(earlier))
+        pairs = {
+            (record.hash, fidelity): record
+            for record, fidelity in zip(records, draws.fidelity.tolist(), strict=True)
+        }
         for name, crystal in earlier.items():
-            for fidelity in (self.top,) if last else range(self.top + 1):
-                if (name, fidelity) not in asked:
-                    candidates.setdefault((name, fidelity), crystal)
-        fidelities = np.array([fidelity for _, fidelity in candidates], np.int32)
-        counts = {"drawn": len(records), "new": new, "asked before": len(candidates) - new}
-        return list(candidates.values()), fidelities, counts
+            pairs |= {(name, fidelity): crystal for fidelity in range(self.top + 1)}
+        # A crystal that was drawn for a cheap oracle may still be the best one to ask the top.
+        pairs |= {(name, self.top): crystal for (name, _), crystal in list(pairs.items())}
+        open_ = {pair: crystal for pair, crystal in pairs.items() if pair not in asked}
+        drawn = {(record.hash, m) for record, m in zip(records, draws.fidelity, strict=True)}
+        return _Pool(
+            records=list(open_.values()),
+            fidelity=np.array([fidelity for _, fidelity in open_], np.int32),
+            available=np.array([pair in drawn or pair[0] in earlier for pair in open_], bool),
+            counts={
+                "drawn": len(records),
+                "distinct": len({record.hash for record in records}),
+                "asked_before": len(earlier),
+            },
+        )
 
-    def best_by_proxy(self, score: np.ndarray, allowance: float) -> np.ndarray:
-        """The last round asks the top oracle about what the proxy holds to be best."""
-        order = np.argsort(-score, kind="stable")
-        costs = [self.costs[self.top]] * len(order)
-        return order[: affordable(Account(allowance, 0.0, 0.0), costs)]
+    def most_promising(
+        self, round_: Round, pool: _Pool, mean: np.ndarray, std: np.ndarray
+    ) -> np.ndarray:
+        """Positions of what to ask the top oracle about, because it may be best.
+
+        By mean plus one standard deviation, and in the last round by the mean alone: nothing
+        comes after it. One of each formula and space group.
+        """
+        last = round_.number == round_.rounds
+        order = np.argsort(-(mean if last else mean + std), kind="stable")
+        kinds: set[tuple[str, int]] = set()
+        found = []
+        for i in order.tolist():
+            kind = (pool.records[i].formula, pool.records[i].space_group)
+            if pool.fidelity[i] == self.top and kind not in kinds:
+                kinds.add(kind)
+                found.append(i)
+        share = round_.allowance * (1.0 if last else self.config.exploit)
+        costs = [self.costs[self.top]] * len(found)
+        return np.array(found[: affordable(Account(share, 0.0, 0.0), costs)], int)
 
     def rows(self, round_: Round) -> learning.Rows:
         """The campaign's observations as scores, in the order of decisions."""

@@ -72,6 +72,8 @@ class Learner(NamedTuple):
     sampler: SamplerConfig
     capacity: int
     """Rows that a fit can hold."""
+    size: int
+    """Most queries that one choice takes."""
     beliefs: Callable[[ProxyState, Crystal], Posterior]
     """Over a batch of crystals, jitted."""
     uniform: Callable[..., Any]
@@ -157,6 +159,7 @@ def make_learner(
         costs=np.asarray(costs, np.float32),
         sampler=sampler,
         capacity=proxy.capacity,
+        size=batch,
         beliefs=jax.jit(jax.vmap(ensemble.posterior, in_axes=(None, 0))),
         uniform=jax.jit(
             lambda key, num: sample_uniformly(problem.environment, key, num), static_argnums=1
@@ -212,6 +215,8 @@ def choose(
     belief: Belief,
     crystal: Crystal,
     fidelity: np.ndarray,
+    available: np.ndarray,
+    pending: np.ndarray,
     budget: float,
 ) -> Choice:
     """The batch of greatest joint information per cost among N queries, within a budget.
@@ -221,10 +226,11 @@ def choose(
       belief: of this round.
       crystal: [N], the crystals that might be asked about.
       fidelity: [N] int32, at which fidelity each would be asked.
+      available: [N] bool, which of them may be chosen.
+      pending: positions that are being asked already, at most as many as a batch holds.
       budget: cost units that the batch may take.
     """
-    number = len(fidelity)
-    if not number:
+    if not len(fidelity) or budget <= 0:
         return Choice(np.zeros(0, int), np.zeros(0))
     same = np.unique(_rows_of(crystal), axis=0, return_inverse=True)[1].reshape(-1)
     batch = learner.batch(
@@ -234,7 +240,8 @@ def choose(
         _pad(fidelity),
         _pad(same.astype(np.int32)),
         jnp.float32(budget),
-        _pad(np.ones(number, bool), edge=False),
+        _pad(available, edge=False),
+        np.pad(pending.astype(np.int32), (0, learner.size - len(pending)), constant_values=-1),
     )
     indices = np.asarray(batch.indices)
     return Choice(indices[indices >= 0], np.asarray(batch.gains)[indices >= 0])
@@ -261,12 +268,12 @@ def _choose(
     same: jax.Array,
     budget: jax.Array,
     available: jax.Array,
+    pending: jax.Array,
 ) -> Batch:
     predictions = jax.vmap(ensemble.predict, in_axes=(None, 0))(proxy, crystal)
     joint = ensemble_belief(predictions, proxy.reliability, fidelity, same)
-    return choose_batch(
-        joint, maxima, jnp.asarray(costs)[fidelity], budget, size, available=available
-    )
+    costs_of = jnp.asarray(costs)[fidelity]
+    return choose_batch(joint, maxima, costs_of, budget, size, available=available, pending=pending)
 
 
 def _pad(array: Any, *, edge: bool = True) -> np.ndarray:
