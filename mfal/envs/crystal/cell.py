@@ -114,16 +114,21 @@ def _first_angle(xp, limits: CellLimits):  # type: ignore[no-untyped-def]
     return xp.maximum(low, t2 - root), xp.minimum(high, t2 + root)
 
 
+def _root(x: jax.Array) -> jax.Array:
+    """Square root with a finite slope at zero; 1e-6 there, far below MIN_WIDTH as an angle."""
+    return jnp.sqrt(jnp.maximum(x, 1e-12))
+
+
 def _second_angle(limits: CellLimits, ca: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Cosines of beta, given alpha's, for which a gamma exists."""
     low, high = limits.cos
     sin2 = 1 - ca**2
     # At the extreme of cb over all cg, cg = ca cb; within the range of cg the nearest will do.
-    extreme = ca * jnp.sqrt(jnp.maximum(1 - limits.factor**2 / sin2, 0))
+    extreme = ca * _root(1 - limits.factor**2 / sin2)
     ends = []
     for sign in (-1, 1):
         cg = jnp.clip(sign * extreme, low, high)
-        root = jnp.sqrt(jnp.maximum(sin2 * (1 - cg**2) - limits.factor**2, 0))
+        root = _root(sin2 * (1 - cg**2) - limits.factor**2)
         ends.append(jnp.clip(ca * cg + sign * root, low, high))
     return ends[0], ends[1]
 
@@ -135,7 +140,7 @@ def _angle_interval(
     low, high = limits.cos
     ca, cb = (jnp.cos(jnp.deg2rad(lattice[i])) for i in (3, 4))
     # Gamma, given alpha and beta.
-    root = jnp.sqrt(jnp.maximum((1 - ca**2) * (1 - cb**2) - limits.factor**2, 0))
+    root = _root((1 - ca**2) * (1 - cb**2) - limits.factor**2)
     third = (jnp.clip(ca * cb - root, low, high), jnp.clip(ca * cb + root, low, high))
     # The only free angle of the monoclinic cells: its sine is the volume over a b c.
     alone = np.sqrt(1 - limits.factor**2)
@@ -169,7 +174,8 @@ def _length_interval(
     cos = jnp.where(whole[3:] == 90, 0, jnp.cos(jnp.deg2rad(whole[3:])))
     determinant = 1 - jnp.sum(cos**2) + 2 * jnp.prod(cos)
     factor = jnp.sqrt(jnp.maximum(determinant, limits.factor**2))
-    known = factor * jnp.prod(jnp.where(before, whole[:3], 1))
+    # While angles are set no length is known yet; ones keep the unused branch finite.
+    known = factor * jnp.prod(jnp.where(before & (whole[:3] > 0), whole[:3], 1))
     low = (volume[0] / (known * longest**after)) ** (1 / power)
     high = (volume[1] / (known * shortest**after)) ** (1 / power)
     return jnp.clip(low, shortest, longest), jnp.clip(high, shortest, longest)
