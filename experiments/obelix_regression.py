@@ -2,11 +2,11 @@
 
 Trains on the rows outside `test.csv` and reports on those inside, for the project's models and for
 scikit-learn's on the same rows: mean absolute error of log10(sigma), the same on rows with a CIF,
-Spearman's rho, CRPS, and the coverage of 90 % intervals. With `--oracles`, the cheap oracles are
-evaluated on every row that has a CIF and enter as lower fidelities; the change in error comes with
-a paired bootstrap interval.
+Spearman's rho, CRPS, and the coverage of 90 % intervals. With `--oracles`, the cheap oracles'
+values of every row that has a CIF enter as lower fidelities (`obelix_oracles.py` writes the file);
+the change in error comes with a paired bootstrap interval.
 
-    python experiments/obelix_regression.py --data OBELIX_FOLDER [--oracles] [--out FOLDER]
+    python experiments/obelix_regression.py --data OBELIX_FOLDER [--oracles FILE] [--out FOLDER]
 
 Needs scikit-learn. The folder is in the layout of the PyPI package obelix-data.
 """
@@ -178,33 +178,14 @@ def baselines(seed: int) -> dict[str, Callable[..., Forecast]]:
     }
 
 
-def oracle_scores(table: MaterialTable, cache: Path) -> dict[str, dict[str, float]]:
-    """Scores (larger is better) of the cheap oracles for every row with a CIF, kept in a file."""
-    from mfal.oracles import default_oracles
-
-    scores: dict[str, dict[str, float]] = json.loads(cache.read_text()) if cache.exists() else {}
-    structures = table.structures()
-    for oracle in default_oracles():
-        known = scores.setdefault(f"{oracle.name} {oracle.version}", {})
-        for identifier, structure in zip(table.ids, structures, strict=True):
-            if structure is None or identifier in known:
-                continue
-            answer = oracle.evaluate([structure])[0]
-            low, high = oracle.bounds
-            sign = 1.0 if oracle.higher_is_better else -1.0
-            known[identifier] = sign * float(np.clip(answer.value, low, high))
-            cache.write_text(json.dumps(scores))
-    return scores
-
-
 def multi_fidelity(
-    rows: Rows, table: MaterialTable, scores: dict[str, dict[str, float]], seed: int
+    rows: Rows, table: MaterialTable, scores: dict[str, dict[str, float | None]], seed: int
 ) -> tuple[Forecast, list[str]]:
     """The ensemble with every oracle's values as lower fidelities, on train and test rows alike."""
     train = np.flatnonzero(~rows.test)
     index, fidelity, value = [train], [np.full(len(train), len(scores))], [rows.value[train]]
     for k, known in enumerate(scores.values()):
-        have = [i for i, key in enumerate(table.ids) if np.isfinite(known.get(key, np.nan))]
+        have = [i for i, key in enumerate(table.ids) if known.get(key) is not None]
         index.append(np.array(have, int))
         fidelity.append(np.full(len(have), k))
         value.append(np.array([known[table.ids[i]] for i in have]))
@@ -296,7 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="OBELiX folder")
     parser.add_argument("--out", type=Path, default=Path("obelix_regression"), help="for results")
-    parser.add_argument("--oracles", action="store_true", help="add oracle values as fidelities")
+    parser.add_argument("--oracles", type=Path, help="written by obelix_oracles.py")
     parser.add_argument("--folds", type=int, default=0, help="also cross-validate by paper")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -329,7 +310,8 @@ def main() -> None:
         "python": platform.python_version(), "rows": [len(train), len(test)],
     }  # fmt: skip
     if options.oracles:
-        scores = oracle_scores(table, options.out / "oracle_scores.json")
+        columns = json.loads(options.oracles.read_text())
+        scores = {name: column["scores"] for name, column in columns.items()}
         multi, lines = multi_fidelity(rows, table, scores, options.seed)
         figures["ensemble, multi-fidelity"] = summary(rows, test, multi)
         single = np.abs(forecasts["ensemble (ours)"].mean - rows.value[test])

@@ -97,6 +97,7 @@ def choose_batch(
     Returns:
       the batch; it never costs more than the budget.
     """
+    costs = jnp.asarray(costs, float)
     free = jnp.ones(len(costs), bool) if available is None else available
     if pending is not None:
 
@@ -127,7 +128,7 @@ def choose_batch(
         result = (jnp.where(found, best, -1), jnp.where(found, gains[best], 0.0), spent)
         return (belief, free, left - spent), result
 
-    start = (belief, free, jnp.asarray(budget, jnp.float32))
+    start = (belief, free, jnp.asarray(budget, costs.dtype))
     _, (indices, gains, spent) = jax.lax.scan(pick, start, None, length=size)
     return Batch(indices, gains, spent)
 

@@ -7,14 +7,14 @@ a function of its own,
 
 a linear model of coregionalisation of rank one: the prior correlation of two fidelities,
 a_m a_j / sqrt((a_m^2 + w_m^2)(a_j^2 + w_j^2)), can take any value, zero and negative ones included.
-Hyperparameters maximise the posterior density from several starts, one for each pattern of signs.
+Hyperparameters maximise the posterior density from three starts: fidelities
+that agree with the top, contradict it, or have nothing to do with it.
 
 Everything is computed in float64: the fit and the conditioning under `jax.enable_x64`, whatever the
 process' default. Censored rows can't enter an exact process: limits count as measurements.
 """
 
 import functools
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -106,6 +106,8 @@ class GaussianProcess(NamedTuple):
     """(state, one input) to the belief over its fidelities; the caller applies `vmap`."""
     joint: Callable[[GPState, Any, jax.Array], tuple[jax.Array, jax.Array]]
     """(state, inputs [Q], fidelity [Q]) to the mean [Q] and covariance [Q, Q] of the truths."""
+    mean: Callable[[GPState, Any, jax.Array], jax.Array]
+    """(state, inputs [Q], fidelity [Q]) to the mean [Q] alone: for many inputs."""
     leave_one_out: Callable[[GPState], tuple[jax.Array, jax.Array]]
     """State to mean [N] and standard deviation [N] of each observation given all others."""
     correlation: Callable[[GPState], np.ndarray]
@@ -165,8 +167,9 @@ def make_gaussian_process(
             jnp.full(num, np.log(config.noise)),
         )
 
-    patterns = [*itertools.product((1.0, -1.0), repeat=num - 1), (0.05,) * (num - 1)]
-    starts = patterns if num > 1 else patterns[:1]
+    # Lower fidelities all with the top, all against it, all unrelated; mixed signs are reached from
+    # the last.
+    starts = [(sign,) * (num - 1) for sign in ((1.0, -1.0, 0.05) if num > 1 else (1.0,))]
 
     @jax.jit
     def fit_wide(features: jax.Array, data: Dataset) -> GPState:
@@ -258,6 +261,14 @@ def make_gaussian_process(
         std = np.sqrt(np.diagonal(prior))
         return np.asarray(prior / np.outer(std, std))
 
+    @jax.jit
+    def mean_wide(state: GPState, crystals: Any, m: jax.Array) -> jax.Array:
+        features = jax.vmap(featuriser)(crystals)
+        x = jnp.clip((features - state.feature_mean) / state.feature_scale, -_CLIP, _CLIP)
+        cross = covariance(state.params, state.inputs, state.fidelity, x, m)
+        cross = jnp.where(state.valid[:, None], cross, 0.0)
+        return state.value_mean[m] + state.value_scale[m] * (cross.T @ state.weights)
+
     joint_wide = jax.jit(condition)
     one_by_one = jax.jit(posterior)
 
@@ -265,11 +276,15 @@ def make_gaussian_process(
         with jax.enable_x64(True):
             return joint_wide(state, crystals, m)
 
+    def mean(state: GPState, crystals: Any, m: jax.Array) -> jax.Array:
+        with jax.enable_x64(True):
+            return mean_wide(state, crystals, m)
+
     def belief(state: GPState, crystal: Any) -> Posterior:
         with jax.enable_x64(True):
             return one_by_one(state, crystal)
 
-    return GaussianProcess(config, fit, belief, joint, leave_one_out, correlation)
+    return GaussianProcess(config, fit, belief, joint, mean, leave_one_out, correlation)
 
 
 def _distance(x: jax.Array, z: jax.Array) -> jax.Array:

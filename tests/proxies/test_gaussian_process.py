@@ -59,6 +59,7 @@ def test_conditioning_is_the_textbook_formula():
     covariance = numpy_covariance(state, z, k, z, k) - cross.T @ np.linalg.solve(prior, cross)
     got, between = JOINT.joint(state, new, k)
     np.testing.assert_allclose(got, expected, atol=1e-6)
+    np.testing.assert_allclose(JOINT.mean(state, new, k), expected, atol=1e-6)
     np.testing.assert_allclose(
         between, covariance * np.outer(value_scale[k], value_scale[k]), atol=1e-6
     )
