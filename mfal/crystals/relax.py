@@ -264,8 +264,9 @@ def _expected_neighbours(num_atoms: int, cell: np.ndarray) -> int:
 class _Descent(NamedTuple):
     """State of L-BFGS; H past steps, positions scaled so that a unit moves one atom by 1 Å."""
 
-    free: jax.Array  # [B, R, 3]
-    gradient: jax.Array  # [B, R, 3], of the energy by the scaled positions
+    free: jax.Array  # [B, R, 3], where it is now
+    step: jax.Array  # [B, R, 3], scaled, that led here
+    gradient: jax.Array  # [B, R, 3], of the energy by the scaled positions, where it was before
     moves: jax.Array  # [H, B, R, 3], newest first
     changes: jax.Array  # [H, B, R, 3], of the gradient
     curvature: jax.Array  # [H, B], 1 / (move . change), 0 where that is not positive
@@ -318,36 +319,42 @@ def _relax_batch(
         force = forces(free, packed, cell, table, near, valence_weight)
         return -root * jnp.einsum("brji,brjk,brk->bri", packed.scale, frame, force)
 
-    def body(near: Neighbours, state: _Descent) -> _Descent:
-        step = _direction(state)
-        length = jnp.linalg.norm(step, axis=-1) / jnp.maximum(root[..., 0], 1.0)
-        step = step * jnp.minimum(1.0, _MAX_MOVE / jnp.maximum(length, 1e-9))[..., None]
-        free = state.free + jnp.einsum("brij,brj->bri", packed.scale, step) / jnp.maximum(root, 1.0)
-        gradient = gradient_of(free, near)
+    def advance(near: Neighbours, last: jax.Array, state: _Descent) -> _Descent:
+        gradient = gradient_of(state.free, near)
         change = gradient - state.gradient
-        bend = _dot(step, change)
-        positive = bend > 1e-3 * _dot(step, step)
+        bend = _dot(state.step, change)
+        positive = bend > 1e-3 * _dot(state.step, state.step)
         curvature = jnp.where(positive, 1 / jnp.where(positive, bend, 1.0), 0.0)
-        return _Descent(
-            free=free,
+        state = _Descent(
+            free=state.free,
+            step=state.step,
             gradient=gradient,
-            moves=jnp.concatenate([step[None], state.moves[:-1]]),
+            moves=jnp.concatenate([state.step[None], state.moves[:-1]]),
             changes=jnp.concatenate([change[None], state.changes[:-1]]),
             curvature=jnp.concatenate([curvature[None], state.curvature[:-1]]),
         )
+        step = _direction(state)
+        length = jnp.linalg.norm(step, axis=-1, keepdims=True) / jnp.maximum(root, 1.0)
+        step = step * jnp.minimum(1.0, _MAX_MOVE / jnp.maximum(length, 1e-9))
+        step = jnp.where(last, 0.0, step)
+        moved = jnp.einsum("brij,brj->bri", packed.scale, step) / jnp.maximum(root, 1.0)
+        return state._replace(free=state.free + moved, step=step)
 
-    def descend(_: jax.Array, state: _Descent) -> _Descent:
+    def descend(renewal: jax.Array, state: _Descent) -> _Descent:
         near = neighbours(state.free, packed, cell, translations, table, num_near)
-        state = state._replace(gradient=gradient_of(state.free, near))
-        return jax.lax.fori_loop(0, _RENEWAL, lambda _, s: body(near, s), state)
+        # One more step that does not move takes the gradient at the end. It is in the same loop
+        # so that the forces are compiled once.
+        last = renewal == renewals
+        steps = jnp.where(last, 1, _RENEWAL)
+        return jax.lax.fori_loop(0, steps, lambda _, s: advance(near, last, s), state)
 
     free = jnp.asarray(packed.free)
-    none = jnp.zeros((_HISTORY, *free.shape))
-    start = _Descent(free, jnp.zeros_like(free), none, none, jnp.zeros((_HISTORY, free.shape[0])))
-    free = jax.lax.fori_loop(0, renewals, descend, start).free
-
-    near = neighbours(free, packed, cell, translations, table, num_near)
-    strongest = jnp.linalg.norm(gradient_of(free, near), axis=-1) / jnp.maximum(root[..., 0], 1.0)
+    zero = jnp.zeros_like(free)
+    past = jnp.zeros((_HISTORY, *free.shape))
+    start = _Descent(free, zero, zero, past, past, jnp.zeros((_HISTORY, free.shape[0])))
+    end = jax.lax.fori_loop(0, renewals + 1, descend, start)
+    free = end.free
+    strongest = jnp.linalg.norm(end.gradient, axis=-1) / jnp.maximum(root[..., 0], 1.0)
     energy, defect = dense_energy(free, packed, cell, translations, table)
     instability = jnp.sqrt(jnp.sum(weight * defect**2, 1) / jnp.sum(weight, 1))
     return free, jnp.sum(weight * energy, 1), instability, jnp.max(strongest, 1)
