@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+
+from mfal.errors import MfalError
+from mfal.oracles.kmc import arrhenius_fit, simulate
+from mfal.oracles.kmc_lattice import kmc_lattice
+from mfal.oracles.network import BOLTZMANN, HopNetwork, diffusion_tensor, occupancies
+
+KELVIN = 1000.0
+
+
+def _lattice(cell, sites, hops, energies=None) -> HopNetwork:  # type: ignore[no-untyped-def]
+    """Equal barriers of 0.3 eV unless a hop (i, j, winding) states its own."""
+    return HopNetwork(
+        np.asarray(cell, float),
+        np.asarray(sites, float),
+        np.zeros(len(sites)) if energies is None else np.asarray(energies, float),
+        np.array([hop[:2] for hop in hops], np.int64),
+        np.array([hop[2] for hop in hops], np.int64),
+        np.array([hop[3] if len(hop) > 3 else 0.3 for hop in hops], float),
+    )
+
+
+def _cubic() -> HopNetwork:
+    axes = np.eye(3, dtype=int)
+    return _lattice(3.0 * np.eye(3), [[0, 0, 0]], [(0, 0, axis) for axis in axes])
+
+
+def _bcc() -> HopNetwork:
+    corners = [(-x, -y, -z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+    return _lattice(np.eye(3), [[0, 0, 0], [0.5] * 3], [(0, 1, w) for w in corners])
+
+
+def _fcc() -> HopNetwork:
+    cell = 0.5 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    steps = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, -1, 0), (1, 0, -1), (0, 1, -1)]
+    return _lattice(cell, [[0, 0, 0]], [(0, 0, w) for w in steps])
+
+
+def _diamond() -> HopNetwork:
+    cell = 0.5 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    steps = [(0, 0, 0), (-1, 0, 0), (0, -1, 0), (0, 0, -1)]
+    return _lattice(cell, [[0, 0, 0], [0.25] * 3], [(0, 1, w) for w in steps])
+
+
+def _square() -> HopNetwork:
+    return _lattice(np.eye(3), [[0, 0, 0]], [(0, 0, (1, 0, 0)), (0, 0, (0, 1, 0))])
+
+
+def _honeycomb() -> HopNetwork:
+    cell = [[1, 0, 0], [0.5, np.sqrt(3) / 2, 0], [0, 0, 1]]
+    steps = [(0, 0, 0), (-1, 0, 0), (0, -1, 0)]
+    return _lattice(cell, [[0, 0, 0], [1 / 3, 1 / 3, 0]], [(0, 1, w) for w in steps])
+
+
+@pytest.mark.parametrize(
+    ("network", "repeat", "factor"),
+    [
+        (_cubic(), (8, 8, 8), 0.6531),
+        (_bcc(), (6, 6, 6), 0.7272),
+        (_fcc(), (8, 8, 8), 0.7815),
+        (_diamond(), (7, 7, 7), 0.5),
+        (_square(), (24, 24, 1), 0.467),
+        (_honeycomb(), (18, 18, 1), 1 / 3),
+    ],
+    ids=["cubic", "bcc", "fcc", "diamond", "square", "honeycomb"],
+)
+def test_correlation_factors_of_one_vacancy(
+    network: HopNetwork, repeat: tuple[int, int, int], factor: float
+) -> None:
+    sites = len(network.site_energy) * int(np.prod(repeat))
+    result = simulate(
+        network, KELVIN, sites - 1, repeat, replicas=4, blocks=10, attempts_per_ion=100 * sites
+    )
+    value, error = result.correlation_factor
+    assert error < 0.02 * factor
+    # The vacancy comes round again in a periodic cell: that adds less than 2 / sites.
+    assert abs(value - factor) < 3 * error + 2.0 / sites
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_exclusion_slows_charge_by_the_share_of_filled_sites(share: float) -> None:
+    network = _cubic()
+    ions = round(216 * share)
+    result = simulate(
+        network, KELVIN, ions, (6, 6, 6), replicas=16, blocks=40, attempts_per_ion=400
+    )
+    exact = np.trace(diffusion_tensor(network, KELVIN)) / 3 * (1 - ions / 216)
+    value, error = result.collective_mean
+    assert error < 0.05 * exact
+    assert abs(value - exact) < 3 * error
+
+
+def test_few_ions_diffuse_as_the_network_says() -> None:
+    # Unequal sites and saddles, in one cell of low symmetry; an ion in a large supercell.
+    hops = [
+        (0, 1, (0, 0, 0), 0.35),
+        (1, 0, (1, 0, 0), 0.30),
+        (0, 0, (0, 1, 0), 0.40),
+        (1, 1, (0, 1, 0), 0.45),
+        (0, 1, (0, 0, 1), 0.38),
+    ]
+    cell = [[3.0, 0, 0], [0.5, 4.0, 0], [0, 0.3, 5.0]]
+    network = _lattice(cell, [[0, 0, 0], [0.4, 0.5, 0.5]], hops, [0.0, 0.08])
+    exact = diffusion_tensor(network, KELVIN)
+    result = simulate(network, KELVIN, 1, (5, 5, 5), replicas=32, blocks=60, attempts_per_ion=3000)
+    value, error = result.tracer_mean
+    assert error < 0.05 * value
+    assert abs(value - np.trace(exact) / 3) < 3 * error
+    np.testing.assert_allclose(result.tracer, exact, atol=0.15 * np.abs(exact).max())
+    # A single ion carries all the charge there is.
+    assert result.haven_ratio[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("ions", "repulsion"), [(20, 0.0), (50, 0.0), (50, 0.06)])
+def test_the_two_backends_agree(ions: int, repulsion: float) -> None:
+    network = _lattice(
+        3.0 * np.eye(3),
+        [[0, 0, 0], [0.5, 0.5, 0.5]],
+        [(0, 1, (0, 0, 0), 0.3), (1, 0, (1, 1, 1), 0.35), (0, 0, (0, 0, 1), 0.4)],
+        [0.0, 0.05],
+    )
+    options = {"replicas": 24, "blocks": 20, "attempts_per_ion": 200, "repulsion": repulsion}
+    one, two = (
+        simulate(network, KELVIN, ions, (3, 3, 4), backend=backend, **options)  # type: ignore[arg-type]
+        for backend in ("numba", "jax")
+    )
+    for name in ("tracer_mean", "collective_mean", "correlation_factor"):
+        (a, da), (b, db) = getattr(one, name), getattr(two, name)
+        assert abs(a - b) < 3 * np.hypot(da, db), name
+    assert one.hops == pytest.approx(two.hops, rel=0.02)
+
+
+def test_repulsion_is_felt() -> None:
+    network = _cubic()
+    free, repelled = (
+        simulate(network, KELVIN, 108, (6, 6, 6), repulsion=v, replicas=4).tracer_mean
+        for v in (0.0, 0.1)
+    )
+    # Half filled, with pairs avoided: most hops out of order now cost energy.
+    assert repelled[0] < free[0] - 5 * free[1]
+
+
+def test_detailed_balance_of_the_tables() -> None:
+    network = _lattice(
+        np.eye(3), [[0, 0, 0], [0.5, 0, 0]], [(0, 1, (0, 0, 0)), (1, 0, (1, 0, 0))], [0.0, 0.1]
+    )
+    lattice = kmc_lattice(network, (4, 4, 4), KELVIN)
+    out = np.diff(lattice.out, axis=1, prepend=0)
+    back = np.diff(lattice.back, axis=1, prepend=0)
+    weight = np.exp(-network.site_energy / (BOLTZMANN * KELVIN))
+    # pi_i k_ij = pi_j k_ji, hop by hop.
+    np.testing.assert_allclose(weight[:, None] * out, weight[::-1, None] * back, rtol=1e-12)
+    # Every hop can be taken back: j is among i's targets as often as i among j's.
+    pairs = np.zeros((128, 128), int)
+    np.add.at(pairs, (np.arange(128)[:, None], lattice.target), 1)
+    np.testing.assert_array_equal(pairs, pairs.T)
+
+
+def test_occupations_follow_fermi() -> None:
+    # Exclusion alone: the mean flux into the upper site is as the mean field says it is.
+    network = _lattice(
+        np.eye(3), [[0, 0, 0], [0.5, 0.5, 0.5]],
+        [(0, 1, (0, 0, 0), 0.4), (0, 0, (1, 0, 0), 0.3), (1, 1, (0, 1, 0), 0.35)], [0.0, 0.1],
+    )  # fmt: skip
+    ions, repeat = 128, (4, 4, 8)
+    filled, _ = occupancies(network, KELVIN, 1.0)
+    result = simulate(network, KELVIN, ions, repeat, replicas=8, blocks=20)
+    thermal = BOLTZMANN * KELVIN
+    lower, upper = filled
+    flux = 2 * (
+        lower * (1 - lower) * np.exp(-0.3 / thermal)
+        + upper * (1 - upper) * np.exp(-0.25 / thermal)
+        + lower * (1 - upper) * np.exp(-0.4 / thermal)
+    )
+    hops = 1e13 * flux * 128 * result.time * 8
+    assert result.hops == pytest.approx(hops, rel=0.02)
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    one, two, other = (
+        simulate(_cubic(), KELVIN, 10, (3, 3, 3), seed=s, replicas=2, blocks=4) for s in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one.tracer, two.tracer)
+    assert one.hops != other.hops
+
+
+def test_arrhenius_line_and_its_error() -> None:
+    rng = np.random.default_rng(0)
+    kelvin = np.array([700.0, 800, 900, 1000, 1200])
+    truth = 1e14 * np.exp(-0.35 / (BOLTZMANN * kelvin))
+    pulls, extrapolated = [], []
+    exact = np.log10(1e14) - 0.35 / (BOLTZMANN * 300) / np.log(10)
+    for _ in range(300):
+        noisy = truth * (1 + 0.03 * rng.normal(size=5))
+        fit = arrhenius_fit(kelvin, noisy, 0.03 * truth)
+        energy, error = fit.activation_energy
+        pulls.append((energy - 0.35) / error)
+        value, spread = fit.log10_at(300.0)
+        extrapolated.append((value - exact) / spread)
+    for sample in (pulls, extrapolated):
+        assert abs(np.mean(sample)) < 0.2
+        assert np.std(sample) == pytest.approx(1.0, abs=0.12)
+    with pytest.raises(MfalError, match="two temperatures"):
+        arrhenius_fit(np.array([300.0]), np.array([1.0]), np.array([0.1]))
+
+
+def test_refuses_a_full_lattice() -> None:
+    with pytest.raises(MfalError, match="27 ions on 27 sites"):
+        simulate(_cubic(), KELVIN, 27, (3, 3, 3))
