@@ -262,7 +262,7 @@ def _write_request(folder: Path, request: Request, vasp: bool, make_flow: Any) -
 def _write_vasp(folder: Path, structure: Structure) -> None:
     from pymatgen.io.vasp.sets import MPRelaxSet
 
-    inputs = MPRelaxSet(structure.get_sorted_structure())
+    inputs = MPRelaxSet(structure)  # which sorts the species, POSCAR and POTCAR alike
     files = {
         "POSCAR": str(inputs.poscar),
         "INCAR": str(inputs.incar),

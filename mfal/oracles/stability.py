@@ -332,5 +332,5 @@ def _slopes(diagram: PhaseDiagram, composition: Composition, metal: float) -> tu
 
 
 def _volts(slope: float) -> float:
-    # Below 0 V lithium plates; the rounding takes out what the hull's arithmetic leaves.
+    # The metal is a phase of every diagram, so only the hull's rounding makes slopes negative.
     return max(0.0, round(slope, 6))

@@ -107,7 +107,9 @@ def test_oxidation_states_do_not_reach_the_files(tmp_path):
     charged = lithium_sulfide()
     charged.add_oxidation_state_by_element({"Li": 1, "S": -2})
     written = write_batch(tmp_path / "b", "garnets", [ask(structure=charged)])
-    assert "Li S" in (written.folder / "garnets-00001" / "POSCAR").read_text()
+    folder = written.folder / "garnets-00001"
+    assert "Li S" in (folder / "POSCAR").read_text()
+    assert "oxidation" not in (folder / "garnets-00001.cif").read_text()
     assert charged[0].specie.oxi_state == 1
 
 
