@@ -1,0 +1,327 @@
+"""Speed of the physics oracles against bvlain, and what an evaluation of each costs.
+
+    python experiments/benchmarks/oracles.py FOLDER_OF_CIFS [--many 1000] [--skip-peer]
+
+1. bvlain (k = 100 neighbours, its default) and mfal by turns on each structure: energy map at
+   0.2 Å and the three barriers; wall and CPU seconds, memory above the start, geometric means of
+   the ratios. mfal is warm; what compilation costs is printed apart.
+2. The share of the machine's float32 rate that the map's kernel attains.
+3. `--many` distinct structures through the whole barrier oracle in a new process, compilation
+   included.
+4. Median CPU seconds of the three default oracles over the embedded table, from which their costs
+   are set.
+5. Kinetic Monte Carlo, hops per second.
+6. Barriers against resolution and the grid's origin.
+
+The structures are those of `STRUCTURES` that the folder has (OBELiX ids, ordered cells of 24 to 176
+atoms). Run it on an idle machine; ratios are of alternating runs and hold up under load, times do
+not.
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+STRUCTURES = ("fwz", "p81", "9lo", "2uv", "lkm", "5z0", "rr5", "hcm")
+RESOLUTION = 0.2
+REPEATS = 3
+# Per pair: 8 for the distance, 1 root, 14 and 1 exponential, or 2 roots of work for erfc; a root
+# or an exponential is counted as ten operations, erfc and the division as forty.
+FLOPS_ANION, FLOPS_CATION = 35, 70
+
+
+def structures(folder: Path) -> dict[str, "Structure"]:
+    """The benchmark's structures with integer charges, as bvlain wants them."""
+    from mfal.crystals.charges import balanced_charges
+    from mfal.crystals.structures import read_structure
+
+    found = {}
+    for name in STRUCTURES:
+        path = folder / f"{name}.cif"
+        if path.exists():
+            structure = read_structure(path)
+            charges = balanced_charges(structure.composition.get_el_amt_dict())
+            structure.add_oxidation_state_by_element({s: round(q) for s, q in charges.items()})
+            found[name] = structure
+    return found
+
+
+def ours(structure: "Structure") -> np.ndarray:
+    """Barriers by mfal."""
+    from mfal.oracles.bvse import energy_map, grid_shape
+    from mfal.oracles.framework import framework_of
+    from mfal.oracles.percolation import percolate
+
+    framework = framework_of(structure)
+    return percolate(energy_map(framework, grid_shape(framework.lattice, RESOLUTION))).barrier
+
+
+def theirs(structure: "Structure") -> np.ndarray:
+    """Barriers by bvlain, with its defaults."""
+    import bvlain
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = bvlain.Lain(verbose=False)
+        peer.read_structure(structure, oxi_check=False)
+        peer.bvse_distribution(mobile_ion="Li1+", resolution=RESOLUTION)
+        found = peer.percolation_barriers()
+    return np.array([found[f"E_{d}D"] for d in (1, 2, 3)])
+
+
+def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float, float]:
+    """Result, wall seconds, CPU seconds of all threads."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = function(*arguments)
+    return result, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _peak(send: Any, method: str, path: str) -> None:
+    folder, name = os.path.split(path)
+    cells = structures(Path(folder))
+    small = min(cells.values(), key=len)
+    function = ours if method == "mfal" else theirs
+    function(small)  # libraries and compiled programs do not count
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    function(cells[name])
+    send.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def peak_memory(method: str, folder: Path, name: str) -> float:
+    """MB above what the process held before, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(False)
+    process = context.Process(target=_peak, args=(send, method, str(folder / name)))
+    process.start()
+    peak = float(receive.recv())
+    process.join()
+    return peak
+
+
+def compare(folder: Path) -> dict[str, Any]:
+    """Both programs by turns."""
+    print(f"{'id':4s} {'atoms':>5s}  {'bvlain wall/CPU s':>18s}  {'mfal wall/CPU s':>18s}  ratio")
+    ratios, rows = [], {}
+    for name, structure in structures(folder).items():
+        _, first, _ = timed(ours, structure)
+        best: dict[str, tuple[float, float]] = {}
+        barriers = {}
+        for turn in range(REPEATS):
+            for method, function in (("bvlain", theirs), ("mfal", ours)):
+                if method == "bvlain" and turn == REPEATS - 1:
+                    continue  # it is slow
+                barriers[method], wall, cpu = timed(function, structure)
+                best[method] = min(best.get(method, (math.inf, 0.0)), (wall, cpu))
+        ratio = [a / b for a, b in zip(best["bvlain"], best["mfal"], strict=True)]
+        ratios.append(ratio)
+        cells = [f"{best[m][0]:8.3f} {best[m][1]:8.3f}" for m in ("bvlain", "mfal")]
+        print(
+            f"{name:4s} {len(structure):5d}  {cells[0]:>18s}  {cells[1]:>18s}  "
+            f"{ratio[0]:.0f} wall, {ratio[1]:.0f} CPU; first call {first:.2f} s; "
+            f"barriers {np.round(barriers['bvlain'], 3)} {np.round(barriers['mfal'], 3)}",
+            flush=True,
+        )
+        rows[name] = {"best": best, "ratio": ratio}
+    mean = np.exp(np.log(ratios).mean(axis=0))
+    print(f"geometric mean: {mean[0]:.0f} times in wall time, {mean[1]:.0f} times in CPU time")
+    largest = max(structures(folder).items(), key=lambda item: len(item[1]))[0]
+    memory = {m: peak_memory(m, folder, largest) for m in ("bvlain", "mfal")}
+    print(f"memory above the start, {largest}: {memory} MB")
+    return {"structures": rows, "wall": mean[0], "cpu": mean[1], "memory_mb": memory}
+
+
+def kernel_rate(folder: Path) -> dict[str, float]:
+    """Operations per second of the map's kernel and of multiply-adds in cache."""
+    import jax
+    import jax.numpy as jnp
+
+    from mfal.oracles import bvse
+    from mfal.oracles.framework import framework_of
+
+    structure = max(structures(folder).values(), key=len)
+    framework = framework_of(structure)
+    shape = bvse.grid_shape(framework.lattice, RESOLUTION)
+    bvse.energy_map(framework, shape)
+    _, wall, cpu = min(
+        (timed(bvse.energy_map, framework, shape) for _ in range(5)), key=lambda t: t[1]
+    )
+    sphere = 4 / 3 * math.pi * bvse.CUT_OFF**3 / framework.volume * math.prod(shape)
+    pairs = [sphere * len(framework.anion_position), sphere * len(framework.cation_position)]
+    flops = pairs[0] * FLOPS_ANION + pairs[1] * FLOPS_CATION
+
+    @jax.jit
+    def chain(x: Any) -> Any:
+        return jax.lax.fori_loop(
+            0, 2000, lambda _, y: ((y * 0.999 + 0.1) * 0.999 + 0.1) * 0.999 + 0.1, x
+        )
+
+    x = jnp.ones(8192, jnp.float32)
+    chain(x).block_until_ready()
+    runs = [timed(lambda: chain(x).block_until_ready()) for _ in range(5)]
+    peak = 8192 * 2000 * 6 / min(run[2] for run in runs)
+    rate = flops / cpu
+    print(
+        f"kernel: {sum(pairs) / wall / 1e9:.2f} Gpair/s wall, {sum(pairs) / cpu / 1e9:.2f} a CPU s, "
+        f"some {rate / 1e9:.0f} Gflop per CPU s; a chain of multiply-adds does {peak / 1e9:.0f} "
+        f"({100 * rate / peak:.0f} %)"
+    )
+    return {"gpair_per_cpu_s": sum(pairs) / cpu / 1e9, "share_of_peak": rate / peak}
+
+
+def strained(count: int) -> list["Structure"]:
+    """Distinct structures: the embedded table's ordered cells, strained and shaken."""
+    from mfal.data.embedded import load_embedded
+
+    rng = np.random.default_rng(0)
+    known = [s for s in load_embedded().structures() if s is not None and s.is_ordered]
+    made = []
+    for k in range(count):
+        structure = known[k % len(known)].copy()
+        structure.apply_strain(rng.uniform(-0.03, 0.03, 3))
+        made.append(structure.perturb(0.05))
+    return made
+
+
+def many(count: int) -> None:
+    """Runs in a new process: `count` structures through the barrier oracle, cold."""
+    made = strained(count)
+    start, cpu = time.perf_counter(), time.process_time()
+    from mfal.oracles import bvse_oracle
+
+    answers = bvse_oracle().evaluate(made)
+    wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+    atoms = np.mean([len(s) for s in made])
+    good = sum(answer.ok for answer in answers)
+    print(
+        f"{count} structures of {atoms:.0f} atoms in the mean, {good} answered: "
+        f"{wall:.1f} s wall, {cpu:.1f} s CPU, compilation included"
+    )
+
+
+def costs() -> dict[str, float]:
+    """Median CPU seconds of each default oracle over the embedded table."""
+    from mfal.data.embedded import load_embedded
+    from mfal.oracles import default_oracles
+
+    known = [s for s in load_embedded().structures() if s is not None and s.is_ordered]
+    oracles = default_oracles()
+    medians = {}
+    for oracle in oracles:
+        oracle.evaluate(known[:40])
+        seconds = []
+        for structure in known:
+            (answer,), _, cpu = timed(oracle.evaluate, [structure])
+            if answer.ok:
+                seconds.append(cpu)
+        medians[oracle.name] = float(np.median(seconds))
+    top = medians[oracles[-1].name]
+    for oracle in oracles:
+        name = oracle.name
+        print(
+            f"{name:14s} median {medians[name] * 1e3:7.1f} ms CPU, cost {medians[name] / top:.3f} "
+            f"(set: {oracle.cost})"
+        )
+    return medians
+
+
+def monte_carlo() -> dict[str, float]:
+    """Hops per second on two cores: one vacancy, and a half-filled lattice."""
+    from mfal.oracles.kmc import KmcResult, simulate
+    from mfal.oracles.network import HopNetwork
+
+    network = HopNetwork(
+        np.eye(3), np.zeros((1, 3)), np.zeros(1), np.zeros((3, 2), np.int64),
+        np.eye(3, dtype=np.int64), np.full(3, 0.3),
+    )  # fmt: skip
+
+    def run(ions: int, attempts: int) -> KmcResult:
+        return simulate(
+            network, 1000.0, ions, (10, 10, 10), replicas=4, blocks=10, attempts_per_ion=attempts
+        )
+
+    rates = {}
+    for name, ions, attempts in (("one vacancy", 999, 400_000), ("half filled", 500, 4000)):
+        run(ions, 10)
+        result, wall, cpu = timed(run, ions, attempts)
+        rates[name] = result.hops / wall
+        print(
+            f"KMC, {name}: {result.hops / wall / 1e6:.1f} Mhop/s wall, "
+            f"{result.hops / cpu / 1e6:.1f} a CPU s (equilibration not counted as hops)"
+        )
+    return rates
+
+
+def convergence(folder: Path) -> None:
+    """3-D barrier and log10 sigma against resolution, over grid origins."""
+    from mfal.oracles.bvse import energy_map, grid_shape
+    from mfal.oracles.conductivity import conductivity
+    from mfal.oracles.framework import framework_of
+    from mfal.oracles.network import hop_network
+    from mfal.oracles.percolation import percolate
+
+    rng = np.random.default_rng(0)
+    steps = (0.4, 0.3, 0.2, 0.15, 0.1)
+    print("3-D barrier, eV / log10 sigma at 300 K; mean ± spread over three grid origins")
+    print(f"{'id':4s}" + "".join(f"{f'{step} Å':>28s}" for step in steps))
+    for name, structure in structures(folder).items():
+        if len(structure) > 110:
+            continue
+        framework = framework_of(structure)
+        cells = []
+        for step in steps:
+            shape = grid_shape(framework.lattice, step)
+            values = []
+            for origin in [np.zeros(3), *rng.uniform(0, 1, (2, 3))]:
+                found = percolate(energy_map(framework, shape, origin), 0.5)
+                network = hop_network(found, framework.lattice, shape, shallow=0.02)
+                sigma = conductivity(network, framework.mobile_count).log10_mean
+                values.append((found.barrier[2], sigma))
+            (e, s), (de, ds) = np.mean(values, axis=0), np.std(values, axis=0)
+            cells.append(f"{e:.3f} ± {de:.3f} / {s:6.2f} ± {ds:.2f}")
+        print(f"{name:4s}" + "".join(f"{cell:>28s}" for cell in cells), flush=True)
+
+
+def main() -> None:
+    """Run all parts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", help="CIFs of OBELiX")
+    parser.add_argument("--many", type=int, default=1000)
+    parser.add_argument("--only-many", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--skip-peer", action="store_true")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    options = parser.parse_args()
+    if options.only_many:
+        many(options.many)
+        return
+    figures: dict[str, Any] = {}
+    if options.folder is not None:
+        if not options.skip_peer:
+            figures["peer"] = compare(options.folder)
+        figures["kernel"] = kernel_rate(options.folder)
+    figures["median_cpu_s"] = costs()
+    figures["kmc_hops_per_s"] = monte_carlo()
+    command = [sys.executable, __file__, "--only-many", "--many", str(options.many)]
+    subprocess.run(command, check=True)
+    if options.folder is not None:
+        convergence(options.folder)
+    if options.out:
+        options.out.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
