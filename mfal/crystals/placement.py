@@ -13,7 +13,7 @@ import numpy as np
 from mfal.crystals.groups import WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY
 from mfal.crystals.relax import Arrangement, Orbit
 
-__all__ = ["assignments", "random_arrangement"]
+__all__ = ["Assignment", "assignments", "random_arrangement"]
 
 Assignment = tuple[tuple[int, ...], ...]
 """For each species, the positions of its orbits."""

@@ -15,8 +15,9 @@ import spglib
 from pymatgen.core import Lattice, Species, Structure
 
 from mfal.crystals.elements import SYMBOLS, ionic_radius
-from mfal.crystals.groups import WYCKOFF_MULTIPLICITY
+from mfal.crystals.groups import WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY, wyckoff_letters
 from mfal.crystals.lattice import cell_matrix, is_consistent
+from mfal.crystals.placement import Assignment
 from mfal.crystals.relax import Arrangement, atoms
 from mfal.crystals.search import search
 from mfal.crystals.templates import Template, matching_arrangements
@@ -66,8 +67,9 @@ def realise(
     *,
     seed: int,
     count: int = 5,
-    max_tries: int = 256,
+    max_tries: int = 128,
     templates: Sequence[Template] = (),
+    sites: Sequence[tuple[str, str]] | None = None,
 ) -> Realisation:
     """Up to `count` different structures with the crystal's composition, group and lattice.
 
@@ -79,20 +81,35 @@ def realise(
       max_tries: arrangements to relax, templates included.
       templates: known structures, from `mfal.crystals.templates.template`; leave the crystal's own
         out to find how well it is recovered.
+      sites: (element, Wyckoff letter) of every orbit, where the positions are known; templates
+        that fill others are then passed over.
 
     Raises:
-      MfalError: when the composition is not whole, a charge is missing, or the lattice is not one.
+      MfalError: when the composition is not whole, a charge is missing, the lattice is not one, or
+        the sites do not hold the composition.
     """
     number, cell, species, counts = _checked(crystal, oxidation_states)
     rng = np.random.default_rng(seed)
 
+    assignment = None if sites is None else _assignment(number, species, counts, sites)
     names: list[str] = []
     given: list[Arrangement] = []
     for name, arrangement in matching_arrangements(crystal, species, templates):
+        if assignment is not None and not _fills(arrangement, assignment):
+            continue
         if len(given) < min(_MAX_TEMPLATES, max_tries):
             names.append(name)
             given.append(arrangement)
-    found = search(number, cell, species, counts, given=given, max_tries=max_tries, rng=rng)
+    found = search(
+        number,
+        cell,
+        species,
+        counts,
+        given=given,
+        assignment=assignment,
+        max_tries=max_tries,
+        rng=rng,
+    )
     if not found.tried:
         return Realisation([], (), np.zeros(0), np.zeros(0), (), 0, {"no Wyckoff assignment": 1})
 
@@ -164,6 +181,46 @@ def _checked(
             )
         species.append((SYMBOLS[z], float(charge)))
     return number, np.asarray(cell_matrix(lattice), float), species, counts.tolist()
+
+
+def _assignment(
+    number: int,
+    species: Sequence[tuple[str, float]],
+    counts: Sequence[int],
+    sites: Sequence[tuple[str, str]],
+) -> Assignment:
+    """Positions of each species' orbits, checked against counts and tables."""
+    letters = wyckoff_letters(number)
+    symbols = [symbol for symbol, _ in species]
+    positions: list[list[int]] = [[] for _ in species]
+    for symbol, letter in sites:
+        if letter not in letters or symbol not in symbols:
+            raise MfalError(
+                f"{symbol} on position {letter!r} of space group {number}",
+                f"use elements of the composition and letters among {''.join(letters)}",
+            )
+        positions[symbols.index(symbol)].append(letters.index(letter))
+    multiplicity, freedom = WYCKOFF_MULTIPLICITY[number - 1], WYCKOFF_FREEDOM[number - 1]
+    for symbol, count, own in zip(symbols, counts, positions, strict=True):
+        held = sum(int(multiplicity[p]) for p in own)
+        if held != count:
+            raise MfalError(
+                f"the sites hold {held} {symbol}, the composition {count}",
+                "give sites for every atom of the conventional cell",
+            )
+    fixed = [p for own in positions for p in own if freedom[p] == 0]
+    if len(fixed) != len(set(fixed)):
+        raise MfalError(
+            f"a position of space group {number} without freedom is filled twice",
+            "use each such letter once",
+        )
+    return tuple(tuple(own) for own in positions)
+
+
+def _fills(arrangement: Arrangement, assignment: Assignment) -> bool:
+    """Whether an arrangement fills just these positions."""
+    own = sorted((orbit.species, orbit.position) for orbit in arrangement)
+    return own == sorted((s, p) for s, positions in enumerate(assignment) for p in positions)
 
 
 def _too_close(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mfal.crystals.groups import WYCKOFF_FREEDOM
-from mfal.crystals.placement import assignments, random_arrangement
+from mfal.crystals.placement import Assignment, assignments, random_arrangement
 from mfal.crystals.relax import Arrangement, Relaxation, relax
 
 __all__ = ["VALENCE_WEIGHT", "Found", "search"]
@@ -57,6 +57,7 @@ def search(
     counts: Sequence[int],
     *,
     given: Sequence[Arrangement] = (),
+    assignment: Assignment | None = None,
     max_tries: int,
     rng: np.random.Generator,
 ) -> Found:
@@ -68,6 +69,7 @@ def search(
       species: (symbol, charge) of each kind of ion.
       counts: atoms of each kind in the cell.
       given: starts from elsewhere, relaxed beside the random ones and kept to the end.
+      assignment: the Wyckoff positions to fill, if they are known; drawn otherwise.
       max_tries: arrangements to relax, the given ones among them.
       rng: source of all randomness.
     """
@@ -88,7 +90,12 @@ def search(
     wanted = max_tries - len(given)
     # Variation takes half of what a first batch of random starts leaves over.
     first = wanted if wanted <= _BATCH else _BATCH + (wanted - _BATCH) // 3
-    starts, exhausted = _random_starts(space_group_number, counts, first, rng)
+    if assignment is not None:
+        ways = [assignment]
+    else:
+        num = -(-first // _STARTS_PER_ASSIGNMENT)
+        ways = assignments(space_group_number, counts, num=num, rng=rng)
+    starts, exhausted = _random_starts(space_group_number, ways, first, rng)
     arrangements = given + starts
     if not arrangements:
         empty = Relaxation([], np.zeros(0), np.zeros(0), np.zeros(0))
@@ -165,12 +172,11 @@ def _distinct(pool: _Pool, num: int) -> list[int]:
 
 
 def _random_starts(
-    number: int, counts: Sequence[int], wanted: int, rng: np.random.Generator
+    number: int, ways: Sequence[Assignment], wanted: int, rng: np.random.Generator
 ) -> tuple[list[Arrangement], bool]:
-    """Random coordinates on random positions, and whether that is all there is to try."""
+    """Random coordinates on given positions, and whether that is all there is to try."""
     if wanted <= 0:
         return [], True
-    ways = assignments(number, counts, num=-(-wanted // _STARTS_PER_ASSIGNMENT), rng=rng)
     free = [any(_freedom(number, p) for positions in way for p in positions) for way in ways]
     starts = []
     for pass_ in range(-(-wanted // max(len(ways), 1)) if ways else 0):

@@ -12,7 +12,7 @@ from mfal.crystals.structures import (
     shortest_distances,
     space_group_number,
 )
-from mfal.crystals.templates import template
+from mfal.crystals.templates import arrangement_of, template
 from mfal.crystals.types import NUM_ELEMENTS, Crystal
 from mfal.errors import MfalError
 
@@ -39,6 +39,22 @@ KNOWN = {
         [[0, 0, 0.2787], [0, 0, 0], [0.0492, 0.3446, 0.0647]],
     ),
 }
+
+
+def olivine(metal="Fe", lattice=(10.33, 6.01, 4.69)):
+    return build(
+        "Pnma",
+        Lattice.orthorhombic(*lattice),
+        ["Li", metal, "P", "O", "O", "O"],
+        [
+            [0, 0, 0],
+            [0.282, 0.25, 0.975],
+            [0.095, 0.25, 0.418],
+            [0.097, 0.25, 0.743],
+            [0.457, 0.25, 0.206],
+            [0.166, 0.046, 0.285],
+        ],
+    )
 
 
 def triple(composition, number, lattice):
@@ -99,19 +115,7 @@ def test_input_may_be_jax_arrays():
 
 
 def test_template_is_found_and_said():
-    mould = build(
-        "Pnma",
-        Lattice.orthorhombic(10.45, 6.10, 4.75),
-        ["Li", "Mn", "P", "O", "O", "O"],
-        [
-            [0, 0, 0],
-            [0.282, 0.25, 0.972],
-            [0.092, 0.25, 0.409],
-            [0.097, 0.25, 0.734],
-            [0.457, 0.25, 0.206],
-            [0.162, 0.046, 0.278],
-        ],
-    )
+    mould = olivine("Mn", (10.45, 6.10, 4.75))
     result = realise(
         OLIVINE, CHARGES, seed=0, count=2, max_tries=8, templates=[template(mould, name="LiMnPO4")]
     )
@@ -120,6 +124,32 @@ def test_template_is_found_and_said():
     expected.replace_species({"Mn": "Fe"})
     found = result.structures[0].copy().remove_oxidation_states()
     assert StructureMatcher(stol=0.15).fit(found, expected)
+
+
+def test_known_wyckoff_positions_are_filled():
+    # olivine: Li on 4a, Fe and P on 4c, O on 4c twice and 8d
+    sites = [("Li", "a"), ("Fe", "c"), ("P", "c"), ("O", "c"), ("O", "c"), ("O", "d")]
+    result = realise(OLIVINE, CHARGES, seed=0, count=1, max_tries=64, sites=sites)
+    found = result.structures[0].copy().remove_oxidation_states()
+    _, _, symbols, arrangement = arrangement_of(found)
+    filled = sorted((symbols[o.species], "abcd"[o.position]) for o in arrangement)
+    # 4b is 4a from another origin
+    assert [(s, "a" if x == "b" else x) for s, x in filled] == sorted(sites)
+    assert StructureMatcher(scale=False).fit(found, olivine())
+
+
+@pytest.mark.parametrize(
+    ("sites", "message"),
+    [
+        ([("Li", "a")], "hold 0 O, the composition 16"),
+        ([("Li", "z")], "position 'z'"),
+        ([("Na", "a")], "Na on position"),
+        ([("Li", "a"), ("Fe", "a"), ("P", "c"), ("O", "d"), ("O", "d")], "filled twice"),
+    ],
+)
+def test_bad_sites_end_in_a_clear_error(sites, message):
+    with pytest.raises(MfalError, match=message):
+        realise(OLIVINE, CHARGES, seed=0, sites=sites)
 
 
 def test_impossible_contents_give_nothing_and_say_why():
