@@ -176,8 +176,8 @@ def kernel_rate(folder: Path) -> dict[str, float]:
     peak = 8192 * 2000 * 6 / min(run[2] for run in runs)
     rate = flops / cpu
     print(
-        f"kernel: {sum(pairs) / wall / 1e9:.2f} Gpair/s wall, {sum(pairs) / cpu / 1e9:.2f} a CPU s, "
-        f"some {rate / 1e9:.0f} Gflop per CPU s; a chain of multiply-adds does {peak / 1e9:.0f} "
+        f"kernel: {sum(pairs) / wall / 1e9:.2f} Gpair/s wall, {sum(pairs) / cpu / 1e9:.2f} a CPU s,"
+        f" some {rate / 1e9:.0f} Gflop per CPU s; a chain of multiply-adds does {peak / 1e9:.0f} "
         f"({100 * rate / peak:.0f} %)"
     )
     return {"gpair_per_cpu_s": sum(pairs) / cpu / 1e9, "share_of_peak": rate / peak}
