@@ -41,7 +41,7 @@ def ask(formula: str, energies: Energies, limit: Limit) -> dict[str, Any]:
         return {"value": None, "lacks": error.what}
     reaction = window.reduced_to if limit == "reduction" else window.oxidised_to
     return {
-        "value": round(float(getattr(window, limit)), 3),
+        "value": float(getattr(window, limit)),
         "reaction": reaction,
         "hull_distance": round(window.hull_distance, 4),
     }
@@ -152,7 +152,9 @@ def main() -> None:
     (options.out / "windows.json").write_text(json.dumps(content, indent=1) + "\n")
     head, *body = lines
     markdown = ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)]
-    (options.out / "windows.md").write_text("\n".join([*markdown, "", *summary(rows, names), ""]))
+    (options.out / "windows.md").write_text(
+        "\n".join([*markdown, "", *(f"- {line}" for line in summary(rows, names)), ""])
+    )
     plot(rows, names, options.out / "windows.png")
     print(f"written to {options.out}")
 
