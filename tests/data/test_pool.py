@@ -134,9 +134,9 @@ def test_lower_threshold_adds_only() -> None:
 
 
 def test_lithium_takes_sodiums_place() -> None:
-    salt = Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
-    )
+    a = 5.64
+    fcc = Lattice([[0, a / 2, a / 2], [a / 2, 0, a / 2], [a / 2, a / 2, 0]])
+    salt = Structure(fcc, ["Na+", "Cl-"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     pool = make_pool(MaterialTable.from_rows([material_from_structure("salt", salt)]))
     assert "LiCl" in pool.formulas
     assert all("Na1+ -> Li1+" in details["exchange"] for details in pool.details)

@@ -46,10 +46,10 @@ def test_a_crystal_is_recognised_in_another_cell() -> None:
     assert answer.value == pytest.approx(math.log10(1.75e-13))
 
 
-def rock_salt(a: float) -> Structure:
-    return Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(a), ["Li", "Br"], [[0, 0, 0], [0.5, 0.5, 0.5]]
-    )
+def rock_salt(a: float, anion: str = "Br-") -> Structure:
+    """Primitive cell, with charges, which would take long to find."""
+    lattice = Lattice([[0, a / 2, a / 2], [a / 2, 0, a / 2], [a / 2, a / 2, 0]])
+    return Structure(lattice, ["Li+", anion], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
 def made_up(*labels: Label) -> MaterialTable:
@@ -85,9 +85,7 @@ def test_repeated_censored_and_interval_labels() -> None:
 def test_unknown_crystals_fail_and_say_why() -> None:
     table = made_up(sigma(1e-3))
     oracle = lookup_oracle(table)
-    foreign = Structure.from_spacegroup(
-        "Fm-3m", Lattice.cubic(5.5), ["Li", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
-    )
+    foreign = rock_salt(5.5, "Cl-")
     other, bare, wide, named = oracle.evaluate(
         [foreign, rock_salt(6.5), rock_salt(5.9), with_material(rock_salt(5.5), "z")]
     )
