@@ -122,6 +122,7 @@ def invalid(spec: CrystalSpec, states: Any) -> int:
         & (cell_factor(lattice.astype(float)) >= spec.min_cell_factor * (1 - slack))
         & (lattice[:, :3].min(1) >= spec.min_length * (1 - slack))
         & (lattice[:, :3].max(1) <= spec.max_length * (1 + slack))
+        & (lattice[:, :3].max(1) <= lattice[:, :3].min(1) * spec.max_aspect * (1 + slack))
         & (lattice[:, 3:].min(1) >= spec.min_angle * (1 - slack))
         & (lattice[:, 3:].max(1) <= spec.max_angle * (1 + slack))
         & (packing >= low * (1 - slack))

@@ -1,5 +1,7 @@
 """Intervals of lattice parameters against brute force over fine grids."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +19,7 @@ SPECS = [
 LENGTHS = CrystalSpec(
     min_length=4.0, max_length=11.0, min_atoms=20, max_atoms=30, volume_per_atom=(10.0, 20.0)
 )
+SQUAT = replace(LENGTHS, max_aspect=1.25)
 
 
 def at(spec, lattice, parameter, system=0, volume=(400.0, 900.0)):
@@ -60,8 +63,8 @@ def test_triclinic_angles_are_all_that_is_feasible(spec):
 
 
 @pytest.mark.parametrize("system", range(7))
-def test_lengths_reach_the_volume_range_and_no_further(system):
-    spec = LENGTHS
+@pytest.mark.parametrize("spec", [LENGTHS, SQUAT])
+def test_lengths_reach_the_volume_range_and_no_further(system, spec):
     order = parameter_order()[system]
     rng = np.random.default_rng(system)
     for _ in range(20):
@@ -81,6 +84,24 @@ def test_lengths_reach_the_volume_range_and_no_further(system):
         assert 400 * 0.999 <= volume <= 900 * 1.001
         assert (lengths >= 4 - 1e-3).all()
         assert (lengths <= 11 + 1e-3).all()
+        assert lengths.max() <= lengths.min() * spec.max_aspect * 1.001
+
+
+@pytest.mark.parametrize("spec", [LENGTHS, SQUAT])
+def test_lengths_are_all_that_is_feasible(spec):
+    grid = np.linspace(4.0, 11.0, 141)
+    step = grid[1] - grid[0]
+    a, b, c = np.meshgrid(grid, grid, grid, indexing="ij")
+    volume, lengths = a * b * c, np.stack([a, b, c])
+    feasible = (volume >= 400) & (volume <= 900)
+    feasible &= lengths.max(0) <= lengths.min(0) * spec.max_aspect
+    for found, low, high in [
+        (grid[feasible.any((1, 2))], *at(spec, np.zeros(6), 0, 2)),
+        (grid[feasible[80].any(1)], *at(spec, [grid[80], 0, 0, 0, 0, 0], 1, 2)),
+        (grid[feasible[80, 70]], *at(spec, [grid[80], grid[70], 0, 0, 0, 0], 2, 2)),
+    ]:
+        assert low <= found[0] + 1e-3 < low + 2 * step
+        assert high - 2 * step < found[-1] - 1e-3 <= high
 
 
 def test_first_length_uses_the_whole_range():

@@ -22,6 +22,7 @@ LIMITS = {
     "max_angle": 110.0,
     "volume_per_atom": (12.0, 20.0),
     "min_cell_factor": 0.5,
+    "max_aspect": 1.6,
 }
 
 
@@ -77,6 +78,7 @@ def integrals(spec: CrystalSpec, points: int = 20_000) -> dict[tuple, float]:
         least, most = (v * atoms for v in spec.volume_per_atom)
         inside = is_consistent(whole) & (factor >= spec.min_cell_factor)
         inside &= (volume >= least) & (volume <= most)
+        inside &= whole[:, :3].max(1) <= whole[:, :3].min(1) * spec.max_aspect
         size = spec.element_limits[1]
         padded = [*composition, *[(len(species), 0)] * (size - len(composition))]
         state = initial._replace(group=jnp.int32(group - 1))

@@ -28,6 +28,7 @@ _IRRELEVANT = {
     "wyckoff",
     "min_length",
     "max_length",
+    "max_aspect",
     "min_angle",
     "max_angle",
     "min_cell_factor",

@@ -8,7 +8,8 @@ Angles must close a cell that is not too flat: det = 1 - ca^2 - cb^2 - cg^2 + 2 
 where ca, cb, cg are the cosines and f the spec's least volume over a b c. The set of such cosines
 is convex (det^(1/3) is concave on positive semidefinite matrices), and so is its part within the
 spec's range of angles: what is left for each next angle is an interval, found in closed form.
-Lengths must bring the volume into its range, which needs only products of bounds.
+Lengths must bring the volume into its range, and stay within an aspect ratio of each other; in
+logarithms all of this is linear, so again an interval is left.
 """
 
 from typing import NamedTuple
@@ -36,6 +37,8 @@ class CellLimits(NamedTuple):
     """Cosines of the largest and the smallest angle."""
     factor: float
     """Least volume over a b c."""
+    aspect: float
+    """Greatest ratio of two lengths."""
     admitted: np.ndarray
     """[7] bool, lattice systems that have a valid cell."""
 
@@ -48,7 +51,11 @@ def cell_limits(spec: CrystalSpec) -> CellLimits:
     """
     low, high = (float(np.cos(np.deg2rad(x))) for x in (spec.max_angle, spec.min_angle))
     limits = CellLimits(
-        (spec.min_length, spec.max_length), (low, high), spec.min_cell_factor, np.ones(7, bool)
+        (spec.min_length, spec.max_length),
+        (low, high),
+        spec.min_cell_factor,
+        spec.max_aspect,
+        np.ones(7, bool),
     )
     right = spec.min_angle <= 90 <= spec.max_angle
     # Hexagonal axes: gamma = 120 degrees, volume over a b c sin(120 degrees).
@@ -163,19 +170,34 @@ def _length_interval(
     lattice: jax.Array,
     parameter: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Least and greatest value in Å: x^k = volume / (factor * lengths before * lengths after)."""
+    """Least and greatest value in Å.
+
+    With p axes of this length and k axes still to come, x^p y^k = volume / (factor * lengths
+    before) must be met by some y between the spec's bounds, and no further from x and the lengths
+    before than the aspect ratio r allows. Each bound on y is a constant, or r x, or x / r, so each
+    gives one bound on x.
+    """
     shortest, longest = limits.length
     axis = jnp.minimum(parameter, 2)
     tied = jnp.asarray(TIED_LENGTH, jnp.int32)[system]
     before = tied < axis
-    power = jnp.sum(tied == axis).astype(jnp.float32)
-    after = 3 - power - jnp.sum(before)
+    # At least 1: keeps the unused branch finite, where an angle is set.
+    power = jnp.maximum(jnp.sum(tied == axis), 1).astype(jnp.float32)
+    after = jnp.maximum(3 - power - jnp.sum(before), 0)
     whole = fill_tied(system, lattice)
+    lengths = jnp.where(before & (whole[:3] > 0), whole[:3], 1)
+    # Those to come lie between these, by themselves and beside the lengths before.
+    least = jnp.maximum(shortest, jnp.max(jnp.where(before, lengths, 0)) / limits.aspect)
+    most = jnp.minimum(longest, jnp.min(jnp.where(before, lengths, jnp.inf)) * limits.aspect)
     cos = jnp.where(whole[3:] == 90, 0, jnp.cos(jnp.deg2rad(whole[3:])))
     determinant = 1 - jnp.sum(cos**2) + 2 * jnp.prod(cos)
     factor = jnp.sqrt(jnp.maximum(determinant, limits.factor**2))
-    # While angles are set no length is known yet; ones keep the unused branch finite.
-    known = factor * jnp.prod(jnp.where(before & (whole[:3] > 0), whole[:3], 1))
-    low = (volume[0] / (known * longest**after)) ** (1 / power)
-    high = (volume[1] / (known * shortest**after)) ** (1 / power)
-    return jnp.clip(low, shortest, longest), jnp.clip(high, shortest, longest)
+    low, high = (v / (factor * jnp.prod(lengths)) for v in volume)
+    stretch = limits.aspect**after
+    lower = jnp.maximum(
+        (low / most**after) ** (1 / power), (low / stretch) ** (1 / (power + after))
+    )
+    upper = jnp.minimum(
+        (high / least**after) ** (1 / power), (high * stretch) ** (1 / (power + after))
+    )
+    return jnp.clip(lower, least, most), jnp.clip(upper, least, most)

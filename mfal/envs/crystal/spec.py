@@ -116,6 +116,8 @@ class CrystalSpec:
     """Shortest a, b, c in Å."""
     max_length: float = 30.0
     """Longest a, b, c in Å."""
+    max_aspect: float = 6.0
+    """Greatest ratio of two of a, b, c; OBELiX has none above 5.3."""
     min_angle: float = 50.0
     """Smallest alpha, beta, gamma in degrees."""
     max_angle: float = 135.0
@@ -324,6 +326,8 @@ def _validate(spec: CrystalSpec) -> None:
                 f"fraction of {symbol} from {least} to {greatest}",
                 "give 0 <= least <= greatest <= 1",
             )
+    if spec.max_aspect < 1:
+        raise MfalError(f"max_aspect {spec.max_aspect}", "give at least 1")
     if spec.max_angle >= 180 or not 0 < spec.min_cell_factor < 1 or spec.mixed_valence < 1:
         raise MfalError(
             f"max_angle {spec.max_angle}, min_cell_factor {spec.min_cell_factor}, "

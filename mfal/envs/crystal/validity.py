@@ -148,6 +148,8 @@ def _lattice(
         )
         if not low * (1 - tolerance) <= lattice[i] <= high * (1 + tolerance):
             found.append(f"{name} = {lattice[i]:.4f} is not between {low} and {high}")
+    if lattice[:3].max() > lattice[:3].min() * spec.max_aspect * (1 + tolerance):
+        found.append(f"the longest length is over {spec.max_aspect} times the shortest")
     if cell_factor(lattice) < spec.min_cell_factor * (1 - tolerance):
         found.append(f"the cell is flatter than {spec.min_cell_factor} of a b c")
     volume = float(cell_volume(lattice))
