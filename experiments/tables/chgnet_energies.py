@@ -45,6 +45,7 @@ SYSTEMS = tuple(
         "Li P S Cl",
         "Li P S Br",
         "Li P S I",
+        "Li Ge P S",
         "Li O La Zr",
         "Li Nb O",
         "Li Ta O",
