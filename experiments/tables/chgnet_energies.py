@@ -52,8 +52,13 @@ SYSTEMS = tuple(
         "Li P O",
     )
 )
-EXCHANGED = {"Li2SiS3": ("Si", "Ge"), "LiYO2": ("Y", "La"), "LiScO2": ("Sc", "La")}
-"""Structure types lent to compounds that no source carries: Li2GeS3, LiLaO2."""
+EXCHANGED = {
+    "Li2SiS3": ("Si", "Ge"),
+    "SiP2": ("Si", "Ge"),
+    "LiYO2": ("Y", "La"),
+    "LiScO2": ("Sc", "La"),
+}
+"""Structure types lent to compounds that no source carries: Li2GeS3, GeP2, LiLaO2."""
 LARGEST = 100
 """Atoms in the primitive cell."""
 LGPS_FILLING = {0.691: 0.75, 0.643: 0.5, 1.0: 1.0}
@@ -201,14 +206,15 @@ def all_structures(folder: Path) -> Iterator[tuple[str, Structure]]:
     yield from ((f"mfal: {label}", structure) for label, structure in ordered_structures())
     with zipfile.ZipFile(next(folder.glob("crystal_toolkit-*.whl"))) as wheel:
         carried = json.loads(gzip.decompress(wheel.read(MEMBER)))["structure"]
-    for name, row in carried.items():
-        yield f"crystal-toolkit {name}", Structure.from_dict(row)
+    found = [(f"crystal-toolkit {name}", Structure.from_dict(row)) for name, row in carried.items()]
     for number, structure in enumerate(load_embedded().structures()):
         if structure is not None:
-            yield f"mfal embedded {number}", structure
-            formula = structure.composition.element_composition.reduced_formula
-            if formula in EXCHANGED:
-                yield f"{formula} type", _exchanged(structure, *EXCHANGED[formula])
+            found.append((f"mfal embedded {number}", structure))
+    for source, structure in found:
+        yield source, structure
+        formula = structure.composition.element_composition.reduced_formula
+        if formula in EXCHANGED:
+            yield f"{formula} type, {source}", _exchanged(structure, *EXCHANGED[formula])
 
 
 def main(folder: Path) -> None:
