@@ -44,7 +44,8 @@ LICENCE = "facts, cited"
 def load_set40() -> MaterialTable:
     """40 structures of 39 formulas with measured conductivities at room temperature.
 
-    Where the embedded table holds the structure it is attached. `details["note"]` tells what was
+    Where the embedded table holds the structure, or one of the same formula and space group, it
+    is attached. `details["note"]` tells what was
     corrected in the published formulas and where other compilations disagree by a decade or more;
     the values are those of the paper.
     """
@@ -117,10 +118,7 @@ def _read(name: str) -> list[dict[str, str]]:
 
 
 def _set40_row(row: dict[str, str]) -> Material:
-    embedded = load_embedded()
-    known = (
-        embedded.row(embedded.index(row["structure"])) if row["structure"] in embedded.ids else None
-    )
+    known = _embedded(row)
     lattice: tuple[float, ...] = (math.nan,) * 6
     if known is not None:
         composition, lattice = known.composition, known.lattice
@@ -146,6 +144,26 @@ def _set40_row(row: dict[str, str]) -> Material:
             if row[key]
         },
     )
+
+
+def _embedded(row: dict[str, str]) -> Material | None:
+    """The embedded crystal that a row names, or else one of its formula and space group."""
+    embedded = load_embedded()
+    if row["structure"] in embedded.ids:
+        return embedded.row(embedded.index(row["structure"]))
+    for other in embedded:
+        if str(other.space_group_number) == row["space_group_number"] and _proportions(
+            other.formula
+        ) == _proportions(row["formula"]):
+            return other
+    return None
+
+
+@functools.cache
+def _proportions(formula: str) -> tuple[tuple[str, float], ...]:
+    amounts = parse_formula(formula, formula)
+    total = sum(amounts.values())
+    return tuple(sorted((symbol, round(x / total, 4)) for symbol, x in amounts.items()))
 
 
 def _set41_row(row: dict[str, str]) -> Material:

@@ -36,6 +36,7 @@ __all__ = [
 SCHEMA = 1
 LATTICE_COLUMNS = ("a", "b", "c", "alpha", "beta", "gamma")
 TEXT_COLUMNS = ("source", "licence", "group")
+UNITS_COLUMN = "formula_units"
 INDEX_FILE = "materials.csv"
 
 
@@ -201,8 +202,8 @@ def from_pandas(
 
     Args:
       frame: needs the columns `id` and `formula`; reads `space_group_number`, `a` ... `gamma` (Å,
-        degrees), `source`, `licence`, `group` and the JSON columns of `to_pandas` where present.
-        Without `composition_json` the composition is the formula's. Other columns become details.
+        degrees), `formula_units` (how many are in that cell), `source`, `licence`, `group` and the
+        JSON columns of `to_pandas` where present. Other columns become details.
       quantities: columns that hold labels, as {column: (quantity, unit)}. A cell is a number, or a
         limit such as "<1e-10" or ">1e-3"; an empty one is no label.
 
@@ -242,7 +243,15 @@ def _row_from_flat(
     labels = [*(stored("labels") or [])]
     for column, (quantity, unit) in quantities.items():
         labels.extend(_parse_label(row[column], quantity, unit, f"{where}, column {column}"))
-    used = {"id", "formula", "space_group_number", *LATTICE_COLUMNS, *TEXT_COLUMNS, *quantities}
+    used = {
+        "id",
+        "formula",
+        "space_group_number",
+        UNITS_COLUMN,
+        *LATTICE_COLUMNS,
+        *TEXT_COLUMNS,
+        *quantities,
+    }
     details = stored("details")
     if details is None:
         details = {
@@ -252,11 +261,21 @@ def _row_from_flat(
         }
     lattice = [_number(row.get(key), where, key) for key in LATTICE_COLUMNS]
     group_number = _number(row.get("space_group_number"), where, "space_group_number")
+    composition = stored("composition")
+    if composition is None:
+        units = _number(row.get(UNITS_COLUMN), where, UNITS_COLUMN)
+        if math.isnan(units) and not any(map(math.isnan, lattice)):
+            raise MfalError(
+                f"{where} has a cell, but not how many formula units are in it",
+                f"add the column {UNITS_COLUMN} (Z)",
+            )
+        formula_unit = parse_formula(str(row["formula"]), where)
+        composition = {e: x * (1 if math.isnan(units) else units) for e, x in formula_unit.items()}
     return row_from_dict(
         {
             "id": str(row["id"]),
             "formula": str(row["formula"]),
-            "composition": stored("composition") or parse_formula(str(row["formula"]), where),
+            "composition": composition,
             "space_group_number": 0 if math.isnan(group_number) else int(group_number),
             "lattice": None if any(map(math.isnan, lattice)) else lattice,
             "labels": labels,

@@ -117,6 +117,16 @@ def test_own_spreadsheet() -> None:
     assert not table.has_crystal.any()
 
 
+def test_own_spreadsheet_with_cells() -> None:
+    cell = {"a": 5.7, "b": 5.7, "c": 5.7, "alpha": 90, "beta": 90, "gamma": 90}
+    row = {"id": "x", "formula": "Li2S", "space_group_number": 225, **cell}
+    table = from_pandas(pd.DataFrame([{**row, "formula_units": 4}]))
+    assert table.row(0).composition == {"Li": 8, "S": 4}
+    assert table.has_crystal.all()
+    with pytest.raises(MfalError, match=r"row 1 \(x\) has a cell, but not how many formula units"):
+        from_pandas(pd.DataFrame([row]))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
