@@ -1,0 +1,68 @@
+import csv
+import math
+
+import pytest
+from pymatgen.core import Composition
+from pymatgen.entries.computed_entries import ComputedEntry
+
+from mfal.acquisition.objectives import Requirement, stability_tradeoff, write_tradeoff
+from mfal.errors import MfalError
+from mfal.oracles.energies import Energies
+
+FORMATION = {"Li2S": -4.2, "LiCl": -3.9, "Li3SCl": -7.9, "Li2O": -5.8}
+"""Windows to 2.1, 3.9, 2.1 (0.04 eV per atom above the hull) and 2.9 V."""
+ENTRIES = tuple(ComputedEntry(name, energy) for name, energy in FORMATION.items())
+ELEMENTS = tuple(ComputedEntry(symbol, 0.0) for symbol in ("Li", "S", "Cl", "O"))
+SOURCE = Energies(ENTRIES + ELEMENTS, "toy", exhaustive=True)
+
+CANDIDATES = [
+    ("a", "Li2S", -6.0),
+    ("b", "LiCl", -9.0),
+    ("c", "Li3SCl", -4.0),
+    ("d", "Li2O", -8.0),
+    ("e", "Li3N", -3.0),
+    ("f", "Li2O", -9.5),
+]
+
+
+def test_front_of_conductivity_and_width():
+    assert Composition("Li3SCl").num_atoms == 5
+    rows = stability_tradeoff(CANDIDATES, [SOURCE])
+    assert [row.rank for row in rows] == [1, 0, 0, 0, -1, 1]
+    assert [row.feasible for row in rows] == [True, True, True, True, False, True]
+    assert rows[1].width == pytest.approx(3.9)
+    assert rows[2].hull_distance == pytest.approx(0.04)
+
+
+def test_unknown_window_is_told_apart_from_a_bad_one():
+    unknown = stability_tradeoff(CANDIDATES, [SOURCE])[4]
+    assert math.isnan(unknown.width)
+    assert "the element N" in unknown.source
+
+
+def test_requirement_leaves_out_what_does_not_meet_it():
+    demanding = Requirement(low=0.0, high=2.5)
+    ranks = [row.rank for row in stability_tradeoff(CANDIDATES, [SOURCE], demanding)]
+    assert ranks == [-1, 0, -1, 0, -1, 1]
+    stable = Requirement(max_hull_distance=0.01)
+    ranks = [row.rank for row in stability_tradeoff(CANDIDATES, [SOURCE], stable)]
+    assert ranks == [0, 0, -1, 0, -1, 1]
+
+
+def test_table_lists_the_front_first(tmp_path):
+    path = tmp_path / "tradeoff.csv"
+    write_tradeoff(path, stability_tradeoff(CANDIDATES, [SOURCE]))
+    rows = list(csv.DictReader(path.open()))
+    assert [row["id"] for row in rows] == ["c", "d", "b", "a", "f", "e"]
+    assert rows[0]["width"] == "2.1"
+    assert rows[-1]["width"] == ""
+    assert rows[-1]["feasible"] == "no"
+
+
+def test_table_that_can_not_be_written_is_named(tmp_path):
+    with pytest.raises(MfalError, match="No such file"):
+        write_tradeoff(tmp_path / "none" / "t.csv", [])
+
+
+def test_no_candidates_are_no_tradeoff():
+    assert stability_tradeoff([], [SOURCE]) == []
