@@ -1,14 +1,15 @@
-"""The gradient of a loss, paid for live rows only.
+"""The gradient of a loss, paid for live rows and active heads only.
 
 The loss depends on the parameters through log_pf, log_pb and log_flow of each visited state, all
-of which the rollout has computed. So the gradient splits by the chain rule: first the derivative
-of the loss by these numbers, which is cheap; then one pass through the network over the visited
-states, with those derivatives as constant weights,
+of which the rollout has computed, together with the activations of the network. So the gradient
+splits by the chain rule: first the derivative of the loss by these numbers, which is cheap; then
+one backward pass through the network with those derivatives as weights,
 
     grad = d/d theta  sum_rows  w_pf log_pf(theta) + w_pb log_pb(theta) + w_flow log_flow(theta).
 
-It equals automatic differentiation through the whole, for every loss, on-policy or not; and since
-rows are independent in the second pass, the rows past a trajectory's end can be dropped.
+It equals automatic differentiation through the whole, for every loss, on-policy or not; but the
+network is not run forward again, rows past a trajectory's end are dropped, and each head sees only
+the rows of its own stage. Rows go through in chunks of one static size, as many chunks as needed.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mfal.envs.types import Features, Stage
+from mfal.gflownet.distributions import mixture_log_prob, value_mixture
 from mfal.gflownet.losses import Balance
 from mfal.gflownet.policy import (
     Policy,
@@ -30,8 +33,8 @@ from mfal.gflownet.rollout import Rows, Trajectories
 
 __all__ = ["RowWeights", "evaluate_rows", "loss_and_weights", "policy_gradient"]
 
-# Row capacities that are compiled, as shares of all rows.
-_SHARES = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
+# Bounds of the chunk size. Small chunks waste less, large ones run closer to the peak.
+_SMALLEST, _LARGEST = 64, 512
 
 
 class RowWeights(NamedTuple):
@@ -59,11 +62,15 @@ def loss_and_weights(
 def evaluate_rows(
     policy: Policy, params: Any, rows: Rows
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """log_pf, log_pb (zero unless learned) and log_flow of rows with any leading axes."""
+    """log_pf, log_pb (zero unless learned) and log_flow of rows, run through the network anew.
+
+    Log-densities of values are by the value itself: the Jacobian is constant in the parameters.
+    """
     slots = continuous_slots(policy.stages)
     heads = apply_policy(policy, params, rows.features)
-    log_pf = forward_log_prob(heads, slots, rows.mask, rows.index, rows.value, rows.log_jacobian)
-    log_pb = jnp.zeros_like(log_pf)
+    zero = jnp.zeros(rows.index.shape, jnp.float32)
+    log_pf = forward_log_prob(heads, slots, rows.mask, rows.index, rows.value, zero)
+    log_pb = zero
     if policy.learned_backward:
         log_pb = categorical_log_prob(heads.backward, rows.parents, rows.came_by)
     return log_pf, log_pb, heads.log_flow
@@ -74,37 +81,187 @@ def policy_gradient(
 ) -> Any:
     """Gradient by the network's parameters."""
     count = trajectories.acting.size
-    needed = trajectories.visited if policy.learned_backward else trajectories.acting
+    needed = trajectories.acting
+    if policy.learned_backward:
+        # A terminal state is a row of the backward policy.
+        needed = needed | trajectories.visited
+    flat = jax.tree.map(
+        lambda leaf: leaf.reshape(count, *leaf.shape[2:]),
+        (trajectories.rows, weights, trajectories.acting, needed),
+    )
+    rows, weights, acting, needed = flat
     weights = RowWeights(
-        log_pf=jnp.where(trajectories.acting, weights.log_pf, 0.0),
+        log_pf=jnp.where(acting, weights.log_pf, 0.0),
         log_pb=jnp.where(needed, weights.log_pb, 0.0),
         log_flow=jnp.where(needed, weights.log_flow, 0.0),
     )
-    flat = jax.tree.map(
-        lambda leaf: leaf.reshape(count, *leaf.shape[2:]), (trajectories.rows, weights)
+    grads = jax.tree.map(jnp.zeros_like, params)
+    width = policy.hidden[-1]
+    alone = len(policy.stages) == 1
+    by_hidden = jnp.zeros((0 if alone else count, width), jnp.float32)
+    if not alone:
+        for stage in policy.stages:
+            mine = acting & jnp.any(rows.mask[:, stage.start : stage.start + stage.size], axis=-1)
+
+            def head(carry: Any, place: jax.Array, inside: jax.Array, stage: Any = stage) -> Any:
+                grads, by_hidden = carry
+                weight = jnp.where(inside, weights.log_pf[place], 0.0)
+                part = _take(rows, place)
+                by_head, by_x = _stage_backward(policy, params, stage, part, weight)
+                target = jnp.where(inside, place, count)
+                by_hidden = by_hidden.at[target].add(by_x, mode="drop")
+                return _add(grads, by_head), by_hidden
+
+            grads, by_hidden = _over_chunks(mine, head, (grads, by_hidden))
+
+    def through_trunk(grads: Any, place: jax.Array, inside: jax.Array) -> Any:
+        part = _take(rows, place)
+        weight = jax.tree.map(lambda w: jnp.where(inside, w[place], 0.0), weights)
+        if alone:
+            by_head, cotangent = _stage_backward(
+                policy, params, policy.stages[0], part, weight.log_pf
+            )
+            grads = _add(grads, by_head)
+        else:
+            cotangent = jnp.where(inside[:, None], by_hidden[place], 0.0)
+        by_more, more = _common_heads_backward(policy, params, part, weight)
+        grads = _add(grads, by_more)
+        by_trunk = _trunk_backward(policy, params, part, cotangent + more)
+        return _add(grads, by_trunk)
+
+    return _over_chunks(needed, through_trunk, grads)
+
+
+def _over_chunks(
+    chosen: jax.Array, body: Callable[[Any, jax.Array, jax.Array], Any], carry: Any
+) -> Any:
+    """Fold `body(carry, place [C], inside [C])` over the chosen rows, C at a time."""
+    count = chosen.shape[0]
+    size = min(max(1 << (count // 16).bit_length(), _SMALLEST), _LARGEST)
+    # Padding the list to a whole number of chunks keeps slices from being moved back.
+    (order,) = jnp.nonzero(chosen, size=-(-count // size) * size, fill_value=count)
+    total = jnp.sum(chosen, dtype=jnp.int32)
+
+    def go_on(state: Any) -> jax.Array:
+        return state[0] * size < total
+
+    def advance(state: Any) -> Any:
+        number, carry = state
+        place = lax.dynamic_slice(order, (number * size,), (size,))
+        inside = place < count
+        return number + 1, body(carry, jnp.minimum(place, count - 1), inside)
+
+    return lax.while_loop(go_on, advance, (jnp.int32(0), carry))[1]
+
+
+def _stage_backward(
+    policy: Policy, params: Any, stage: Stage, rows: Rows, weight: jax.Array
+) -> tuple[Any, jax.Array]:
+    """Gradient of sum(weight * log_pf) through one stage's heads: parameters, hidden [C, width]."""
+    block = slice(stage.start, stage.start + stage.size)
+    # d log_pf / d logit = [taken] - probability.
+    taken = rows.index[:, None] == jnp.arange(stage.start, stage.start + stage.size)
+    probability = jnp.exp(rows.logits[:, block] - rows.log_normaliser[:, None])
+    by_logit = weight[:, None] * (taken - jnp.where(rows.mask[:, block], probability, 0.0))
+    hidden = rows.activations[-1]
+    name = f"heads_{stage.name}"
+    by_params, by_hidden = _pull(
+        policy, params, name, lambda m, x: m.stage_logits(stage.name, x), hidden, by_logit
     )
-    needed = needed.reshape(count)
-    capacities = sorted({max(1, int(-(-count * share // 1))) for share in _SHARES})
+    if not stage.continuous:
+        return by_params, by_hidden
 
-    def with_capacity(capacity: int) -> Callable[[], Any]:
-        def run() -> Any:
-            chosen = flat
-            if capacity < count:
-                (position,) = jnp.nonzero(needed, size=capacity, fill_value=count)
-                taken = jax.tree.map(lambda leaf: leaf[jnp.minimum(position, count - 1)], flat)
-                inside = position < count
-                kept = jax.tree.map(lambda leaf: jnp.where(inside, leaf, 0.0), taken[1])
-                chosen = (taken[0], kept)
-            return jax.grad(_weighted_sum, argnums=1)(policy, params, *chosen)
+    def density(raw: jax.Array) -> jax.Array:
+        log_density = mixture_log_prob(value_mixture(raw), rows.value)
+        mine = jnp.any(taken, axis=-1)
+        return jnp.sum(weight * jnp.where(mine, log_density, 0.0))
 
-        return run
+    by_raw = jax.grad(density)(rows.raw)
+    by_value = jnp.where(taken[..., None], by_raw.reshape(len(weight), 1, -1), 0.0)
+    by_more, more = _pull(
+        policy,
+        params,
+        f"value_heads_{stage.name}",
+        lambda m, x: m.stage_values(stage.name, x),
+        hidden,
+        by_value,
+    )
+    return {**by_params, **by_more}, by_hidden + more
 
-    live = jnp.sum(needed)
-    branch = jnp.sum(live > jnp.array(capacities[:-1], jnp.int32))
-    return lax.switch(branch, [with_capacity(capacity) for capacity in capacities])
+
+def _common_heads_backward(
+    policy: Policy, params: Any, rows: Rows, weight: RowWeights
+) -> tuple[Any, jax.Array]:
+    """The same for the heads that every row has: backward policy and state flow."""
+    hidden = rows.activations[-1]
+    grads: dict[str, Any] = {}
+    by_hidden = jnp.zeros(hidden.shape, jnp.float32)
+    if policy.learned_backward:
+
+        def log_pb(logits: jax.Array) -> jax.Array:
+            return jnp.sum(weight.log_pb * categorical_log_prob(logits, rows.parents, rows.came_by))
+
+        by_logit = jax.grad(log_pb)(rows.backward)
+        by_params, more = _pull(
+            policy, params, "backward_head", Policy.backward_logits, hidden, by_logit
+        )
+        grads, by_hidden = {**grads, **by_params}, by_hidden + more
+    if policy.flow:
+        by_params, more = _pull(
+            policy, params, "flow_head", Policy.log_flow, hidden, weight.log_flow
+        )
+        grads, by_hidden = {**grads, **by_params}, by_hidden + more
+    return grads, by_hidden
 
 
-def _weighted_sum(policy: Policy, params: Any, rows: Rows, weights: RowWeights) -> jax.Array:
-    log_pf, log_pb, log_flow = evaluate_rows(policy, params, rows)
-    total = weights.log_pf * log_pf + weights.log_pb * log_pb + weights.log_flow * log_flow
-    return jnp.sum(total)
+def _trunk_backward(policy: Policy, params: Any, rows: Rows, cotangent: jax.Array) -> Any:
+    """Gradient through the trunk, from the last layer to the features."""
+    grads: dict[str, Any] = {}
+    for number in range(len(policy.hidden) - 1, 0, -1):
+        # Where the rectifier let nothing through, nothing comes back.
+        cotangent = jnp.where(rows.activations[number] > 0, cotangent, 0.0)
+        name = f"inner_{number - 1}"
+        by_params, cotangent = _pull(
+            policy,
+            params,
+            name,
+            lambda m, x, at=number - 1: m.inner_layer(at, x),
+            rows.activations[number - 1],
+            cotangent,
+        )
+        grads |= by_params
+    cotangent = jnp.where(rows.activations[0] > 0, cotangent, 0.0)
+
+    def first(own: Any, features: Features) -> jax.Array:
+        out = policy.apply({"params": own}, features, method=Policy.first_layer)
+        return out  # type: ignore[return-value]
+
+    _, pull = jax.vjp(lambda own: first(own, rows.features), {"first": params["first"]})
+    return grads | pull(cotangent)[0]
+
+
+def _pull(
+    policy: Policy,
+    params: Any,
+    name: str,
+    method: Callable[..., Any],
+    x: jax.Array,
+    cotangent: jax.Array,
+) -> tuple[Any, jax.Array]:
+    """Cotangents of one layer's parameters and of its input; the layer isn't run forward."""
+
+    def run(own: Any, x: jax.Array) -> Any:
+        return policy.apply({"params": own}, x, method=method)
+
+    _, pull = jax.vjp(run, {name: params[name]}, x)
+    by_params, by_x = pull(cotangent)
+    return by_params, by_x.astype(jnp.float32)
+
+
+def _take(rows: Rows, place: jax.Array) -> Rows:
+    return jax.tree.map(lambda leaf: leaf[place], rows)
+
+
+def _add(total: Any, part: dict[str, Any]) -> Any:
+    """Add the gradients of some layers to those of all."""
+    return total | {name: jax.tree.map(jnp.add, total[name], part[name]) for name in part}

@@ -11,13 +11,22 @@ import jax.numpy as jnp
 from jax import lax
 
 from mfal.envs.types import Action, Environment, Features, State
-from mfal.gflownet.distributions import draw_index, draw_value, value_mixture
+from mfal.gflownet.distributions import (
+    draw_index,
+    draw_value,
+    mask_logits,
+    mixture_log_prob,
+    value_mixture,
+)
 from mfal.gflownet.policy import (
+    Heads,
     Policy,
+    active_heads,
     apply_policy,
     categorical_log_prob,
+    chosen_logit,
     continuous_slots,
-    forward_log_prob,
+    is_continuous,
     value_raw,
 )
 
@@ -65,19 +74,30 @@ class Plan(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What one needs to evaluate the policy again at each visited state; leading axes [R, B]."""
+    """What the network saw and said at each visited state; leading axes [R, B].
+
+    All that the gradient needs, so that it need not run the network forward again.
+    """
 
     features: Features
+    activations: tuple[jax.Array, ...]
+    """[..., hidden[i]] of each trunk layer."""
     mask: jax.Array
     """[..., A] bool, legal forward actions."""
+    logits: jax.Array
+    """[..., A] float32; zero in stages without a legal action."""
+    log_normaliser: jax.Array
+    """[...] float32, log of the sum of exp(logits) over legal actions."""
     parents: jax.Array
     """[..., A] bool, legal backward actions; [..., 0] unless the backward policy is learned."""
+    backward: jax.Array
+    """[..., A] float32, backward logits; [..., 0] unless learned."""
     index: jax.Array  # type: ignore[assignment]  # hides tuple.index, which nothing needs
     """[...] int32, action taken here."""
     value: jax.Array
     """[...] float32, its value."""
-    log_jacobian: jax.Array
-    """[...] float32, of its value."""
+    raw: jax.Array
+    """[..., 3, K] float32, mixture parameters of the action taken; [..., 3, 0] without values."""
     came_by: jax.Array
     """[...] int32, action that led here."""
 
@@ -143,82 +163,55 @@ def rollout(
     learned = policy.learned_backward
     # With a network to evaluate at terminal states, each trajectory pays one more row.
     visits_end = learned
-    explore = exploration is not None
     step = jax.vmap(env.step)
     forward_mask, backward_mask = jax.vmap(env.action_mask), jax.vmap(env.parent_mask)
     is_terminal, log_jacobian = jax.vmap(env.is_terminal), jax.vmap(env.log_jacobian)
     energy_of = None if intermediate is None else jax.vmap(intermediate)
     conditions = jnp.zeros((batch, 0)) if conditions is None else conditions
-
-    def features_of(state: State) -> Features:
-        sparse = jax.vmap(env.features)(state)
-        return Features(sparse.tokens, jnp.concatenate([sparse.dense, conditions], axis=-1))
-
-    def parents_of(state: State) -> jax.Array:
-        return backward_mask(state) if learned else jnp.zeros((batch, 0), bool)
-
-    start = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), env.initial_state()
-    )
     zero, none = jnp.zeros((batch,), jnp.float32), jnp.zeros((batch,), bool)
-    shape = Rows(
-        features=features_of(start),
-        mask=forward_mask(start),
-        parents=parents_of(start),
-        index=jnp.zeros((batch,), jnp.int32),
-        value=zero,
-        log_jacobian=zero,
-        came_by=jnp.zeros((batch,), jnp.int32),
-    )
-    empty = Trajectories(
-        rows=shape,
-        acting=none,
-        visited=none,
-        log_pf=zero,
-        log_pb=zero,
-        log_flow=zero,
-        energy=zero,
-        final=(),
-        length=(),  # type: ignore[arg-type]
-    )
-    rows_count = env.max_steps + 1
-    record = jax.tree.map(lambda leaf: jnp.zeros((rows_count, *leaf.shape), leaf.dtype), empty)
-    carry = (jnp.int32(0), start, ~none, jnp.zeros((batch,), jnp.int32), record)
 
-    def go_on(carry: Any) -> jax.Array:
-        time, _, live, _, _ = carry
-        return (time < rows_count) & jnp.any(live)
-
-    def advance(carry: Any) -> Any:
-        time, state, live, came_by, record = carry
+    def visit(
+        time: jax.Array, state: State, live: jax.Array, came_by: jax.Array
+    ) -> tuple[Trajectories, Action, jax.Array]:
+        """The row of a state, the action taken from it, and log P_B of the step before."""
         mask = forward_mask(state)
-        features = features_of(state)
-        heads = apply_policy(policy, params, features)
-        acting = live & ~is_terminal(state) if visits_end else live
+        sparse = jax.vmap(env.features)(state)
+        features = Features(sparse.tokens, jnp.concatenate([sparse.dense, conditions], axis=-1))
+        activations, heads = active_heads(policy, params, features, mask)
         # The last row takes no action, so its noise is never used.
         uniform = noise.uniform[jnp.minimum(time, env.max_steps - 1)]
-        action = _draw_action(heads, slots, mask, uniform, noise.dither, exploration, explore)
+        action = _draw_action(heads, slots, mask, uniform, noise.dither, exploration)
         if plan is not None:
             given = jnp.minimum(time, plan.index.shape[0] - 1)
             action = Action(
                 jnp.where(plan.follow, plan.index[given], action.index),
                 jnp.where(plan.follow, plan.value[given], action.value),
             )
-        jacobian = log_jacobian(state, action) if slots else zero
-        log_pf = forward_log_prob(heads, slots, mask, action.index, action.value, jacobian)
-        after = step(state, action)
-        ended = is_terminal(after)
-
-        if learned:
-            parents = backward_mask(state)
-            log_pb = categorical_log_prob(heads.backward, parents, came_by)
-            log_pb_row, log_pb_live = time, live & (time > 0)
-        else:
-            parents = shape.parents
-            log_pb = _uniform_backward(backward_mask(after)) if uniform_backward else zero
-            log_pb_row, log_pb_live = time + 1, acting
+        normaliser = jax.nn.logsumexp(mask_logits(heads.logits, mask), axis=-1)
+        log_pf = chosen_logit(heads.logits, action.index) - normaliser
+        raw = jnp.zeros((batch, 3, 0), jnp.float32)
+        if slots:
+            raw = value_raw(heads.values, slots, action.index)
+            density = mixture_log_prob(value_mixture(raw), action.value)
+            density -= log_jacobian(state, action)
+            log_pf += jnp.where(is_continuous(slots, action.index), density, 0.0)
+        acting = live & ~is_terminal(state) if visits_end else live
+        parents = backward_mask(state) if learned else jnp.zeros((batch, 0), bool)
+        log_pb = categorical_log_prob(heads.backward, parents, came_by) if learned else zero
         row = Trajectories(
-            rows=Rows(features, mask, parents, action.index, action.value, jacobian, came_by),
+            rows=Rows(
+                features=features,
+                activations=activations,
+                mask=mask,
+                logits=heads.logits,
+                log_normaliser=normaliser,
+                parents=parents,
+                backward=heads.backward,
+                index=action.index,
+                value=action.value,
+                raw=raw,
+                came_by=came_by,
+            ),
             acting=acting,
             visited=live,
             log_pf=jnp.where(acting, log_pf, 0.0),
@@ -228,13 +221,35 @@ def rollout(
             final=(),
             length=(),  # type: ignore[arg-type]
         )
+        return row, action, log_pb
+
+    def go_on(carry: Any) -> jax.Array:
+        time, _, live, _, _ = carry
+        return (time < rows_count) & jnp.any(live)
+
+    def advance(carry: Any) -> Any:
+        time, state, live, came_by, record = carry
+        row, action, log_pb = visit(time, state, live, came_by)
+        after = step(state, action)
         written = jax.tree.map(lambda whole, part: whole.at[time].set(part), record, row)
-        log_pb_rows = record.log_pb.at[log_pb_row].set(jnp.where(log_pb_live, log_pb, 0.0))
+        if learned:
+            log_pb = jnp.where(live & (time > 0), log_pb, 0.0)
+            log_pb_rows = record.log_pb.at[time].set(log_pb)
+        else:
+            log_pb = _uniform_backward(backward_mask(after)) if uniform_backward else zero
+            log_pb_rows = record.log_pb.at[time + 1].set(jnp.where(row.acting, log_pb, 0.0))
         record = written._replace(log_pb=log_pb_rows)
-        live = acting if visits_end else acting & ~ended
+        live = row.acting if visits_end else row.acting & ~is_terminal(after)
         return time + 1, after, live, action.index, record
 
-    _, final, _, _, record = lax.while_loop(go_on, advance, carry)
+    start = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), env.initial_state()
+    )
+    first = (jnp.int32(0), start, ~none, jnp.zeros((batch,), jnp.int32))
+    rows_count = env.max_steps + 1
+    shape = jax.eval_shape(lambda: visit(*first)[0])
+    record = jax.tree.map(lambda leaf: jnp.zeros((rows_count, *leaf.shape), leaf.dtype), shape)
+    _, final, _, _, record = lax.while_loop(go_on, advance, (*first, record))
     length = jnp.sum(record.acting, axis=0, dtype=jnp.int32)
     if not visits_end:
         ends = jnp.arange(rows_count)[:, None] == length
@@ -319,17 +334,16 @@ def backward_rollout(
 
 
 def _draw_action(
-    heads: Any,
+    heads: Heads,
     slots: tuple[int, ...],
     mask: jax.Array,
     uniform: jax.Array,
     dither: jax.Array,
     exploration: Exploration | None,
-    explore: bool,
 ) -> Action:
     logits = heads.logits
     lost = jnp.zeros(mask.shape[:-1], bool)
-    if explore and exploration is not None:
+    if exploration is not None:
         lost = uniform[:, 1] < exploration.epsilon
         logits = logits / exploration.temperature
         if dither.shape[-1]:
