@@ -15,8 +15,8 @@ from typing import Any
 
 from mfal.crystals.elements import atomic_number
 from mfal.data.pages import Fetched, Page, PageStore, collect
+from mfal.data.rows import material_from_structure
 from mfal.data.table import Material
-from mfal.data.table_io import material_from_structure
 from mfal.errors import MfalError
 
 __all__ = ["fetch_materials_project"]

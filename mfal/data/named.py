@@ -49,7 +49,7 @@ def open_table(reference: str | Path) -> MaterialTable:
         return _pool()
     path = Path(reference)
     if path.is_dir():
-        from mfal.data.table_io import from_cif_folder
+        from mfal.data.table_cifs import from_cif_folder
 
         if (path / "all.csv").is_file():
             from mfal.data.obelix import load_obelix
@@ -57,7 +57,7 @@ def open_table(reference: str | Path) -> MaterialTable:
             return load_obelix(path)
         return from_cif_folder(path)
     if path.suffix == ".json":
-        from mfal.data.table_io import load_json
+        from mfal.data.table_json import load_json
 
         return load_json(path)
     if path.suffix == ".csv":
@@ -94,7 +94,7 @@ def find_row(table: MaterialTable, text: str) -> Material:
     """
     if text in table.ids:
         return table.row(table.index(text))
-    from mfal.data.table_io import parse_formula
+    from mfal.data.rows import parse_formula
 
     try:
         wanted = _proportions(parse_formula(text, "search"))
@@ -153,21 +153,21 @@ def export_table(table: MaterialTable, target: str | Path) -> str:
     Raises:
       MfalError: when the target's kind can't be told, or it can't be written to.
     """
-    from mfal.data import table_io
+    from mfal.data import table_cifs, table_json, table_pandas
 
     target = Path(target)
     if target.suffix == ".json":
-        table_io.save_json(table, target)
+        table_json.save_json(table, target)
         return f"{len(table)} materials to {target}"
     if target.suffix == ".csv":
-        table_io.write_text(target, table_io.to_pandas(table).to_csv(index=False))
+        table_json.write_text(target, table_pandas.to_pandas(table).to_csv(index=False))
         return f"{len(table)} materials to {target}"
     if target.suffix and not target.is_dir():
         raise MfalError(
             f"cannot export to {target.name}", "name a .json or .csv file, or a folder for CIFs"
         )
-    count = table_io.to_cif_folder(table, target)
-    return f"{count} CIFs and {table_io.INDEX_FILE} to {target}"
+    count = table_cifs.to_cif_folder(table, target)
+    return f"{count} CIFs and {table_cifs.INDEX_FILE} to {target}"
 
 
 def _pool() -> MaterialTable:
@@ -180,7 +180,7 @@ def _pool() -> MaterialTable:
     from mfal.data.cache import cache_folder
     from mfal.data.embedded import load_embedded
     from mfal.data.pool import PoolConfig, make_pool
-    from mfal.data.table_io import load_json, save_json, to_json
+    from mfal.data.table_json import load_json, save_json, to_json
 
     known, config = load_embedded(), PoolConfig()
     text = mfal.__version__ + to_json(known) + json.dumps(asdict(config))
@@ -197,7 +197,7 @@ def _pool() -> MaterialTable:
 def _csv(path: Path) -> MaterialTable:
     import pandas as pd
 
-    from mfal.data.table_io import from_pandas
+    from mfal.data.table_pandas import from_pandas
 
     try:
         frame = pd.read_csv(path)

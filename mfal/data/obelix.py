@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from mfal.data.cache import cache_folder
+from mfal.data.rows import LATTICE_COLUMNS, parse_formula
 from mfal.data.table import CONDUCTIVITY, Label, Material, MaterialTable
-from mfal.data.table_io import LATTICE_COLUMNS, parse_formula
 from mfal.errors import MfalError
 
 __all__ = ["composition_groups", "load_obelix", "split_groups"]

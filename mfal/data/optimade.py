@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from mfal.crystals.elements import atomic_number
 from mfal.data.pages import Fetched, Page, PageStore, collect
+from mfal.data.rows import material_from_structure, parse_formula
 from mfal.data.table import Material
-from mfal.data.table_io import material_from_structure, parse_formula
 from mfal.errors import MfalError
 
 __all__ = ["PROVIDERS", "Provider", "fetch_optimade"]

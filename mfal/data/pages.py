@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from mfal.data.cache import cache_folder
 from mfal.data.table import Material, MaterialTable
-from mfal.data.table_io import row_from_dict, row_to_dict, write_text
+from mfal.data.table_json import row_from_dict, row_to_dict, write_text
 from mfal.errors import MfalError
 
 __all__ = ["Fetched", "Page", "PageStore"]

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mfal.data.embedded import load_embedded
+from mfal.data.rows import LATTICE_COLUMNS, parse_formula
 from mfal.data.table import CONDUCTIVITY, Label, Material, MaterialTable
-from mfal.data.table_io import LATTICE_COLUMNS, parse_formula
 from mfal.errors import MfalError
 
 __all__ = [

@@ -14,7 +14,8 @@ from mfal.crystals.structures import space_group_number
 from mfal.data import Material, MaterialTable, load_embedded
 from mfal.data.asymmetric import asymmetric_unit
 from mfal.data.pool import PoolConfig, lattice_errors, make_pool, substitutes
-from mfal.data.table_io import material_from_structure, to_json
+from mfal.data.rows import material_from_structure
+from mfal.data.table_json import to_json
 from mfal.errors import MfalError
 
 SOME = PoolConfig(threshold=1e-2)

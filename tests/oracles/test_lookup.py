@@ -53,7 +53,7 @@ def rock_salt(a: float, anion: str = "Br-") -> Structure:
 
 
 def made_up(*labels: Label) -> MaterialTable:
-    from mfal.data.table_io import material_from_structure
+    from mfal.data.rows import material_from_structure
 
     row = material_from_structure("x", rock_salt(5.5), labels=labels)
     return MaterialTable.from_rows([row, material_from_structure("y", rock_salt(6.5))])

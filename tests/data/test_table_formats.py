@@ -10,16 +10,9 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from mfal.data import CONDUCTIVITY, Label, Material, MaterialTable, load_embedded
-from mfal.data.table_io import (
-    from_cif_folder,
-    from_json,
-    from_pandas,
-    load_json,
-    save_json,
-    to_cif_folder,
-    to_json,
-    to_pandas,
-)
+from mfal.data.table_cifs import from_cif_folder, to_cif_folder
+from mfal.data.table_json import from_json, load_json, save_json, to_json
+from mfal.data.table_pandas import from_pandas, to_pandas
 from mfal.errors import MfalError
 
 

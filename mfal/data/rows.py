@@ -1,0 +1,68 @@
+"""Rows of a table from what sources give: formulas and structures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mfal.data.asymmetric import AsymmetricUnit
+from mfal.data.table import Material
+from mfal.errors import MfalError
+
+__all__ = ["LATTICE_COLUMNS", "material_from_structure", "parse_formula", "structure_record"]
+
+LATTICE_COLUMNS = ("a", "b", "c", "alpha", "beta", "gamma")
+"""What the six lattice parameters are called in spreadsheets."""
+
+
+def parse_formula(formula: str, where: str) -> dict[str, float]:
+    """Amounts of the elements in a formula; `where` begins the message of the error."""
+    from pymatgen.core import Composition
+
+    if not formula:
+        return {}
+    try:
+        return {e.symbol: float(x) for e, x in Composition(formula, strict=True).items()}
+    except ValueError:
+        raise MfalError(f"{where}: {formula!r} is no formula", "write it like Li3PS4") from None
+
+
+def material_from_structure(
+    identifier: str, structure: Any, *, charged: bool = True, **columns: Any
+) -> Material:
+    """A row from a pymatgen structure; further columns by name.
+
+    With `charged` it gets oxidation states; if none are neutral it is kept as it is.
+
+    Raises:
+      MfalError: when spglib finds no symmetry (atoms on top of each other).
+    """
+    from mfal.crystals.structures import crystal_from_structure
+
+    unit = structure_record(structure, charged)
+    if isinstance(unit, AsymmetricUnit):
+        composition: Mapping[str, float] = unit.composition
+        number, lattice = unit.space_group_number, unit.lattice
+    else:
+        crystal = crystal_from_structure(structure)
+        composition = {
+            e.symbol: float(crystal.composition[e.Z - 1])
+            for e in structure.composition.element_composition
+        }
+        number = int(crystal.space_group_number)
+        lattice = tuple(float(x) for x in crystal.lattice)
+    formula = structure.composition.element_composition.reduced_formula
+    return Material(
+        identifier, columns.pop("formula", formula), composition, number, lattice,
+        structure=unit, **columns,
+    )  # fmt: skip
+
+
+def structure_record(structure: Any, charged: bool = True) -> AsymmetricUnit | dict[str, Any]:
+    """An asymmetric unit, or the structure as it is where charges or symmetry are not found."""
+    from mfal.data.asymmetric import asymmetric_unit
+
+    try:
+        return asymmetric_unit(structure, charged=charged)
+    except MfalError:
+        return dict(structure.as_dict())
