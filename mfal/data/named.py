@@ -195,18 +195,9 @@ def _pool() -> MaterialTable:
 
 
 def _csv(path: Path) -> MaterialTable:
-    import pandas as pd
+    from mfal.data.table_pandas import from_pandas, read_csv
 
-    from mfal.data.table_pandas import from_pandas
-
-    try:
-        frame = pd.read_csv(path)
-    except FileNotFoundError:
-        raise MfalError(f"{path} does not exist", "give the path of a table") from None
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise MfalError(f"{path} is not a readable CSV ({reason})", "check the file") from None
-    return from_pandas(frame)
+    return from_pandas(read_csv(path))
 
 
 def _proportions(amounts: Mapping[str, float]) -> dict[str, float]:

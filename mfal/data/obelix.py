@@ -54,7 +54,7 @@ def load_obelix(folder: str | Path | None = None) -> MaterialTable:
     Raises:
       MfalError: when the folder isn't OBELiX's, or the package or network is missing.
     """
-    import pandas as pd
+    from mfal.data.table_pandas import read_csv
 
     path = _download() if folder is None else Path(folder)
     table = path / "all.csv"
@@ -62,7 +62,7 @@ def load_obelix(folder: str | Path | None = None) -> MaterialTable:
         raise MfalError(
             f"{path} holds no all.csv", "give the folder that obelix.OBELiX(data_path=...) wrote"
         )
-    frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+    frame = read_csv(table, dtype=str, keep_default_na=False)
     missing = {"ID", "True Composition", "Space group #", SIGMA_COLUMN, *LATTICE_COLUMNS} - set(
         frame.columns
     )
@@ -154,10 +154,11 @@ def _material(
         censoring = {"<": "below", ">": "above"}.get(sigma[0], "exact")
         labels = (Label(CONDUCTIVITY, value, "S/cm", censoring, source=row.get("DOI", "")),)
     structure = None
-    cif = None if cifs is None else cifs / f"{identifier}.cif"
-    if cif is not None and cif.is_file():
-        structure = {"cif": cif.read_text(encoding="utf-8")}
-        details["noisy_positions"] = cifs is not None and cifs.name == CIF_FOLDERS[1]
+    if cifs is not None and identifier == Path(identifier).name:
+        cif = cifs / f"{identifier}.cif"
+        if cif.is_file():
+            structure = {"cif": cif.read_text(encoding="utf-8", errors="replace")}
+            details["noisy_positions"] = cifs.name == CIF_FOLDERS[1]
     if test is not None:
         details["split"] = "test" if identifier in test else "train"
     return Material(
@@ -192,11 +193,11 @@ def _symbol_number(symbol: str) -> int:
 
 
 def _test_ids(folder: Path) -> frozenset[str] | None:
-    import pandas as pd
+    from mfal.data.table_pandas import read_csv
 
     for name in ("test.csv", "test_idx.csv"):
         if (folder / name).is_file():
-            frame = pd.read_csv(folder / name, dtype=str)
+            frame = read_csv(folder / name, dtype=str)
             if "ID" not in frame.columns:
                 raise MfalError(f"{folder / name} has no column ID", "fetch the data set again")
             return frozenset(frame["ID"])

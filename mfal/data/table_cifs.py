@@ -8,7 +8,7 @@ from pathlib import Path
 from mfal.data.rows import material_from_structure, structure_record
 from mfal.data.table import MaterialTable, load_structure
 from mfal.data.table_json import write_text
-from mfal.data.table_pandas import from_pandas, to_pandas
+from mfal.data.table_pandas import from_pandas, read_csv, to_pandas
 from mfal.errors import MfalError
 
 __all__ = ["INDEX_FILE", "from_cif_folder", "to_cif_folder"]
@@ -49,16 +49,19 @@ def from_cif_folder(folder: str | Path) -> MaterialTable:
     Raises:
       MfalError: when there is no CIF, or one can't be read.
     """
-    import pandas as pd
-
     from mfal.crystals.structures import read_structure
 
     folder = Path(folder)
     paths = sorted(folder.glob("*.cif"))
     index = folder / INDEX_FILE
     if index.exists():
-        frame = pd.read_csv(index, keep_default_na=False)
+        frame = read_csv(index, keep_default_na=False)
+        if "cif" not in frame.columns:
+            raise MfalError(f"{index} has no column cif", "export the table again")
         names = [str(name) for name in frame["cif"]]
+        strays = [name for name in names if name != Path(name).name]
+        if strays:
+            raise MfalError(f"{index} names {strays[0]}", "name files of the same folder only")
         rows = from_pandas(frame.drop(columns="cif"))
         return MaterialTable.from_rows(
             row._replace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfal.data.rows import LATTICE_COLUMNS, parse_formula
@@ -15,7 +16,7 @@ from mfal.errors import MfalError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["from_pandas", "to_pandas"]
+__all__ = ["from_pandas", "read_csv", "to_pandas"]
 
 TEXT_COLUMNS = ("source", "licence", "group")
 UNITS_COLUMN = "formula_units"
@@ -81,6 +82,25 @@ def from_pandas(
         _row_from_flat(number, row, quantities, known)
         for number, row in enumerate(frame.to_dict("records"), 1)
     )
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """A CSV file as a data frame; `options` are pandas'.
+
+    Raises:
+      MfalError: when there's no file, or it isn't one.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, **options)
+    except FileNotFoundError:
+        raise MfalError(f"{path} does not exist", "give the path of a table") from None
+    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        reason = str(error).splitlines()[0]
+        raise MfalError(
+            f"{path} is not a readable CSV ({reason})", "check the file, or fetch it again"
+        ) from None
 
 
 def _row_from_flat(

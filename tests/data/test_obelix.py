@@ -136,6 +136,30 @@ def test_damage_is_named(tmp_path: Path, change: tuple[str, str], message: str) 
         load_obelix(damaged(tmp_path, change))
 
 
+def test_a_download_cut_short(tmp_path: Path) -> None:
+    text = shared_data("obelix", "all.csv").read_bytes()
+    (tmp_path / "all.csv").write_bytes(text[:500] + b'"')
+    with pytest.raises(MfalError, match=r"all\.csv is not a readable CSV"):
+        load_obelix(tmp_path)
+    (tmp_path / "all.csv").write_bytes(b"\x1f\x8b\x08\xff\x00")
+    with pytest.raises(MfalError, match=r"all\.csv"):
+        load_obelix(tmp_path)
+    (tmp_path / "all.csv").write_bytes(text)
+    (tmp_path / "test.csv").write_text("id\nx\n")
+    with pytest.raises(MfalError, match=r"test\.csv has no column ID"):
+        load_obelix(tmp_path)
+
+
+def test_a_broken_cif_is_said_when_it_is_read(tmp_path: Path) -> None:
+    shutil.copy(shared_data("obelix", "all.csv"), tmp_path)
+    (tmp_path / "all_randomized_cifs").mkdir()
+    (tmp_path / "all_randomized_cifs" / "jqc.cif").write_text("data_x\n_cell_length_a 5.0\nloop_")
+    table = load_obelix(tmp_path)
+    assert table.has_structure.sum() == 1
+    with pytest.raises(MfalError, match="the stored CIF"):
+        table.structure(0)
+
+
 def test_not_the_folder(tmp_path: Path) -> None:
     with pytest.raises(MfalError, match=r"holds no all\.csv"):
         load_obelix(tmp_path)

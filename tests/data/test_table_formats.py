@@ -78,6 +78,18 @@ def test_cif_folder_round_trip(tmp_path: Path) -> None:
             assert match.fit(a.remove_oxidation_states(), b.remove_oxidation_states())
 
 
+def test_index_of_a_cif_folder_cannot_lead_elsewhere(tmp_path: Path) -> None:
+    to_cif_folder(small_table(), tmp_path / "a")
+    index = tmp_path / "a" / "materials.csv"
+    text = index.read_text()
+    index.write_text(text.replace("kamaya2011.cif", "../kamaya2011.cif"))
+    with pytest.raises(MfalError, match=r"names \.\./kamaya2011\.cif"):
+        from_cif_folder(tmp_path / "a")
+    index.write_text(text.replace(",cif\n", ",file\n"))
+    with pytest.raises(MfalError, match="no column cif"):
+        from_cif_folder(tmp_path / "a")
+
+
 def test_folder_of_bare_cifs(tmp_path: Path) -> None:
     table = small_table()
     to_cif_folder(table, tmp_path)
