@@ -314,8 +314,8 @@ def main() -> None:
     print(
         f"\nOf {len(subset)} known crystals, {share:.0%} ({low:.0%} to {high:.0%}) are among the "
         f"five best structures realised from\ntheir triples. Knowing the Wyckoff positions changes "
-        f"the share by placement by {gain:+.0%}. The triple\nitself was shared by {len(pairs)} pairs "
-        f"of different known structures. Not recovered: {', '.join(alone) or 'none'}."
+        f"the share by placement by {gain:+.0%}.\n{len(pairs)} pairs of different known structures "
+        f"share a triple. Not recovered: {', '.join(alone) or 'none'}."
     )
     print(
         "What would overturn this: larger or less symmetric cells than these, relaxed rather than\n"

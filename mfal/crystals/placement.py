@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from mfal.crystals.groups import WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY
+from mfal.crystals.orbits import wyckoff_operations
 from mfal.crystals.relax import Arrangement, Orbit
 
 __all__ = ["Assignment", "assignments", "random_arrangement"]
@@ -21,6 +22,7 @@ Assignment = tuple[tuple[int, ...], ...]
 _MAX_CHOICES = 400  # ways to place one species that are considered
 _MAX_PRODUCT = 20_000  # joint choices that are listed rather than drawn
 _PARSIMONY = 1.0
+_SAMPLES = 48  # of free coordinates, to find the room on a position
 
 
 def assignments(
@@ -29,6 +31,8 @@ def assignments(
     *,
     num: int,
     rng: np.random.Generator,
+    cell: np.ndarray | None = None,
+    least: np.ndarray | None = None,
 ) -> list[Assignment]:
     """Up to `num` different ways to share out the positions of a space group, likeliest mostly.
 
@@ -41,15 +45,34 @@ def assignments(
       counts: atoms of each species in the conventional cell.
       num: assignments wanted.
       rng: source of all randomness.
+      cell: [3, 3] rows a, b, c, Å. With `least` it leaves out assignments whose atoms must come
+        too near each other, whatever their free coordinates.
+      least: [S, S] shortest distances of the species, Å.
     """
-    choices = [_choices(space_group_number, int(count)) for count in counts]
+    num_positions = int((WYCKOFF_MULTIPLICITY[space_group_number - 1] > 0).sum())
+    fixed = WYCKOFF_FREEDOM[space_group_number - 1] == 0
+    if cell is None or least is None:
+        roomy = np.ones((len(counts), num_positions), bool)
+        between = np.full((num_positions, num_positions), np.inf)
+        least = np.zeros((len(counts), len(counts)))
+    else:
+        largest = max(counts, default=0)
+        room, between = _rooms(space_group_number, np.asarray(cell, float), largest)
+        roomy = room > np.diag(least)[:, None]
+    choices = [
+        _choices(space_group_number, int(count), tuple(np.flatnonzero(allowed).tolist()))
+        for count, allowed in zip(counts, roomy, strict=True)
+    ]
     if not all(choices):
         return []
-    fixed = WYCKOFF_FREEDOM[space_group_number - 1] == 0
 
     def compatible(assignment: Assignment) -> bool:
-        used = [p for positions in assignment for p in positions if fixed[p]]
-        return len(used) == len(set(used))
+        used = [(p, s) for s, own in enumerate(assignment) for p in own if fixed[p]]
+        return all(
+            p != q and between[p, q] > least[s, t]
+            for k, (p, s) in enumerate(used)
+            for q, t in used[:k]
+        )
 
     if np.prod([float(len(c)) for c in choices]) <= _MAX_PRODUCT:
         listed = [a for a in itertools.product(*choices) if compatible(a)]
@@ -87,15 +110,52 @@ def random_arrangement(assignment: Assignment, rng: np.random.Generator) -> Arra
     )
 
 
+def _rooms(number: int, cell: np.ndarray, largest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Room on each position [P], and between positions without freedom [P, P], Å.
+
+    The room of a position is the shortest distance among its atoms and their images, where the
+    free coordinates make that largest (of a fixed set of samples, and a tenth more to be safe).
+    Positions with more than `largest` atoms have none.
+    """
+    count = int((WYCKOFF_MULTIPLICITY[number - 1] > 0).sum())
+    images = np.array(list(itertools.product((-1, 0, 1), repeat=3))) @ cell
+    samples = np.random.default_rng(0).random((_SAMPLES, 3))
+
+    def nearest(gap: np.ndarray) -> np.ndarray:
+        """Shortest nonzero distance over all but the first axis."""
+        vector = (gap - gap.round()) @ cell
+        square = ((vector[..., None, :] + images) ** 2).sum(-1)
+        square[square < 1e-8] = np.inf
+        return np.sqrt(square.reshape(len(gap), -1).min(1))
+
+    room = np.zeros(count)
+    spots: dict[int, np.ndarray] = {}
+    for p in range(count):
+        linear, shift = wyckoff_operations(number, p)
+        if len(shift) > largest:
+            continue
+        if WYCKOFF_FREEDOM[number - 1, p] == 0:
+            spots[p] = shift
+            room[p] = nearest((shift - shift[0])[None])[0]
+        else:
+            places = np.einsum("mij,sj->smi", linear, samples) + shift
+            room[p] = 1.1 * nearest(places - places[:, :1]).max()
+    between = np.full((count, count), np.inf)
+    for p, q in itertools.combinations(spots, 2):
+        between[p, q] = between[q, p] = nearest((spots[p] - spots[q][0])[None])[0]
+    return room, between
+
+
 @lru_cache(maxsize=4096)
-def _choices(number: int, count: int) -> tuple[tuple[int, ...], ...]:
-    """Multisets of positions that hold `count` atoms, those of fewest orbits first.
+def _choices(number: int, count: int, allowed: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Multisets of allowed positions that hold `count` atoms, those of fewest orbits first.
 
     All of a given number of orbits are listed before any with more, until `_MAX_CHOICES`.
     """
     multiplicity = WYCKOFF_MULTIPLICITY[number - 1]
-    positions = [int(p) for p in np.flatnonzero(multiplicity)]
-    positions.sort(key=lambda p: -multiplicity[p])
+    positions = sorted(allowed, key=lambda p: -multiplicity[p])
+    if not positions:
+        return ()
     size = [int(multiplicity[p]) for p in positions]
     once = [bool(WYCKOFF_FREEDOM[number - 1, p] == 0) for p in positions]
     smallest = min(size)

@@ -14,7 +14,8 @@ import numpy as np
 import spglib
 from pymatgen.core import Lattice, Species, Structure
 
-from mfal.crystals.elements import SYMBOLS, ionic_radius
+from mfal.crystals.contacts import least_distances
+from mfal.crystals.elements import SYMBOLS
 from mfal.crystals.groups import WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY, wyckoff_letters
 from mfal.crystals.lattice import cell_matrix, is_consistent
 from mfal.crystals.placement import Assignment
@@ -33,13 +34,6 @@ TEMPLATE_BONUS = 0.1
 """eV an atom by which a substituted known structure is preferred to a random start."""
 
 _MAX_TEMPLATES = 16
-# Shares of the sum of ionic radii below which two atoms are too near. Known bonds are at 0.82 or
-# more of it (C-O in carbonates, P-O, S-O); like ions stay further apart than unlike ones.
-_SHORTEST_BOND = 0.75
-_SHORTEST_ANIONS = 0.70
-# Å between cations, whose radii say nothing of how near they come; with hydrogen among them.
-_SHORTEST_CATIONS = 1.8
-_SHORTEST_PROTONS = 1.2
 
 
 class Realisation(NamedTuple):
@@ -230,17 +224,7 @@ def _too_close(
     species: Sequence[tuple[str, float]],
 ) -> bool:
     """Whether any two atoms, images included, are nearer than their kinds allow."""
-    size = len(species)
-    least = np.zeros((size, size))
-    for i, (a, p) in enumerate(species):
-        for j, (b, q) in enumerate(species):
-            radii = ionic_radius(a, p) + ionic_radius(b, q)
-            if p * q < 0:
-                least[i, j] = _SHORTEST_BOND * radii
-            elif p < 0:
-                least[i, j] = _SHORTEST_ANIONS * radii
-            else:
-                least[i, j] = _SHORTEST_PROTONS if "H" in (a, b) else _SHORTEST_CATIONS
+    least = least_distances(species)
     lattice = Lattice(cell)
     structure = Structure(lattice, [species[k][0] for k in kinds], coordinates)
     centres, others, _, distances = structure.get_neighbor_list(float(least.max()))

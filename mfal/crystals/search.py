@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mfal.crystals.contacts import least_distances
 from mfal.crystals.groups import WYCKOFF_FREEDOM
 from mfal.crystals.placement import Assignment, assignments, random_arrangement
 from mfal.crystals.relax import Arrangement, Relaxation, relax
@@ -22,7 +23,6 @@ VALENCE_WEIGHT = 2.0
 
 _BATCH = 64  # arrangements that are relaxed together
 _SURVIVORS = 16  # of each generation, to be varied
-_STARTS_PER_ASSIGNMENT = 2
 _STEPS = 100  # bring most starts within 1 meV an atom of their minimum
 _FINAL_STEPS = 60
 _JOLT = 0.04  # standard deviation, fractions of the cell edges
@@ -93,8 +93,14 @@ def search(
     if assignment is not None:
         ways = [assignment]
     else:
-        num = -(-first // _STARTS_PER_ASSIGNMENT)
-        ways = assignments(space_group_number, counts, num=num, rng=rng)
+        ways = assignments(
+            space_group_number,
+            counts,
+            num=first,
+            rng=rng,
+            cell=cell,
+            least=least_distances(species),
+        )
     starts, exhausted = _random_starts(space_group_number, ways, first, rng)
     arrangements = given + starts
     if not arrangements:

@@ -2,10 +2,16 @@ from itertools import product
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 
+from mfal.crystals.contacts import least_distances
 from mfal.crystals.groups import WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY
+from mfal.crystals.lattice import cell_matrix
 from mfal.crystals.placement import assignments, random_arrangement
 from mfal.crystals.relax import atoms
+from mfal.crystals.structures import read_structure
+from mfal.crystals.templates import template
+from tests.shared_data import shared_data
 
 
 def every_assignment(number, counts):
@@ -70,3 +76,39 @@ def test_arrangement_holds_the_counts():
     kinds, coordinates = atoms(167, random_arrangement(assignment, rng))
     assert np.bincount(kinds).tolist() == [6, 12, 36]
     assert ((coordinates >= 0) & (coordinates < 1)).all()
+
+
+def test_crowded_positions_are_left_out_and_the_known_ones_stay():
+    # LiCoO2: Li on 3b, Co on 3a, O on 6c; nothing else fits in so flat a cell but these and 9d, 9e
+    cell = np.asarray(cell_matrix([2.816, 2.816, 14.05, 90, 90, 120]))
+    least = least_distances([("Li", 1), ("Co", 3), ("O", -2)])
+    rng = np.random.default_rng(0)
+    free = assignments(166, [3, 3, 6], num=10**6, rng=rng)
+    fitting = assignments(166, [3, 3, 6], num=10**6, rng=rng, cell=cell, least=least)
+    assert set(fitting) <= set(free)
+    assert ((1,), (0,), (2,)) in fitting
+    # every assignment left out has atoms too near each other wherever they are put
+    for assignment in set(free) - set(fitting):
+        for _ in range(5):
+            kinds, coordinates = atoms(166, random_arrangement(assignment, rng))
+            structure = Structure(Lattice(cell), ["Li"] * len(kinds), coordinates)
+            i, j, _, distance = structure.get_neighbor_list(3.0)
+            assert (distance < least[kinds[i], kinds[j]]).any()
+
+
+@pytest.mark.parametrize(
+    "name", ["9lo", "fwz", "rr5", "fft", "gvd", "qbb", "0iv", "5z0", "883", "x2i"]
+)
+def test_measured_crystals_fit_their_own_cells(name):
+    path = shared_data("obelix", "all_randomized_cifs", f"{name}.cif")
+    known = template(read_structure(path))
+    own = [[] for _ in known.species]
+    for orbit in known.arrangement:
+        own[orbit.species].append(orbit.position)
+    least = least_distances(known.species)
+    rng = np.random.default_rng(0)
+    ways = assignments(
+        known.space_group_number, known.counts, num=10**6, rng=rng, cell=known.cell, least=least
+    )
+    found = {tuple(tuple(sorted(p)) for p in way) for way in ways}
+    assert tuple(tuple(sorted(p)) for p in own) in found

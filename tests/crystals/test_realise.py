@@ -158,11 +158,17 @@ def test_impossible_contents_give_nothing_and_say_why():
     result = realise(impossible, {"Li": 1, "Cl": -1}, seed=0)
     assert result.structures == []
     assert result.rejected == {"no Wyckoff assignment": 1}
-    # a cell far too small
+    # a cell so small that no positions are far enough from each other
     crushed = triple({"Li": 4, "Cl": 4}, 225, [2.5, 2.5, 2.5, 90, 90, 90])
-    result = realise(crushed, {"Li": 1, "Cl": -1}, seed=0)
+    assert realise(crushed, {"Li": 1, "Cl": -1}, seed=0).tried == 0
+
+
+def test_atoms_too_close_are_rejected_and_counted():
+    crowded = triple({"Li": 4, "Cl": 4}, 1, [3.4, 3.5, 3.6, 80, 85, 95])
+    result = realise(crowded, {"Li": 1, "Cl": -1}, seed=0, max_tries=4)
     assert result.structures == []
-    assert sum(result.rejected.values()) == result.tried > 0
+    assert sum(result.rejected.values()) == result.tried == 4
+    assert result.rejected["atoms too close"] > 0
 
 
 @pytest.mark.parametrize(
