@@ -69,7 +69,10 @@ def broken_laws(env: Environment, key: jax.Array, num: int = 64) -> list[str]:
     found = _static_laws(env)
     if found:
         return found
-    counts = jax.jit(lambda key: _count_breaches(env, key, num))(key)
+    # Compiling costs far more than running here, so it is kept short.
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
+    check = jax.jit(lambda key: _count_breaches(env, key, num), compiler_options=options)
+    counts = check(key)
     return sorted(law for law, breaches in counts.items() if int(breaches))
 
 

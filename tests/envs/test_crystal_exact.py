@@ -70,7 +70,17 @@ SPECS = {
 }
 
 
-@pytest.mark.parametrize("name", SPECS)
+QUICK = (
+    "group first",
+    "any order, composition first",
+    "fractions",
+    "mixed valence",
+)
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SPECS]
+)
 def test_reached_crystals_are_the_valid_ones(name):
     spec = SPECS[name]
     env = crystal_environment(spec)
@@ -100,7 +110,9 @@ def test_canonical_order_makes_a_tree_and_any_order_does_not():
     assert used.max() == 3
 
 
-@pytest.mark.parametrize("order", ["group-first", "composition-first"])
+@pytest.mark.parametrize(
+    "order", ["group-first", pytest.param("composition-first", marks=pytest.mark.slow)]
+)
 def test_reached_sites_are_all_assignments(order):
     spec = CrystalSpec(
         ("Li", "O", "F"), max_atoms=7, max_atoms_per_element=4, order=order, wyckoff=True,

@@ -96,9 +96,9 @@ def integrals(spec: CrystalSpec, points: int = 20_000) -> dict[tuple, float]:
 @pytest.mark.parametrize(
     ("groups", "options", "tolerance"),
     [
-        ((221, 123), {}, 0.03),
+        pytest.param((221, 123), {}, 0.03, marks=pytest.mark.slow),
         ((221, 123), {"element_order": "any"}, 0.03),
-        ((221, 47, 139), {"order": "composition-first"}, 0.03),
+        pytest.param((221, 47, 139), {"order": "composition-first"}, 0.03, marks=pytest.mark.slow),
         ((10, 2), {"elements": ("Li", "O")}, 0.05),
     ],
 )
@@ -120,6 +120,7 @@ def test_partition_function_and_terminal_distribution(groups, options, tolerance
     assert 0.5 * np.abs(share[:, 0] - share[:, 1]).sum() < 2 * tolerance
 
 
+@pytest.mark.slow
 def test_all_cells_are_reached_up_to_the_borders():
     # Sampled triclinic cells fill the range that rejection sampling finds, in every parameter.
     spec = CrystalSpec(("Li", "O"), **LIMITS, groups=(1,))

@@ -42,19 +42,29 @@ def crystal(name: str) -> Environment:
     return crystal_environment(SPECS[name])
 
 
-@pytest.mark.parametrize("name", SPECS)
+QUICK = ("default", "fractions, composition first", "wyckoff")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SPECS]
+)
 def test_crystal_environments(name):
     assert broken_laws(crystal(name), jax.random.key(1), 256) == []
 
 
 @pytest.mark.parametrize("when", ["first", "last", "any"])
 def test_with_fidelity(when):
-    assert broken_laws(with_fidelity(crystal("one group"), 3, when), jax.random.key(2)) == []
     assert broken_laws(with_fidelity(hypergrid(HypergridSpec()), 2, when), jax.random.key(2)) == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["first", "last", "any"])
+def test_crystal_with_fidelity(when):
+    assert broken_laws(with_fidelity(crystal("one group"), 3, when), jax.random.key(2)) == []
+
+
 @given(st.integers(1, 5), st.integers(2, 9), st.integers(0, 2**31 - 1))
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 def test_hypergrid(dimensions, side, seed):
     env = hypergrid(HypergridSpec(dimensions, side))
     assert broken_laws(env, jax.random.key(seed), 16) == []
