@@ -63,12 +63,13 @@ def structures(folder: Path) -> dict[str, "Structure"]:
 
 def ours(structure: "Structure") -> np.ndarray:
     """Barriers by mfal."""
-    from mfal.oracles.bvse import energy_map, grid_shape
+    from mfal.oracles.bvse import symmetric_map
     from mfal.oracles.framework import framework_of
     from mfal.oracles.percolation import percolate
+    from mfal.oracles.symmetry import symmetric_grid
 
     framework = framework_of(structure)
-    return percolate(energy_map(framework, grid_shape(framework.lattice, RESOLUTION))).barrier
+    return percolate(symmetric_map(framework, symmetric_grid(framework, RESOLUTION))).barrier
 
 
 def theirs(structure: "Structure") -> np.ndarray:

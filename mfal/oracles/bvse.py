@@ -20,11 +20,19 @@ import numpy as np
 
 from mfal.oracles.framework import Framework
 from mfal.oracles.potentials import CUT_OFF, coulomb_energy, morse_energy
+from mfal.oracles.symmetry import Grid, morton_order
 
-__all__ = ["energy_map", "energy_maps", "grid_shape", "reference_energies", "site_energies"]
+__all__ = [
+    "energy_map",
+    "energy_maps",
+    "grid_shape",
+    "reference_energies",
+    "site_energies",
+    "symmetric_map",
+]
 
 _POINTS = 512  # points of a tile: some 1.6 Å on a side at a resolution of 0.2 Å
-_TILES = 64  # tiles of a chunk
+_TILES = (8, 32)  # tiles of a chunk: few for a rest, many otherwise
 _UNROLL = 8  # list entries fused into one pass over the points
 _CLOSEST = 0.01  # Å; a cation's distance is clamped to it, so that a point on it stays finite
 
@@ -73,6 +81,19 @@ def energy_maps(
         values[index.ravel()] = tiles.ravel()
         maps.append(values.reshape(shape))
     return maps
+
+
+def symmetric_map(framework: Framework, grid: Grid) -> np.ndarray:
+    """Energies on a grid that shares the framework's symmetry, [n1, n2, n3] float32, eV.
+
+    One point of each orbit is computed.
+    """
+    chosen = np.flatnonzero(grid.representative == np.arange(len(grid.representative)))
+    index = np.stack(np.unravel_index(chosen, grid.shape), axis=-1)
+    order = morton_order(index)
+    energies = np.empty(len(grid.representative), np.float32)
+    energies[chosen[order]] = site_energies(framework, index[order] / np.asarray(grid.shape))
+    return energies[grid.representative].reshape(grid.shape)
 
 
 def site_energies(framework: Framework, points: np.ndarray) -> np.ndarray:
@@ -168,9 +189,9 @@ def _tile_energies(jobs: Sequence[tuple[Framework, np.ndarray]]) -> list[np.ndar
     """Energies [tiles, _POINTS] for each pair of a framework and points [tiles, _POINTS, 3]."""
     lists = [_lists(framework, points) for framework, points in jobs]
     chunks = [
-        (number, start, min(start + _TILES, one.points.shape[1]))
+        (number, start, min(start + size, one.points.shape[1]))
         for number, one in enumerate(lists)
-        for start in range(0, one.points.shape[1], _TILES)
+        for start, size in _chunks(one.points.shape[1])
     ]
     results = [np.empty(one.points.shape[1:], np.float32) for one in lists]
 
@@ -186,14 +207,25 @@ def _tile_energies(jobs: Sequence[tuple[Framework, np.ndarray]]) -> list[np.ndar
     return results
 
 
+def _chunks(tiles: int) -> list[tuple[int, int]]:
+    """Start and size of each chunk: large ones, and small ones for what is left over."""
+    small, large = _TILES
+    whole = tiles // large * large
+    if tiles - whole > 2 * small:
+        whole = -(-tiles // large) * large
+    starts = [(start, large) for start in range(0, whole, large)]
+    return starts + [(start, small) for start in range(whole, tiles, small)]
+
+
 def _run_chunk(points: np.ndarray, anions: np.ndarray, cations: np.ndarray) -> np.ndarray:
     """Pads one chunk to the compiled shapes and runs the kernel, [tiles, _POINTS]."""
     tiles = points.shape[1]
+    size = _TILES[0] if tiles <= _TILES[0] else _TILES[1]
     length = _bucket(max(anions.shape[1], cations.shape[1]))
-    padded = np.zeros((3, _TILES, _POINTS), np.float32)
+    padded = np.zeros((3, size, _POINTS), np.float32)
     padded[:, :tiles] = points
     blocks = [
-        _blocks(one, length, filler)
+        _blocks(one, length, size, filler)
         for one, filler in ((anions, (0, 0, 0, 0, 0, 0)), (cations, (9e3, 0, 0, 0, 0)))
     ]
     rounds = [-(-one.shape[1] // _UNROLL) for one in (anions, cations)]
@@ -206,20 +238,20 @@ def _bucket(length: int) -> int:
     return max(128, 1 << max(length - 1, 0).bit_length())
 
 
-def _blocks(lists: np.ndarray, length: int, filler: tuple[float, ...]) -> np.ndarray:
-    """Lists [tiles, L, F] as the kernel reads them: [length / _UNROLL, _UNROLL, F, _TILES]."""
+def _blocks(lists: np.ndarray, length: int, size: int, filler: tuple[float, ...]) -> np.ndarray:
+    """Lists [tiles, L, F] as the kernel reads them: [length / _UNROLL, _UNROLL, F, size]."""
     tiles, entries, fields = lists.shape
-    padded = np.empty((length, fields, _TILES), np.float32)
+    padded = np.empty((length, fields, size), np.float32)
     padded[:] = np.asarray(filler, np.float32)[:, None]
     padded[:entries, :, :tiles] = lists.transpose(1, 2, 0)
-    return padded.reshape(length // _UNROLL, _UNROLL, fields, _TILES)
+    return padded.reshape(length // _UNROLL, _UNROLL, fields, size)
 
 
 @partial(jax.jit, donate_argnums=())
 def _kernel(
     points: jax.Array, anions: jax.Array, cations: jax.Array, rounds_a: int, rounds_c: int
 ) -> jax.Array:
-    """Sums both kinds of pairs, [_TILES, _POINTS]; the rounds say where the lists end."""
+    """Sums both kinds of pairs, [tiles, _POINTS]; the rounds say where the lists end."""
     x, y, z = points
 
     def squared(entry: jax.Array) -> jax.Array:

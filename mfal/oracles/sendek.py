@@ -329,7 +329,7 @@ def _draw(  # type: ignore[no-untyped-def]
     sums = np.zeros(6)
     square = 0.0
     draws = 0
-    failures = 0
+    failures, incomplete = 0, 0
     checked = np.zeros(6)
     random = False
     for i in range(n):
@@ -354,9 +354,9 @@ def _draw(  # type: ignore[no-untyped-def]
             continue
         failures = 0
         values, complete = _features_of(there, number, start, neighbour, distance, chi, anion)
-        if not complete:
-            failures += 1
-            if failures == 1000:
+        if not complete:  # no Li, or none within reach of another
+            incomplete += 1
+            if incomplete == 1000:
                 break
             continue
         z = weights[5]

@@ -250,9 +250,10 @@ def _map(
     structure: "Structure", options: MapOptions
 ) -> tuple["Framework", tuple[int, int, int], "Percolation"]:
     """Framework, grid and what the sweep found."""
-    from mfal.oracles.bvse import energy_map, grid_shape
+    from mfal.oracles.bvse import grid_shape, symmetric_map
     from mfal.oracles.framework import framework_of
     from mfal.oracles.percolation import percolate
+    from mfal.oracles.symmetry import symmetric_grid
 
     framework = framework_of(structure, options.mobile)
     shape = grid_shape(framework.lattice, options.resolution)
@@ -261,7 +262,8 @@ def _map(
             f"{structure.composition.reduced_formula}: a map of {math.prod(shape)} points",
             "give a smaller cell, or a coarser resolution",
         )
-    return framework, shape, percolate(energy_map(framework, shape), options.margin)
+    grid = symmetric_grid(framework, options.resolution)
+    return framework, grid.shape, percolate(symmetric_map(framework, grid), options.margin)
 
 
 def _record(framework: "Framework", options: MapOptions, found: "Percolation") -> dict[str, Any]:

@@ -125,3 +125,9 @@ def test_refuses(species: list[str], what: str) -> None:
     structure = Structure(Lattice.cubic(4), species, [[0, 0, 0], [0.5, 0.5, 0.5]])
     with pytest.raises(MfalError, match=what):
         expected_features(structure)
+
+
+def test_sampling_gives_up_where_no_neighbour_is_in_reach() -> None:
+    lonely = Structure(Lattice.cubic(40.0), [{"Li": 0.5}, "Cl"], [[0, 0, 0], [0.1, 0, 0]])
+    with pytest.raises(MfalError, match="no occupation"):
+        sampled_features(lonely)
