@@ -1,0 +1,197 @@
+"""`mfal data`: list, show, export and fetch tables of materials."""
+
+import argparse
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from mfal.errors import MfalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mfal.data.pages import Fetched
+    from mfal.data.table import MaterialTable
+
+__all__ = ["add_parser"]
+
+_EPILOG = """\
+examples:
+  mfal data list
+  mfal data list embedded --json
+  mfal data show embedded LiTaO3
+  mfal data export pool pool.json
+  mfal data fetch mp --elements Li O --max-hull 0.1 --out mp.json
+"""
+_FETCH_EPILOG = """\
+`mfal data fetch mp` uses the mp-api client (pip install 'mfal[mp]') and the key in MP_API_KEY;
+`mfal data fetch optimade` needs neither. A fetch that broke off goes on when the command is run
+again; a finished one is answered from the cache (MFAL_CACHE).
+
+examples:
+  mfal data fetch mp --elements Li O --max-hull 0.1 --out mp.json
+  mfal data fetch optimade --provider alexandria --elements Li P S --max-hull 0.05 --out lps.json
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "data",
+        help="list, show, export and fetch tables of materials",
+        description="Tables of materials: what comes with mfal, your own, and public databases.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    table_help = "a name (see `mfal data list`), a .json or .csv file, or a folder of CIFs"
+
+    listing = actions.add_parser("list", help="list the tables, or the materials of one")
+    listing.add_argument("table", nargs="?", metavar="TABLE", help=table_help)
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.set_defaults(run=_list)
+
+    show = actions.add_parser("show", help="show a material: cell, sites, labels, sources")
+    show.add_argument("table", metavar="TABLE", help=table_help)
+    show.add_argument("material", metavar="ID", help="id, or a formula that occurs once")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.set_defaults(run=_show)
+
+    export = actions.add_parser("export", help="write a table as JSON, CSV or CIFs")
+    export.add_argument("table", metavar="TABLE", help=table_help)
+    export.add_argument("target", metavar="PATH", help=".json, .csv, or a folder for CIFs")
+    export.set_defaults(run=_export)
+
+    fetch = actions.add_parser(
+        "fetch",
+        help="fetch structures from a database",
+        epilog=_FETCH_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fetch.add_argument("database", choices=("mp", "optimade"), help="which interface to ask")
+    fetch.add_argument(
+        "--provider",
+        metavar="NAME|URL",
+        help="for optimade: mp, cod, oqmd, alexandria or the URL of a server (default: mp)",
+    )
+    fetch.add_argument(
+        "--elements", nargs="+", required=True, metavar="EL", help="elements that must all occur"
+    )
+    fetch.add_argument(
+        "--max-hull", type=float, metavar="EV", help="distance from the hull, eV per atom, at most"
+    )
+    fetch.add_argument(
+        "--max-sites", type=int, default=200, metavar="N", help="atoms in a cell, at most (200)"
+    )
+    fetch.add_argument("--limit", type=int, metavar="N", help="stop after so many")
+    fetch.add_argument("--refresh", action="store_true", help="ask again despite the cache")
+    fetch.add_argument("--out", required=True, metavar="PATH", help=".json, .csv, or a folder")
+    fetch.set_defaults(run=_fetch)
+
+
+def _list(options: argparse.Namespace) -> int:
+    from mfal.data.named import NAMED_TABLES, open_table, summarise
+
+    if options.table is None:
+        if options.json:
+            print(json.dumps(NAMED_TABLES, indent=1, ensure_ascii=False))
+        else:
+            width = max(map(len, NAMED_TABLES))
+            for name, what in NAMED_TABLES.items():
+                print(f"{name:<{width}}  {what}")
+        return 0
+    table = open_table(options.table)
+    summary = summarise(table)
+    if options.json:
+        rows = [_row(table, i) for i in range(len(table))]
+        print(json.dumps({"summary": summary, "materials": rows}, indent=1, ensure_ascii=False))
+        return 0
+    id_width = max([2, *(len(identifier) for identifier in table.ids)])
+    formula_width = max([7, *(len(formula) for formula in table.formulas)])
+    print(f"{'id':<{id_width}}  {'formula':<{formula_width}}  group  atoms  labels")
+    for i, identifier in enumerate(table.ids):
+        group = int(table.space_group_number[i])
+        atoms = "yes" if table.structure_records[i] is not None else "–"
+        labels = ", ".join(sorted({label.quantity for label in table.labels[i]})) or "–"
+        print(
+            f"{identifier:<{id_width}}  {table.formulas[i]:<{formula_width}}  "
+            f"{group or '–':>5}  {atoms:>5}  {labels}"
+        )
+    print(f"\n{summary['materials']} materials, {summary['with_atoms']} with atoms")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from mfal.data.named import describe, find_row, open_table
+
+    table = open_table(options.table)
+    row = find_row(table, options.material)
+    if options.json:
+        from mfal.data.table_json import row_to_dict
+
+        print(json.dumps(row_to_dict(row), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        print(describe(row))
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from mfal.data.named import export_table, open_table
+
+    print(export_table(open_table(options.table), options.target))
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from mfal.data.named import export_table
+
+    with Console(stderr=True).status("asking the database") as status:
+
+        def progress(done: int, total: int | None) -> None:
+            status.update(f"{done} of {total} entries" if total else f"{done} entries")
+
+        fetched = _ask(options, progress)
+    print(export_table(fetched.table, options.out))
+    for reason, count in sorted(fetched.skipped.items()):
+        print(f"{count} left out: {reason}")
+    if fetched.from_cache:
+        print("(from the cache; --refresh asks again)")
+    return 0
+
+
+def _ask(options: argparse.Namespace, progress: "Callable[[int, int | None], None]") -> "Fetched":
+    shared: dict[str, Any] = {
+        "max_hull": options.max_hull,
+        "max_sites": options.max_sites,
+        "limit": options.limit,
+        "refresh": options.refresh,
+        "progress": progress,
+    }
+    if options.database == "mp":
+        if options.provider is not None:
+            raise MfalError(
+                f"--provider {options.provider} with the mp-api client",
+                "use: mfal data fetch optimade --provider ...",
+            )
+        from mfal.data.materials_project import fetch_materials_project
+
+        return fetch_materials_project(options.elements, **shared)
+    from mfal.data.optimade import fetch_optimade
+
+    return fetch_optimade(options.elements, options.provider or "mp", **shared)
+
+
+def _row(table: "MaterialTable", index: int) -> dict[str, Any]:
+    """What the list says of a material, as plain values."""
+    lattice = [round(float(x), 5) for x in table.lattice[index]]
+    return {
+        "id": table.ids[index],
+        "formula": table.formulas[index],
+        "space_group_number": int(table.space_group_number[index]) or None,
+        "lattice": None if any(map(math.isnan, lattice)) else lattice,
+        "atoms": table.structure_records[index] is not None,
+        "labels": sorted({label.quantity for label in table.labels[index]}),
+        "licence": table.licences[index],
+    }

@@ -1,0 +1,95 @@
+"""`mfal data` from the command line's side."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from mfal.cli import data
+from mfal.data import load_embedded
+from mfal.data.named import open_table
+from mfal.errors import MfalError
+
+
+def run(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    data.add_parser(parser.add_subparsers())
+    options = parser.parse_args(["data", *arguments])
+    return int(options.run(options))
+
+
+def test_list_of_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["embedded", "set40", "set41", "obelix", "pool"]
+    assert run("list", "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)) == {line.split()[0] for line in lines}
+
+
+def test_list_of_materials(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("list", "set40") == 0
+    out = capsys.readouterr().out
+    assert "set40-15  Li3N" in out
+    assert "40 materials" in out
+    assert run("list", "embedded", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["summary"]["materials"] == len(listed["materials"]) == len(load_embedded())
+    assert listed["materials"][0]["lattice"][0] > 0
+
+
+def test_show(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("show", "embedded", "kamaya2011") == 0
+    assert "P4_2/nmc (137)" in capsys.readouterr().out
+    assert run("show", "embedded", "kamaya2011", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["space_group_number"] == 137
+    with pytest.raises(MfalError, match="no material 'nothing'"):
+        run("show", "embedded", "nothing")
+
+
+def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "set41.json"
+    assert run("export", "set41", str(target)) == 0
+    assert capsys.readouterr().out == f"41 materials to {target}\n"
+    assert open_table(target).ids == open_table("set41").ids
+
+
+def test_fetch_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mfal.data import optimade
+
+    monkeypatch.setenv("MFAL_CACHE", str(tmp_path))
+    monkeypatch.setattr(optimade.time, "sleep", lambda _: None)
+    out = ["--out", str(tmp_path / "x.json")]
+    with pytest.raises(MfalError, match="cannot be reached"):
+        run("fetch", "optimade", "--provider", "http://127.0.0.1:9", "--elements", "Li", *out)
+    with pytest.raises(MfalError, match="cod doesn't tell the distance"):
+        run("fetch", "optimade", "--provider", "cod", "--elements", "Li", "--max-hull", "0", *out)
+    with pytest.raises(MfalError, match="--provider cod with the mp-api client"):
+        run("fetch", "mp", "--provider", "cod", "--elements", "Li", *out)
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_fetch_writes_what_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mfal.data import optimade
+    from mfal.data.pages import Fetched
+
+    table = load_embedded().select([0, 1])
+    asked = {}
+
+    def fetch(elements: list[str], provider: str, **options: object) -> Fetched:
+        asked.update(options, elements=elements, provider=provider)
+        return Fetched(table, {"no positions": 3}, True)
+
+    monkeypatch.setattr(optimade, "fetch_optimade", fetch)
+    target = tmp_path / "o.json"
+    question = ["--provider", "oqmd", "--elements", "Li", "O", "--max-hull", "0.1"]
+    assert run("fetch", "optimade", *question, "--limit", "9", "--out", str(target)) == 0
+    out = capsys.readouterr().out
+    assert "2 materials to" in out
+    assert "3 left out: no positions" in out
+    assert "from the cache" in out
+    assert asked["elements"] == ["Li", "O"]
+    assert (asked["provider"], asked["max_hull"], asked["limit"]) == ("oqmd", 0.1, 9)
+    assert open_table(target).ids == table.ids
