@@ -84,6 +84,9 @@ def make_trainer(
             f"batch of {config.batch_size} on {mesh.size} devices",
             f"make batch_size a multiple of {mesh.size}",
         )
+    if mesh is not None:
+        # Whatever kind of axes was made: here the compiler places what lies outside `shard_map`.
+        mesh = Mesh(mesh.devices, mesh.axis_names)
     conditional = config.temperature is not None
     policy = make_policy(
         env, config.policy, flow=loss.needs_flow, conditions=1 if conditional else 0

@@ -1,0 +1,392 @@
+"""Speed of GFlowNet training beside peers, in one alternated run.
+
+    python experiments/benchmarks/gflownet.py --out result.json [--torchgfn /path/to/python]
+
+Hypergrid with trajectory balance and a learned backward policy, equal network (in, 256, 256,
+forward and backward logits), batch, learning rates (1e-3, log Z 0.1) and exploration (0.1):
+
+- mfal, in float32 and in bfloat16;
+- gfnx (pip install gfnx): its environment and rollout; loss and update as in its trajectory-balance
+  baseline, many steps in one compiled loop, metrics and host callbacks left out;
+- torchgfn (another interpreter's, given by --torchgfn): its gym, sampler and TBGFlowNet.
+
+Crystals: trajectories per CPU second on a production-like spec and on the default one. The peer's
+figures there are those of Crystal-GFN (PyTorch, one thread): 190 and 128.
+
+Rounds alternate between the contestants, so that a busy machine slows all alike; the median round
+counts. Compile time is apart. CPU seconds are those of this process, over all its threads.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mfal.envs import CrystalSpec, crystal_environment, to_crystal
+from mfal.envs.crystal.spec import LITHIUM_CONDUCTOR_STATES
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.gflownet.config import TrainConfig
+from mfal.gflownet.exact import enumerate_states, exact_metrics
+from mfal.gflownet.exploration import ExplorationConfig, Schedule
+from mfal.gflownet.policy import PolicyConfig
+from mfal.gflownet.train import make_trainer
+
+EPSILON, RATE, LOG_Z_RATE = 0.1, 1e-3, 0.1
+CRYSTAL_GFN = {"production": 190.0, "default": 128.0}
+Round = Callable[[int], None]
+
+TORCHGFN = """
+import sys, time, torch
+from gfn.gflownet import TBGFlowNet
+from gfn.gym import HyperGrid
+from gfn.modules import DiscretePolicyEstimator
+from gfn.preprocessors import KHotPreprocessor
+from gfn.utils.modules import MLP
+dims, side, batch = (int(x) for x in sys.argv[1:4])
+env = HyperGrid(ndim=dims, height=side)
+pre = KHotPreprocessor(ndim=dims, height=side)
+pf = MLP(input_dim=pre.output_dim, output_dim=env.n_actions, hidden_dim=256, n_hidden_layers=2)
+pb = MLP(input_dim=pre.output_dim, output_dim=env.n_actions - 1, hidden_dim=256,
+         n_hidden_layers=2, trunk=pf.trunk)
+flow = TBGFlowNet(
+    logZ=0.0,
+    pf=DiscretePolicyEstimator(pf, env.n_actions, is_backward=False, preprocessor=pre),
+    pb=DiscretePolicyEstimator(pb, env.n_actions, is_backward=True, preprocessor=pre),
+)
+optimiser = torch.optim.Adam([
+    {"params": flow.pf_pb_parameters(), "lr": 1e-3}, {"params": flow.logz_parameters(), "lr": 0.1},
+])
+def steps(count):
+    for _ in range(count):
+        optimiser.zero_grad()
+        drawn = flow.sample_trajectories(
+            env, n=batch, save_logprobs=False, save_estimator_outputs=False, epsilon=0.1
+        )
+        loss = flow.loss(env, drawn, recalculate_all_logprobs=True)
+        loss.backward()
+        optimiser.step()
+steps(5)
+print("ready", flush=True)
+for line in sys.stdin:
+    start, cpu = time.perf_counter(), time.process_time()
+    steps(int(line))
+    print(time.perf_counter() - start, time.process_time() - cpu, flush=True)
+"""
+
+
+def main() -> None:
+    """Run all contests, print a table, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("gflownet_benchmark.json"))
+    parser.add_argument("--torchgfn", help="interpreter that has torchgfn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the steps of a round")
+    parser.add_argument("--batches", type=int, nargs="*", default=[16, 256])
+    parser.add_argument("--skip-crystal", action="store_true")
+    parser.add_argument("--skip-convergence", action="store_true")
+    args = parser.parse_args()
+    results: dict[str, Any] = {"versions": {"jax": jax.__version__, "numpy": np.__version__}}
+    for batch in args.batches:
+        results[f"hypergrid 4x8 batch {batch}"] = race(
+            4, 8, batch, args.torchgfn, args.rounds, max(2, int(args.scale * 1600 / batch))
+        )
+    if not args.skip_convergence:
+        results["seconds to total variation 0.1"] = convergence(4, 8, 16)
+    if not args.skip_crystal:
+        for name in CRYSTAL_GFN:
+            results[f"crystal {name}"] = crystals(name, args.rounds)
+    args.out.write_text(json.dumps(results, indent=2) + "\n")
+    for title, rows in results.items():
+        print(title)
+        for name, figures in rows.items():
+            print(f"  {name:16s} {figures}")
+
+
+def race(
+    dims: int, side: int, batch: int, torchgfn: str | None, rounds: int, steps: int
+) -> dict[str, Any]:
+    """Iterations per second of wall and of CPU time."""
+    contestants: dict[str, Callable[[int], tuple[float, float]]] = {}
+    compile_seconds = {}
+    for dtype in ("float32", "bfloat16"):
+        start = time.perf_counter()
+        contestants[f"mfal {dtype}"] = _timed(_mfal(dims, side, batch, dtype)[0])
+        compile_seconds[f"mfal {dtype}"] = time.perf_counter() - start
+    start = time.perf_counter()
+    contestants["gfnx"] = _timed(_gfnx(dims, side, batch)[0])
+    compile_seconds["gfnx"] = time.perf_counter() - start
+    if torchgfn:
+        contestants["torchgfn"] = _torchgfn(torchgfn, dims, side, batch)
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, contestant in contestants.items():
+            times[name].append(contestant(steps))
+    result = {}
+    for name, seconds in times.items():
+        wall = statistics.median(pair[0] for pair in seconds) / steps
+        cpu = statistics.median(pair[1] for pair in seconds) / steps
+        result[name] = {
+            "iterations per second": round(1 / wall, 1),
+            "iterations per CPU second": round(1 / cpu, 1),
+            "seconds to compile": round(compile_seconds.get(name, 0.0), 1),
+        }
+    for name in list(result):
+        for column in ("iterations per second", "iterations per CPU second"):
+            ratio = result["mfal float32"][column] / result[name][column]
+            result[name][f"mfal float32 to it, {column}"] = round(ratio, 2)
+    return result
+
+
+def convergence(dims: int, side: int, batch: int, limit: int = 6000) -> dict[str, Any]:
+    """Wall and CPU seconds, compilation apart, until the exact total variation is under 0.1."""
+    spec = HypergridSpec(dims, side)
+    graph = enumerate_states(hypergrid(spec))
+    result = {}
+    run_ours, trainer, box = _mfal(dims, side, batch, "float32", steps_per_dispatch=100)
+    measure = exact_metrics(graph, trainer.policy, log_reward(spec))
+    run_gfnx, peer = _gfnx(dims, side, batch)
+    observe = jax.jit(lambda s: jax.vmap(hypergrid(spec).observe)(s))(graph.states)
+    rewards = jax.vmap(log_reward(spec), (None, 0))(HypergridReward(), graph.states)
+    rewards = jnp.where(graph.terminal, rewards, -jnp.inf)
+
+    def ours() -> float:
+        policy = box["state"].params["policy"]
+        return float(measure(policy, HypergridReward(), jnp.float32(0)).total_variation)
+
+    def theirs() -> float:
+        return float(_peer_distance(peer["params"], observe, graph, rewards))
+
+    for name, run, distance in (("mfal float32", run_ours, ours), ("gfnx", run_gfnx, theirs)):
+        distance()
+        wall = cpu = 0.0
+        done = 0
+        while done < limit:
+            seconds = _timed(run)(100)
+            wall, cpu, done = wall + seconds[0], cpu + seconds[1], done + 100
+            if distance() < 0.1:
+                break
+        result[name] = {
+            "seconds": round(wall, 2),
+            "CPU seconds": round(cpu, 2),
+            "iterations": done,
+            "total variation": round(distance(), 3),
+        }
+    return result
+
+
+def crystals(name: str, rounds: int) -> dict[str, Any]:
+    """Trajectories per CPU second of full training steps on crystals."""
+    if name == "production":
+        groups = np.sort(np.random.default_rng(0).choice(np.arange(1, 231), 113, replace=False))
+        spec = CrystalSpec(
+            elements=LITHIUM_CONDUCTOR_STATES[:22],
+            required=(),
+            element_limits=(1, 5),
+            max_atoms=80,
+            max_atoms_per_element=16,
+            groups=tuple(int(number) for number in groups),
+        )
+        hidden: tuple[int, ...] = (256, 256, 256)
+    else:
+        spec, hidden = CrystalSpec(), (128, 128)
+    env = crystal_environment(spec)
+
+    def reward(target: jax.Array, state: Any) -> jax.Array:
+        return -jnp.abs(jnp.sum(to_crystal(spec, state).composition) - target) / 10
+
+    result = {}
+    for dtype in ("float32", "bfloat16"):
+        policy = PolicyConfig(hidden=hidden, backward="none", dtype=dtype)
+        trainer = make_trainer(env, reward, TrainConfig(batch_size=100, policy=policy))
+        box = {"state": trainer.init(jax.random.key(0))}
+
+        def run(steps: int, trainer: Any = trainer, box: dict[str, Any] = box) -> None:
+            box["state"], metrics = trainer.run(box["state"], 20.0, steps)
+            jax.block_until_ready(metrics)
+
+        start = time.perf_counter()
+        run(2)
+        compiled = time.perf_counter() - start
+        seconds = [_timed(run)(30) for _ in range(rounds)]
+        cpu = statistics.median(pair[1] for pair in seconds)
+        rate = 30 * 100 / cpu
+        result[f"mfal {dtype}"] = {
+            "trajectories per CPU second": round(rate),
+            "to Crystal-GFN": round(rate / CRYSTAL_GFN[name], 1),
+            "trajectories per second": round(
+                30 * 100 / statistics.median(pair[0] for pair in seconds)
+            ),
+            "seconds to compile": round(compiled, 1),
+            **products_share(env, hidden, cpu / 30),
+        }
+    return result
+
+
+def products_share(env: Any, hidden: tuple[int, ...], seconds: float) -> dict[str, float]:
+    """Bare time of a step's matrix products of the trunk alone, over the whole step's time."""
+    rows = 100 * env.max_steps
+    arrays = [jnp.ones((rows, width)) for width in hidden]
+    kernels = [jnp.ones((a, b)) for a, b in pairwise(hidden)]
+
+    @jax.jit
+    def products(arrays: Any, kernels: Any) -> Any:
+        out = []
+        for x, y, kernel in zip(arrays, arrays[1:], kernels, strict=False):
+            forward = jax.lax.map(lambda part, k=kernel: part @ k, x.reshape(-1, 100, x.shape[1]))
+            out.append((forward.sum(), (y @ kernel.T).sum(), (x.T @ y).sum()))
+        return out
+
+    jax.block_until_ready(products(arrays, kernels))
+    best = min(
+        _timed(lambda _: jax.block_until_ready(products(arrays, kernels)))(1)[1] for _ in range(5)
+    )
+    return {"share of trunk products": round(best / seconds, 2)}
+
+
+def _mfal(
+    dims: int, side: int, batch: int, dtype: str, steps_per_dispatch: int = 50
+) -> tuple[Round, Any, dict[str, Any]]:
+    spec = HypergridSpec(dims, side)
+    config = TrainConfig(
+        batch_size=batch,
+        policy=PolicyConfig(hidden=(256, 256), backward="learned", dtype=dtype),
+        learning_rate=RATE,
+        log_z_learning_rate=LOG_Z_RATE,
+        log_z_from_batch=False,
+        exploration=ExplorationConfig(epsilon=Schedule(EPSILON, EPSILON)),
+        steps_per_dispatch=steps_per_dispatch,
+    )
+    trainer = make_trainer(hypergrid(spec), log_reward(spec), config)
+    box = {"state": trainer.init(jax.random.key(0))}
+
+    def run(steps: int) -> None:
+        box["state"], metrics = trainer.run(box["state"], HypergridReward(), steps)
+        jax.block_until_ready(metrics)
+
+    run(1)
+    return run, trainer, box
+
+
+def _peer_network(params: Any, x: jax.Array) -> jax.Array:
+    for kernel, bias in params[:-1]:
+        x = jax.nn.relu(x @ kernel + bias)
+    return x @ params[-1][0] + params[-1][1]
+
+
+def _peer_distance(params: Any, observations: jax.Array, graph: Any, rewards: jax.Array) -> Any:
+    logits = _peer_network(params["network"], observations)[:, : graph.mask.shape[1]]
+    moves = jax.nn.softmax(logits, where=graph.mask, axis=-1)
+    count = graph.terminal.shape[0]
+    mass, resting = jnp.zeros(count).at[0].set(1.0), jnp.zeros(count)
+    for _ in range(graph.max_steps):
+        flow = (mass[:, None] * jnp.where(graph.mask, moves, 0.0)).reshape(-1)
+        mass = jax.ops.segment_sum(flow, graph.successor.reshape(-1), count + 1)[:count]
+        resting = resting + jnp.where(graph.terminal, mass, 0.0)
+    return 0.5 * jnp.sum(jnp.abs(resting - jax.nn.softmax(rewards)))
+
+
+def _gfnx(dims: int, side: int, batch: int) -> tuple[Round, dict[str, Any]]:
+    import gfnx
+
+    env = gfnx.HypergridEnvironment(gfnx.EasyHypergridRewardModule(), dim=dims, side=side)
+    env_params = env.init(jax.random.key(0))
+    sizes = [env.observation_space.shape[0], 256, 256, 2 * dims + 1]
+    keys = jax.random.split(jax.random.key(1), len(sizes) - 1)
+    network = [
+        (jax.random.normal(key, (a, b)) * (2 / a) ** 0.5, jnp.zeros(b))
+        for key, a, b in zip(keys, sizes, sizes[1:], strict=False)
+    ]
+    network[-1] = (network[-1][0] * 0.01, network[-1][1])
+    params = {"network": network, "log_z": jnp.float32(0.0)}
+    optimiser = optax.multi_transform(
+        {"network": optax.adam(RATE), "log_z": optax.adam(LOG_Z_RATE)},
+        {"network": "network", "log_z": "log_z"},
+    )
+
+    def policy(key: Any, observations: jax.Array, network: Any) -> Any:
+        out = _peer_network(network, observations)
+        forward, backward = out[..., : dims + 1], out[..., dims + 1 :]
+        # Exploration: with chance epsilon the row of logits is flat.
+        flat = jax.random.bernoulli(key, EPSILON, (*forward.shape[:-1], 1))
+        told = {"forward_logits": forward, "backward_logits": backward}
+        return jnp.where(flat, 0.0, forward), told
+
+    def loss(params: Any, drawn: Any) -> jax.Array:
+        out = _peer_network(params["network"], drawn.obs)
+        again = {"forward_logits": out[..., : dims + 1], "backward_logits": out[..., dims + 1 :]}
+        drawn = drawn.replace(info={**drawn.info, **again})
+        log_pf, log_pb = gfnx.utils.forward_trajectory_log_probs(env, drawn, env_params)
+        log_reward = jnp.sum(jnp.where(drawn.pad, 0.0, drawn.log_gfn_reward), axis=1)
+        return jnp.mean((params["log_z"] + log_pf - log_pb - log_reward) ** 2)
+
+    def step(_: Any, carry: Any) -> Any:
+        params, opt_state, key = carry
+        key, key_draw = jax.random.split(key)
+        drawn, _ = gfnx.utils.forward_rollout(
+            key_draw, batch, policy, params["network"], env, env_params
+        )
+        grads = jax.grad(loss)(params, drawn)
+        updates, opt_state = optimiser.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, key
+
+    @jax.jit
+    def many(count: jax.Array, params: Any, opt_state: Any, key: Any) -> Any:
+        return jax.lax.fori_loop(0, count, step, (params, opt_state, key))
+
+    box = {"params": params, "carry": (optimiser.init(params), jax.random.key(2))}
+
+    def run(steps: int) -> None:
+        params, *carry = many(jnp.int32(steps), box["params"], *box["carry"])
+        box.update(params=params, carry=tuple(carry))
+        jax.block_until_ready(params)
+
+    run(1)
+    return run, box
+
+
+def _torchgfn(
+    interpreter: str, dims: int, side: int, batch: int
+) -> Callable[[int], tuple[float, float]]:
+    worker = subprocess.Popen(
+        [interpreter, "-c", TORCHGFN, str(dims), str(side), str(batch)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    stdin, stdout = worker.stdin, worker.stdout
+    if stdout.readline().strip() != "ready":
+        sys.exit("torchgfn did not start")
+
+    def contestant(steps: int) -> tuple[float, float]:
+        stdin.write(f"{steps}\n")
+        stdin.flush()
+        wall, cpu = stdout.readline().split()
+        return float(wall), float(cpu)
+
+    return contestant
+
+
+def _timed(run: Round) -> Callable[[int], tuple[float, float]]:
+    def timed(steps: int) -> tuple[float, float]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        run(steps)
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+    return timed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.gflownet import replay
+from mfal.gflownet.config import DataSet, TrainConfig
+from mfal.gflownet.exact import enumerate_states, exact_metrics
+from mfal.gflownet.exploration import ExplorationConfig, Schedule
+from mfal.gflownet.policy import PolicyConfig, make_policy
+from mfal.gflownet.rollout import backward_rollout, draw_noise, rollout
+from mfal.gflownet.train import make_trainer
+
+SPEC = HypergridSpec(dimensions=2, side=5)
+ENV, REWARD = hypergrid(SPEC), log_reward(SPEC)
+SMALL = PolicyConfig(hidden=(32, 32), backward="learned")
+
+
+def drawn(count=24):
+    policy = make_policy(ENV, SMALL)
+    params = policy.init(jax.random.key(0), ENV.features(ENV.initial_state()))["params"]
+    noise = draw_noise(jax.random.key(1), ENV, count)
+    return policy, params, rollout(ENV, policy, params, noise)
+
+
+def test_following_a_replayed_trajectory_repeats_it():
+    policy, params, first = drawn()
+    buffer = replay.empty_buffer(ENV, 24)
+    buffer = replay.add(
+        buffer, first.rows.index, first.rows.value, first.final, jnp.zeros(24, jnp.float32)
+    )
+    plan, places = replay.draw(buffer, jax.random.key(2), 24)
+    assert bool(plan.follow.all())
+    noise = draw_noise(jax.random.key(3), ENV, 24)
+    again = rollout(ENV, policy, params, noise, plan=plan)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[places]), again.final, first.final)
+    np.testing.assert_allclose(
+        again.log_pf.sum(0), first.log_pf.sum(0)[places], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_draws_follow_the_priority_and_old_places_are_overwritten():
+    _, _, some = drawn(4)
+    empty = replay.empty_buffer(ENV, 6)
+    assert not replay.draw(empty, jax.random.key(0), 3)[0].follow.any()
+    part = (some.rows.index, some.rows.value, some.final)
+    priority = jnp.log(jnp.array([1.0, 2.0, 3.0, 4.0]))
+    buffer = replay.add(empty, *part, priority)
+    _, places = replay.draw(buffer, jax.random.key(1), 20_000)
+    share = np.bincount(np.asarray(places), minlength=6) / 20_000
+    np.testing.assert_allclose(share, [0.1, 0.2, 0.3, 0.4, 0, 0], atol=0.02)
+    buffer = replay.add(buffer, *part, priority - 50.0)
+    assert np.isfinite(buffer.log_priority).all()
+    assert int(buffer.cursor) == 2
+    np.testing.assert_allclose(buffer.log_priority[:4], [*(priority[2:] - 50), *priority[2:]])
+    valid = jnp.array([True, False])
+    buffer = replay.set_priority(buffer, jnp.array([3, 2]), jnp.array([7.0, 8.0]), valid)
+    assert float(buffer.log_priority[3]) == 7.0
+    assert float(buffer.log_priority[2]) != 8.0
+
+
+def test_backward_trajectories_lead_to_the_states_they_start_from():
+    policy, params, first = drawn()
+    plan, log_pb, length = backward_rollout(ENV, policy, params, jax.random.key(5), first.final)
+    noise = draw_noise(jax.random.key(6), ENV, 24)
+    forward = rollout(ENV, policy, params, noise, plan=plan)
+    jax.tree.map(np.testing.assert_array_equal, forward.final, first.final)
+    np.testing.assert_array_equal(forward.length, length)
+    np.testing.assert_allclose(forward.log_pb.sum(0), log_pb, rtol=1e-5, atol=1e-5)
+
+
+def test_training_with_replay_data_and_exploration_reaches_the_exact_distribution():
+    """Off-policy rows must not bias the solution, however they are drawn."""
+    exploration = ExplorationConfig(
+        epsilon=Schedule(0.4, 0.1, 500), temperature=Schedule(2.0, 1.0, 500), dither=Schedule(1, 0)
+    )
+    config = TrainConfig(
+        batch_size=32,
+        policy=SMALL,
+        learning_rate=3e-3,
+        exploration=exploration,
+        replay=replay.ReplayConfig(capacity=256, share=0.25, priority="loss"),
+        data_share=0.25,
+    )
+    trainer = make_trainer(ENV, REWARD, config)
+    corners = jnp.array([[0, 0], [4, 4], [1, 3]], jnp.int32)
+    states = ENV.initial_state()._replace(position=corners, stopped=jnp.ones(3, bool))
+    state = trainer.init(jax.random.key(0), DataSet(states, jnp.array([1.0, 2.0, 0.5])))
+    state, metrics = trainer.run(state, HypergridReward(), 1200)
+    measure = exact_metrics(enumerate_states(ENV), trainer.policy, REWARD)
+    exact = measure(state.params["policy"], HypergridReward(), metrics.log_z[-1])
+    assert exact.total_variation < 0.03
+    assert abs(exact.log_z_error) < 0.05
+
+
+def test_a_reward_that_is_not_finite_spoils_no_other_trajectory():
+    def broken(params, state):
+        return jnp.where(state.position[0] == 1, jnp.nan, REWARD(params, state))
+
+    trainer = make_trainer(ENV, broken, TrainConfig(batch_size=16, policy=SMALL))
+    state, metrics = trainer.run(trainer.init(jax.random.key(0)), HypergridReward(), 20)
+    assert metrics.dropped.sum() > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))

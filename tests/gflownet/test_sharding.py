@@ -1,0 +1,54 @@
+"""Data parallelism: eight host devices give the result of one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import json, jax, numpy as np
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.gflownet.config import TrainConfig
+from mfal.gflownet.policy import PolicyConfig
+from mfal.gflownet.replay import ReplayConfig
+from mfal.gflownet.train import make_trainer
+
+spec = HypergridSpec(2, 5)
+config = TrainConfig(
+    batch_size=32, loss="vargrad", policy=PolicyConfig(hidden=(16, 16)),
+    replay=ReplayConfig(capacity=64), steps_per_dispatch=10,
+)
+out = {"devices": jax.device_count()}
+for name, mesh in (("one", None), ("many", jax.make_mesh((8,), ("batch",)))):
+    trainer = make_trainer(hypergrid(spec), log_reward(spec), config, mesh=mesh)
+    state, metrics = trainer.run(trainer.init(jax.random.key(0)), HypergridReward(), 10)
+    out[name] = {
+        "loss": np.asarray(metrics.loss).tolist(),
+        "norm": np.asarray(metrics.grad_norm).tolist(),
+        "length": np.asarray(metrics.length).tolist(),
+        "params": float(sum(abs(x).sum() for x in jax.tree.leaves(state.params["policy"]))),
+        "actions": np.asarray(state.replay.index).tolist(),
+    }
+print(json.dumps(out))
+"""
+
+
+def test_eight_devices_give_the_result_of_one():
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    out = json.loads(done.stdout.splitlines()[-1])
+    assert out["devices"] == 8
+    one, many = out["one"], out["many"]
+    for name in ("loss", "norm", "length"):
+        assert many[name] == pytest.approx(one[name], rel=1e-3)
+    assert many["params"] == pytest.approx(one["params"], rel=1e-5)
+    assert many["actions"] == one["actions"]
