@@ -31,12 +31,13 @@ from scipy.stats import rankdata, spearmanr
 
 import mfal
 from mfal.data import load_obelix
-from mfal.oracles.bvse import energy_map, grid_shape
+from mfal.oracles.bvse import symmetric_map
 from mfal.oracles.conductivity import nernst_einstein
 from mfal.oracles.framework import framework_of
 from mfal.oracles.network import activation_energy, hop_network, mobility_tensor
 from mfal.oracles.percolation import percolate
 from mfal.oracles.sendek import FEATURES, expected_features, probability, sampled_features
+from mfal.oracles.symmetry import symmetric_grid
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -62,20 +63,20 @@ def score(structure: "Structure") -> dict[str, float]:
         features = expected_features(structure)
         scores |= {name: float(x) for name, x in zip(FEATURES, features, strict=True)}
         scores["Sendek P"] = float(probability(features))
-        scores["Sendek P, sampled"] = sampled_features(structure, max_draws=300).probability
+        scores["Sendek P, sampled"] = sampled_features(structure, max_draws=100).probability
     except mfal.errors.MfalError:
         pass
     try:
         framework = framework_of(structure)
     except mfal.errors.MfalError:
         return scores
-    shape = grid_shape(framework.lattice, RESOLUTION)
-    found = percolate(energy_map(framework, shape), MARGIN)
+    grid = symmetric_grid(framework, RESOLUTION)
+    found = percolate(symmetric_map(framework, grid), MARGIN)
     for dimension, barrier in enumerate(found.barrier, start=1):
         scores[f"-E {dimension}D"] = -min(float(barrier), 5.0)
     scores["-E 3D, own minimum"] = -min(float(found.own_barrier[2]), 5.0)
     scores["site energy"] = float(found.site_energy.min())
-    network = hop_network(found, framework.lattice, shape, shallow=SHALLOW)
+    network = hop_network(found, framework.lattice, grid.shape, shallow=SHALLOW)
     count, sites = framework.mobile_count, len(network.site_energy)
     scores["sites per lithium"] = sites / count
     free = nernst_einstein(mobility_tensor(network, 300.0, count), framework.volume, 300.0)

@@ -147,6 +147,12 @@ def _pairs(places, lattice, span, reach):  # type: ignore[no-untyped-def]
     second = np.empty(capacity, np.int64)
     distance = np.empty(capacity)
     found = 0
+    # Positions lie in the cell: images of it farther than this cannot come near.
+    extent = 0.0
+    for i in range(n):
+        for j in range(i):
+            d = places[i] - places[j]
+            extent = max(extent, np.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]))
     # One cell more than the reach asks for: positions differ by up to one cell.
     for a in range(-span[0] - 1, span[0] + 2):
         for b in range(-span[1] - 1, span[1] + 2):
@@ -155,6 +161,8 @@ def _pairs(places, lattice, span, reach):  # type: ignore[no-untyped-def]
                 y = a * lattice[0, 1] + b * lattice[1, 1] + c * lattice[2, 1]
                 z = a * lattice[0, 2] + b * lattice[1, 2] + c * lattice[2, 2]
                 home = a == 0 and b == 0 and c == 0
+                if x * x + y * y + z * z > (reach + extent) ** 2:
+                    continue
                 for i in range(n):
                     for j in range(n):
                         dx = places[j, 0] + x - places[i, 0]
