@@ -67,7 +67,7 @@ CONFIG = RelaxationConfig(max_steps=300, force=0.05)
 
 
 def metal(symbol: str, group: str, a: float, c: float | None = None) -> Structure:
-    """A bcc, fcc or hcp element."""
+    """A bcc, fcc, hcp or diamond-like element."""
     if group == "P6_3/mmc":
         lattice = Lattice.hexagonal(a, c or 1.633 * a)
         return Structure.from_spacegroup(group, lattice, [symbol], [[1 / 3, 2 / 3, 0.25]])
@@ -109,6 +109,7 @@ def simple_structures() -> Iterator[tuple[str, Structure]]:
     yield "type A2", metal("Nb", "Im-3m", 3.32)
     yield "type A2", metal("Ta", "Im-3m", 3.32)
     yield "type A1", metal("La", "Fm-3m", 5.30)
+    yield "type A4", metal("Ge", "Fd-3m", 5.76)
     yield "type A3", metal("Zr", "P6_3/mmc", 3.23, 5.17)
     yield "molecules", molecules("O", 1.23, 4.4)
     yield "molecules", molecules("Cl", 2.00, 5.4)
@@ -207,9 +208,7 @@ def all_structures(folder: Path) -> Iterator[tuple[str, Structure]]:
     with zipfile.ZipFile(next(folder.glob("crystal_toolkit-*.whl"))) as wheel:
         carried = json.loads(gzip.decompress(wheel.read(MEMBER)))["structure"]
     found = [(f"crystal-toolkit {name}", Structure.from_dict(row)) for name, row in carried.items()]
-    for number, structure in enumerate(load_embedded().structures()):
-        if structure is not None:
-            found.append((f"mfal embedded {number}", structure))
+    found += [("mfal: embedded", s) for s in load_embedded().structures() if s is not None]
     for source, structure in found:
         yield source, structure
         formula = structure.composition.element_composition.reduced_formula

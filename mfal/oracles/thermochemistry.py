@@ -107,7 +107,7 @@ def computed_energies() -> Energies:
 
 @lru_cache(maxsize=1)
 def potential_energies() -> Energies:
-    """CHGNet's energies of Li-P-S-(Cl, Br, I), Li-La-Zr-O, Li-Nb-O, Li-Ta-O and Li-P-O."""
+    """CHGNet's energies of Li-P-S with Ge, Cl, Br or I, Li-La-Zr-O, Li-Nb-O, Li-Ta-O and Li-P-O."""
     with as_file(files("mfal.oracles") / "tables" / "chgnet.json") as path:
         energies = energies_from_json(path, exhaustive=False)
     return energies._replace(source="CHGNet 0.4.2")

@@ -137,7 +137,9 @@ def test_measured_energies_give_published_windows(formula, low, high):
     assert window.oxidation == pytest.approx(high, abs=0.3)
 
 
-@pytest.mark.parametrize("name", ["Li2S", "Li3PS4", "Li6PS5Cl", "LiNbO3", "Li2O"])
+@pytest.mark.parametrize(
+    "name", ["Li2S", "Li3PS4", "LGPS", "Li4GeS4", "Li6PS5Cl", "LiNbO3", "Li2O"]
+)
 def test_potential_energies_give_published_windows(name):
     published = {window.name: window for window in published_windows()}[name]
     window = stability_window(published.formula, potential_energies())
