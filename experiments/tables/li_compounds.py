@@ -195,7 +195,7 @@ def from_obelix(
             unit,
             kind="experiment",
             source={"key": "obelix", "entry": row["id"], "paper_doi": dois(fact["DOI"])},
-            note=NOISY if has_free_coordinates(unit) else "",
+            noisy=has_free_coordinates(unit),
         )
         made["conductivity"] = [own | {"source": f"obelix:{row['id']}", "doi": dois(fact["DOI"])}]
         records.append(made)
@@ -265,12 +265,12 @@ def record(
     *,
     kind: str,
     source: dict[str, Any],
-    note: str = "",
+    noisy: bool = False,
 ) -> dict[str, Any]:
     """One row of the table."""
     composition = Composition(unit.composition)
     formula = row.get("formula") or composition.reduced_formula
-    notes = "; ".join(part for part in (row.get("note", ""), note) if part)
+    notes = [row.get("note", ""), NOISY if noisy else ""]
     return {
         "id": identifier,
         "name": row["name"],
@@ -280,7 +280,8 @@ def record(
         **unit.to_dict(),
         "source": source,
         "conductivity": [],
-        "note": notes,
+        "noisy_positions": noisy,
+        "note": "; ".join(part for part in notes if part),
     }
 
 

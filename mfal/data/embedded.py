@@ -19,7 +19,8 @@ def load_embedded() -> MaterialTable:
 
     Lattices and positions are measured (`details["kind"] == "experiment"`), relaxed by density
     functional theory ("dft", about 1 % too large), or taken over from a known isotype and scaled
-    ("isotype"). Measured conductivities are at room temperature.
+    ("isotype"). `details["noisy_positions"]` marks those from OBELiX, whose authors blurred free
+    coordinates by 0.01 of the cell. Measured conductivities are at room temperature.
     `experiments/tables/li_compounds.py` rebuilds the file that is read here.
     """
     text = (files("mfal.data") / "tables" / "li_compounds.json").read_text(encoding="utf-8")
@@ -53,5 +54,5 @@ def _material(row: dict[str, Any], sources: dict[str, Any]) -> Material:
         licence=database.get("licence", "facts, cited"),
         group=row["formula"],
         structure=unit,
-        details={key: row[key] for key in ("name", "family", "kind", "note")},
+        details={key: row[key] for key in ("name", "family", "kind", "noisy_positions", "note")},
     )

@@ -91,6 +91,16 @@ def test_rebuilt_crystal_is_the_one_stated(row: int, structures: list[Structure]
     check_distances(structure)
 
 
+def test_blurred_positions_are_marked() -> None:
+    for row in TABLE:
+        from_obelix = row.id.startswith("obelix-")
+        assert row.details["noisy_positions"] <= from_obelix, row.id
+    marks = {row.id: row.details["noisy_positions"] for row in TABLE}
+    assert marks["obelix-47i"]
+    assert not marks["obelix-qbb"]  # antiperovskite: nothing is free
+    assert not marks["kamaya2011"]
+
+
 def test_conductivities_are_those_measured() -> None:
     labels = TABLE.label_arrays(CONDUCTIVITY)
     assert np.sum(labels.censoring >= 0) >= 60
