@@ -2,7 +2,7 @@
 
 import pytest
 
-from mfal.envs import CrystalSpec, crystal_environment
+from mfal.envs import CrystalSpec, crystal_environment, production_like_spec
 from mfal.envs.crystal.spec import count_bounds, parse_formula, species_list
 from mfal.errors import MfalError
 
@@ -78,6 +78,12 @@ def test_unknown_fields_are_errors():
 def test_empty_specs_are_refused(fields):
     with pytest.raises(MfalError, match="no crystal obeys the spec"):
         crystal_environment(CrystalSpec(**fields))
+
+
+def test_production_like_spec_builds():
+    env = crystal_environment(production_like_spec())
+    assert env.num_actions == 7 + 32 + 230 + 24 + 16 + 1 + 6
+    assert bool(env.action_mask(env.initial_state())[:7].all())
 
 
 def test_mixtures_have_whole_charges():
