@@ -11,8 +11,11 @@ downloads it; its folder is what is read here. Three things to know:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
+import sys
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -218,8 +221,9 @@ def _download() -> Path:
     partial = target.with_name("obelix.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        OBELiX(data_path=str(partial), no_cifs=True)
-    except OSError as error:
+        with contextlib.redirect_stdout(sys.stderr):  # it talks, and our output may be JSON
+            OBELiX(data_path=str(partial), no_cifs=True)
+    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise MfalError(
             f"OBELiX cannot be downloaded ({error})", "check the network, or give a folder"

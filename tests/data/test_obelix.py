@@ -3,6 +3,7 @@
 import builtins
 import shutil
 import sys
+import tarfile
 import types
 from collections import defaultdict
 from pathlib import Path
@@ -172,7 +173,9 @@ def fake_package(monkeypatch: pytest.MonkeyPatch, download: object) -> None:
     monkeypatch.setitem(sys.modules, "obelix", module)
 
 
-def test_download_is_cached_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_is_cached_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("MFAL_CACHE", str(tmp_path))
     source = shared_data("obelix")
     calls = []
@@ -181,10 +184,13 @@ def test_download_is_cached_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         calls.append(data_path)
         Path(data_path).mkdir()
         (Path(data_path) / "all_randomized_cifs").mkdir()
-        raise ConnectionResetError("peer hung up")
+        if len(calls) == 1:
+            raise ConnectionResetError("peer hung up")
+        raise tarfile.ReadError("unexpected end of data")
 
     def whole(data_path: str, no_cifs: bool) -> None:
         calls.append(data_path)
+        print("Downloading data...")
         assert not Path(data_path).exists()  # the real package skips folders that exist
         Path(data_path).mkdir()
         for name in ("all.csv", "test.csv"):
@@ -193,10 +199,14 @@ def test_download_is_cached_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     fake_package(monkeypatch, broken)
     with pytest.raises(MfalError, match=r"cannot be downloaded \(peer hung up\)"):
         load_obelix()
+    with pytest.raises(MfalError, match=r"cannot be downloaded \(unexpected end of data\)"):
+        load_obelix()
+    assert not list(tmp_path.iterdir())
     fake_package(monkeypatch, whole)
     assert len(load_obelix()) == 478
     assert len(load_obelix()) == 478
-    assert len(calls) == 2
+    assert len(calls) == 3
+    assert capsys.readouterr().out == ""  # standard output may be somebody's JSON
     assert [p.name for p in tmp_path.iterdir()] == ["obelix"]
 
 
