@@ -80,7 +80,7 @@ class SamplerConfig:
     samples: int = _option(256, "candidates drawn per round, from which the batch is chosen")
     learning_rate: float = _option(1e-3, "step size of Adam")
     sharpness: float = _option(
-        3.0, "power of the reward: log reward per relative step in information gain"
+        2.0, "power of the reward: 2 means that twice the information is drawn four times as often"
     )
 
 

@@ -8,6 +8,7 @@ one that misleads could do so unnoticed. The last round asks the top oracle only
 compare with draws crystals at random and asks the top oracle about each.
 """
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +26,8 @@ __all__ = ["learned_strategy"]
 
 _INITIAL_SHARE = 0.5
 """Of the budget, the most that initial data may take."""
+_GROUPS = 3
+"""Space groups, at least, among what a round asks for its promise."""
 _BASELINE_BUCKET = 64
 """Random draws per dispatch."""
 _BASELINE_STREAM = 1 << 20
@@ -160,6 +163,7 @@ class _Learned:
             "predictions": {
                 name: self.predicted(mean[i], std[i]) for i, name in enumerate(crystals)
             },
+            "fidelities": learning.fidelity_worth(self.learner, belief),
             "correlation": np.asarray(belief.proxy.reliability.correlation).tolist(),
         }
 
@@ -210,20 +214,27 @@ class _Learned:
         """Positions of what to ask the top oracle about, because it may be best.
 
         By mean plus one standard deviation, and in the last round by the mean alone: nothing
-        comes after it. One of each formula and space group.
+        comes after it. One of each formula, and few of each space group, as the proxy's errors
+        are alike among the alike.
         """
         last = round_.number == round_.rounds
         order = np.argsort(-(mean if last else mean + std), kind="stable")
-        kinds: set[tuple[str, int]] = set()
-        found = []
-        for i in order.tolist():
-            kind = (pool.records[i].formula, pool.records[i].space_group)
-            if pool.fidelity[i] == self.top and kind not in kinds:
-                kinds.add(kind)
-                found.append(i)
         share = round_.allowance * (1.0 if last else self.config.exploit)
-        costs = [self.costs[self.top]] * len(found)
-        return np.array(found[: affordable(Account(share, 0.0, 0.0), costs)], int)
+        costs = [self.costs[self.top]] * len(order)
+        number = affordable(Account(share, 0.0, 0.0), costs)
+        formulas: set[str] = set()
+        groups: Counter[int] = Counter()
+        found: list[int] = []
+        for i in order.tolist():
+            record = pool.records[i]
+            crowded = groups[record.space_group] >= max(1, number // _GROUPS)
+            if len(found) == number:
+                break
+            if pool.fidelity[i] == self.top and record.formula not in formulas and not crowded:
+                formulas.add(record.formula)
+                groups[record.space_group] += 1
+                found.append(i)
+        return np.array(found, int)
 
     def rows(self, round_: Round) -> learning.Rows:
         """The campaign's observations as scores, in the order of decisions."""

@@ -22,13 +22,14 @@ from mfal.acquisition import (
 )
 from mfal.campaign.config import ProxyConfig, SamplerConfig
 from mfal.campaign.problem import Problem
-from mfal.campaign.uniform import sample_uniformly
+from mfal.campaign.uniform import log_density, sample_uniformly
 from mfal.crystals.types import Crystal
 from mfal.envs.fidelity import FidelityState, with_fidelity
 from mfal.gflownet.policy import PolicyConfig
 from mfal.gflownet.train import Metrics, TrainConfig, Trainer, make_trainer
 from mfal.proxies.dataset import Dataset, make_dataset
 from mfal.proxies.ensemble import Ensemble, EnsembleConfig, ProxyState, make_ensemble
+from mfal.proxies.explained import describe_fidelity, explained_variance
 from mfal.proxies.relation import Posterior
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Rows",
     "believe",
     "choose",
+    "fidelity_worth",
     "fit",
     "make_learner",
     "train_and_sample",
@@ -89,6 +91,7 @@ class Learner(NamedTuple):
 class Belief(NamedTuple):
     """What is believed after a fit."""
 
+    data: Dataset
     proxy: ProxyState
     params: AcquisitionParams
 
@@ -143,9 +146,17 @@ def make_learner(
     def crystal_of(state: FidelityState) -> Crystal:
         return problem.to_crystal(state.inner)
 
+    information = make_log_reward(ensemble.posterior, crystal_of, lambda state: state.fidelity)
+
+    def log_reward(params: AcquisitionParams, state: FidelityState) -> jax.Array:
+        # The target is the random search's distribution, weighed by the information. A bare
+        # reward would favour whatever there is most of: groups with many free lattice parameters
+        # (a power of ten for each) and compositions of many elements.
+        return information(params, state) + log_density(problem.environment, state.inner)
+
     trainer = make_trainer(
         with_fidelity(problem.environment, levels),
-        make_log_reward(ensemble.posterior, crystal_of, lambda state: state.fidelity),
+        log_reward,
         TrainConfig(
             batch_size=sampler.batch,
             policy=PolicyConfig(hidden=(sampler.width, sampler.width)),
@@ -189,7 +200,7 @@ def fit(learner: Learner, rows: Rows, key: jax.Array) -> Belief:
     params = learner.acquisition(
         proxy, everywhere, jnp.asarray(learner.costs), jnp.float32(best), key_maxima
     )
-    return Belief(proxy, params)
+    return Belief(data, proxy, params)
 
 
 def train_and_sample(
@@ -281,6 +292,16 @@ def _pad(array: Any, *, edge: bool = True) -> np.ndarray:
     array = np.asarray(array)
     width = [(0, -len(array) % _BUCKET)] + [(0, 0)] * (array.ndim - 1)
     return np.pad(array, width, mode="edge" if edge else "constant")
+
+
+def fidelity_worth(learner: Learner, belief: Belief) -> list[str]:
+    """One sentence for each cheap fidelity: what it tells about the top."""
+    names = [oracle.name for oracle in learner.problem.oracles]
+    found = explained_variance(belief.data, belief.proxy.reliability)
+    return [
+        describe_fidelity(name, names[-1], explained)
+        for name, explained in zip(names[:-1], found, strict=False)
+    ]
 
 
 def _dataset(learner: Learner, rows: Rows) -> Dataset:

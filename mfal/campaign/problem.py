@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "crystal_arrays", "known_record", "make_problem", "make_spec", "record_of"]
 
 
-_WITHOUT_POTENTIAL = {("P", -3), ("As", -3), ("Sb", -3), ("C", -4), ("H", -1)}
-"""Anions for which softBV has no potential with lithium: no barrier could be computed."""
+_LEFT_OUT = {("P", -3), ("As", -3), ("Sb", -3), ("C", -4), ("H", -1), ("S", 6)}
+"""Oxidation states that candidates don't get: anions for which softBV has no potential with
+lithium, so that no barrier could be computed, and sulfates, whose sulfur would pass for a cation
+beside bromide as well."""
 
 
 class Problem(NamedTuple):
@@ -82,7 +84,7 @@ def make_spec(space: SpaceConfig) -> "CrystalSpec":
 
     usual = {**OXIDATION_STATES, **dict(LITHIUM_CONDUCTOR_STATES)}
     states = {
-        symbol: tuple(q for q in usual.get(symbol, ()) if (symbol, q) not in _WITHOUT_POTENTIAL)
+        symbol: tuple(q for q in usual.get(symbol, ()) if (symbol, q) not in _LEFT_OUT)
         for symbol in space.elements
     }
     return CrystalSpec(

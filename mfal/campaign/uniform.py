@@ -1,11 +1,11 @@
-"""Random search: terminal states drawn by uniformly chosen legal actions."""
+"""Random search: terminal states drawn by uniformly chosen legal actions, and their density."""
 
 import jax
 import jax.numpy as jnp
 
 from mfal.envs.types import Action, Environment, State
 
-__all__ = ["sample_uniformly"]
+__all__ = ["log_density", "sample_uniformly"]
 
 
 def sample_uniformly(env: Environment, key: jax.Array, num: int) -> State:
@@ -28,3 +28,28 @@ def sample_uniformly(env: Environment, key: jax.Array, num: int) -> State:
         return jax.lax.scan(step, env.initial_state(), jax.random.split(key, env.max_steps))[0]
 
     return jax.vmap(one)(jax.random.split(key, num))
+
+
+def log_density(env: Environment, state: State) -> jax.Array:
+    """Log of the density with which `sample_uniformly` draws a terminal state, [] float32.
+
+    With respect to the environment's own measure: counting times Lebesgue on the free parameters.
+    States must have one parent each, as a crystal's do when its elements come in order; the
+    trajectory is then the state's own, and the density the product along it of
+
+        1 / (number of legal actions) / |J| .
+    """
+
+    def back(carry: tuple[State, jax.Array], _: None) -> tuple[tuple[State, jax.Array], None]:
+        state, total = carry
+        mask = env.parent_mask(state)
+        index = jnp.argmax(mask).astype(jnp.int32)
+        action = Action(index, env.recover_value(state, index))
+        parent = env.undo(state, action)
+        legal = jnp.maximum(jnp.sum(env.action_mask(parent)), 1)
+        step = -jnp.log(legal.astype(jnp.float32)) - env.log_jacobian(parent, action)
+        found = jnp.any(mask)  # the initial state has no parent
+        state = jax.tree.map(lambda a, b: jnp.where(found, a, b), parent, state)
+        return (state, total + jnp.where(found, step, 0.0)), None
+
+    return jax.lax.scan(back, (state, jnp.zeros(())), None, length=env.max_steps)[0][1]

@@ -9,6 +9,9 @@ from mfal.cli.options import add_config_options, config_from
 
 __all__ = ["add_parser", "run"]
 
+_FILE_WIDTH = 120
+"""Columns of the output where it goes to a file."""
+
 _EPILOG = """\
 The same command goes on with a campaign that was stopped; what was paid for is never paid twice.
 
@@ -52,11 +55,13 @@ def run(options: argparse.Namespace) -> int:
     from mfal.campaign.tasks import load_oracles
     from mfal.report.display import show_progress
     from mfal.report.export import write_candidates
-    from mfal.report.plot import plot_best_against_cost
+    from mfal.report.html import write_page
     from mfal.report.summary import summarise, to_json
     from mfal.report.terminal import print_summary
 
     console = Console(stderr=options.json, highlight=False)
+    if not console.is_terminal:
+        console = Console(stderr=options.json, highlight=False, width=_FILE_WIDTH)
     oracles = load_oracles(config.oracles)
     try:
         with show_progress(console, config, oracles, options.out) as notify:
@@ -69,8 +74,8 @@ def run(options: argparse.Namespace) -> int:
         return 130
     with read_campaign(options.out) as ledger:
         summary = summarise(ledger)
-    written = write_candidates(summary, options.out)
-    written.append(plot_best_against_cost(summary, options.out / "best_against_cost.png"))
+    write_candidates(summary, options.out)
+    write_page(summary, options.out)
     if options.json:
         print(to_json(summary))
     else:

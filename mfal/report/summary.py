@@ -76,6 +76,10 @@ class Summary(NamedTuple):
     reserved: float
     numbers: dict[str, dict[str, int]]
     """Queries by oracle name: observed, failed, abandoned."""
+    mixes: list[dict[str, int]]
+    """Queries by oracle name in each round, the initial data first."""
+    fidelities: list[str]
+    """What each cheap fidelity is worth, one sentence each; empty before the end."""
     finished: bool
 
     @property
@@ -119,6 +123,8 @@ def summarise(ledger: Ledger) -> Summary:
             }
             for m, oracle in enumerate(oracles)
         },
+        mixes=_mixes(answers, oracles),
+        fidelities=(final or {}).get("fidelities", []),
         finished=final is not None,
     )
 
@@ -178,6 +184,14 @@ def _curve(answers: Sequence[Answer], paid: float, top: int, better: bool) -> Cu
             cost.append(paid)
             best.append(record)
     return Curve(cost, best)
+
+
+def _mixes(answers: Sequence[Answer], oracles: Sequence[OracleFacts]) -> list[dict[str, int]]:
+    rounds = max((answer.query.round for answer in answers), default=-1) + 1
+    mixes = [{oracle.name: 0 for oracle in oracles} for _ in range(rounds)]
+    for answer in answers:
+        mixes[answer.query.round][oracles[answer.query.fidelity].name] += 1
+    return mixes
 
 
 def _best(answers: Sequence[Answer], better: bool) -> Answer | None:

@@ -31,7 +31,7 @@ def print_summary(console: Console, summary: Summary, folder: Path, shown: int =
     console.print()
     console.print(
         Text(
-            f"Files in {folder}: {CSV_NAME}, {CIF_FOLDER}/, best_against_cost.png."
+            f"Files in {folder}: report.html, {CSV_NAME}, {CIF_FOLDER}/, best_against_cost.png."
             f" Values are {top.name} in {top.unit}."
         ),
         soft_wrap=True,
@@ -48,7 +48,7 @@ def _candidates(summary: Summary, shown: int) -> Table:
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("±", justify="right", no_wrap=True)
     table.add_column("basis", no_wrap=True)
-    table.add_column("asked", overflow="fold")
+    table.add_column("asked up to", overflow="fold")
     table.add_column("file", overflow="fold")
     for candidate in summary.candidates[:shown]:
         style = None if candidate.basis == "observed" else "dim"
@@ -57,7 +57,6 @@ def _candidates(summary: Summary, shown: int) -> Table:
 
 
 def _cells(candidate: Candidate, summary: Summary) -> list[str]:
-    asked = sorted(m for m, a in candidate.observed.items() if a.kind == "observed")
     return [
         str(candidate.rank),
         candidate.crystal.formula,
@@ -65,7 +64,7 @@ def _cells(candidate: Candidate, summary: Summary) -> list[str]:
         f"{candidate.value:.2f}",
         "" if candidate.std is None else f"{candidate.std:.2f}",
         candidate.basis,
-        ", ".join(summary.oracles[m].name for m in asked),
+        summary.oracles[candidate.fidelity].name,
         candidate.file_name if candidate.cif else "",
     ]
 
@@ -92,4 +91,4 @@ def _facts(summary: Summary) -> list[str]:
             f"Best known crystal in the initial data: {known.query.crystal.formula}"
             f" {known.value:.2f}."
         )
-    return lines
+    return lines + [f"{sentence[0].upper()}{sentence[1:]}." for sentence in summary.fidelities]

@@ -1,0 +1,45 @@
+"""`mfal report`: a campaign as a page, tables and plots."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_parser", "run"]
+
+_EPILOG = """\
+example:
+  mfal report campaign
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "report",
+        help="write a campaign's report",
+        description="Write report.html, candidates.csv, CIFs and plots of a campaign, finished or"
+        " not, into its folder; works while it runs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the campaign")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write everything and say where it is."""
+    from mfal.campaign.folder import read_campaign
+    from mfal.report.export import write_candidates
+    from mfal.report.html import write_page
+    from mfal.report.summary import summarise, to_json
+
+    with read_campaign(options.folder) as ledger:
+        summary = summarise(ledger)
+    written = write_page(summary, options.folder) + write_candidates(summary, options.folder)
+    if options.json:
+        print(to_json(summary))
+    else:
+        for path in written:
+            print(path)
+    return 0

@@ -1,0 +1,152 @@
+"""The whole campaign with its real parts, small: environment, proxy, sampler, atoms, workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pytest
+from toy_campaign import digest
+
+from mfal.campaign.budget import account_of
+from mfal.campaign.folder import read_campaign, stored_config
+from mfal.cli import main
+from mfal.crystals.structures import crystal_from_structure, read_structure
+from mfal.report.summary import summarise
+
+HERE = Path(__file__).parent
+TINY = """
+budget = 24.0
+rounds = 2
+initial = 4
+realisations = 2
+batch = 4
+oracles = ["toy_oracles:three"]
+[space]
+elements = ["Li", "O", "S"]
+max_elements = 3
+max_atoms = 12
+groups = [166, 194, 221, 225]
+[proxy]
+members = 3
+width = 16
+steps = 40
+capacity = 64
+[sampler]
+steps = 20
+batch = 8
+width = 16
+samples = 16
+"""
+
+
+def command(folder: Path) -> list[str]:
+    config = folder.parent / "tiny.toml"
+    config.write_text(TINY)
+    return ["discover", "--out", str(folder), "--config", str(config)]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """What one run compiles serves the others, in this process and in those that it starts."""
+    folder = tmp_path_factory.mktemp("jax")
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    yield folder
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.fixture(scope="module")
+def whole(cache, tmp_path_factory) -> Path:
+    """An unbroken campaign."""
+    folder = tmp_path_factory.mktemp("whole") / "campaign"
+    assert main(command(folder)) == 0
+    return folder
+
+
+def test_it_ends_with_candidates_files_and_a_plot(whole):
+    with read_campaign(whole) as ledger:
+        summary = summarise(ledger)
+        budget = stored_config(ledger).budget
+        for name in ("campaign", "random"):
+            account = account_of(ledger.tallies(), name, budget)
+            assert account.reserved == 0
+            assert account.spent <= budget
+        assert [n for n, _ in ledger.rounds("campaign")] == [0, 1, 2, 3]
+    assert summary.finished
+    assert summary.candidates
+    assert summary.random is not None
+    assert (whole / "best_against_cost.png").stat().st_size > 5000
+    assert len((whole / "candidates.csv").read_text().splitlines()) == len(summary.candidates) + 1
+
+
+def test_each_cif_is_the_candidate_that_it_is_named_after(whole):
+    with read_campaign(whole) as ledger:
+        candidates = summarise(ledger).candidates
+    assert any(candidate.cif for candidate in candidates)
+    for candidate in candidates:
+        found = crystal_from_structure(read_structure(whole / "cifs" / candidate.file_name))
+        # A realisation may be more symmetric than asked for, never of another formula.
+        counts = {s: n for s, n in candidate.crystal.composition.items() if n}
+        total = {s: float(found.composition[z - 1]) for s, z in (("Li", 3), ("O", 8), ("S", 16))}
+        ratio = total["Li"] / counts["Li"]
+        assert total == pytest.approx({s: ratio * counts.get(s, 0) for s in total})
+
+
+def test_the_record_keeps_tries_and_spread(whole):
+    with read_campaign(whole) as ledger:
+        answers = [a for a in ledger.answers("campaign") if a.query.round > 0]
+    seen = [a for a in answers if a.kind == "observed"]
+    assert seen
+    assert all(a.detail["tried"] >= len(a.detail["answers"]) > 0 for a in seen)
+    several = [a for a in seen if len(a.detail["answers"]) > 1]
+    assert all(a.spread is not None for a in several)
+    assert all(a.query.predicted["mean"] for a in answers)
+
+
+def test_killed_in_the_middle_and_resumed_it_ends_the_same(whole, cache, tmp_path):
+    folder = tmp_path / "campaign"
+    path = os.pathsep.join([str(HERE), *filter(None, sys.path)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mfal.cli", *command(folder)],
+        env=os.environ | {"PYTHONPATH": path, "JAX_COMPILATION_CACHE_DIR": str(cache)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while process.poll() is None and not answers_of_round_1(folder):
+            time.sleep(0.01)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    with read_campaign(folder) as ledger:
+        assert 2 not in [number for number, _ in ledger.rounds("campaign")]
+    assert main(command(folder)) == 0
+    assert digest(folder)[-1] == digest(whole)[-1]
+    assert without_times(folder) == without_times(whole)
+    for name in ("candidates.csv", *(f"cifs/{p.name}" for p in (whole / "cifs").iterdir())):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def answers_of_round_1(folder: Path) -> bool:
+    if not (folder / "ledger.sqlite").exists():
+        return False
+    try:
+        with read_campaign(folder) as ledger:
+            return any(a.query.round == 1 for a in ledger.answers("campaign"))
+    except Exception:  # the file is just being made
+        return False
+
+
+def without_times(folder: Path) -> list:
+    with read_campaign(folder) as ledger:
+        return [
+            (account, a.query.round, a.query.crystal, a.query.fidelity, a.kind, a.value, a.spread)
+            for account in ("campaign", "random")
+            for a in ledger.answers(account)
+        ]

@@ -1,0 +1,195 @@
+"""The report's page: whole in itself, safe against what materials are named, drawn by a browser."""
+
+import io
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from mfal.campaign.ledger import Ledger
+from mfal.campaign.records import CrystalRecord, Outcome, Proposal
+from mfal.cli import main
+from mfal.crystals.elements import SYMBOLS
+from mfal.report.html import _place, write_page
+from mfal.report.summary import summarise
+
+EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>'
+CIF = """data_LiF
+_symmetry_space_group_name_H-M   'P 1'
+_cell_length_a   4.0
+_cell_length_b   4.0
+_cell_length_c   4.0
+_cell_angle_alpha   90.0
+_cell_angle_beta   90.0
+_cell_angle_gamma   90.0
+_symmetry_Int_Tables_number   1
+loop_
+ _symmetry_equiv_pos_site_id
+ _symmetry_equiv_pos_as_xyz
+  1  'x, y, z'
+loop_
+ _atom_site_type_symbol
+ _atom_site_label
+ _atom_site_fract_x
+ _atom_site_fract_y
+ _atom_site_fract_z
+ _atom_site_occupancy
+  Li  Li0  0.25  0.25  0.25  1
+  F  F1  0.75  0.75  0.75  1
+"""
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    """A campaign whose first candidate and oracle are named to do harm."""
+    oracle = {
+        "name": "top</script>",
+        "version": EVIL,
+        "unit": "eV",
+        "cost": 1.0,
+        "higher_is_better": True,
+    }
+    lattice = (4.0, 4.0, 4.0, 90.0, 90.0, 90.0)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.start({"config": {}, "oracles": [oracle]})
+        proposals = [
+            Proposal(
+                CrystalRecord(
+                    f"{n:032x}",
+                    name,
+                    {"Li": 1, "F": 1},
+                    225,
+                    lattice,
+                    {"Li": 1, "F": -1},
+                    "sampled",
+                ),
+                0,
+                oracle["name"],
+                "1",
+                1.0,
+                1,
+                {"mean": [0.5], "std": [0.1]},
+            )
+            for n, name in enumerate((EVIL, "LiF"))
+        ]
+        ledger.propose("campaign", 1, proposals, {})
+        for value, query in enumerate(ledger.pending("campaign")):
+            cif = CIF + ("# </script><b>\n" if value == 0 else "")
+            ledger.conclude(query, Outcome(-float(value), None, "ok", 0.0, {"cif": cif}))
+        ledger.propose("campaign", 2, [], {"final": True, "fidelities": [EVIL]})
+    return tmp_path
+
+
+class Page(HTMLParser):
+    """Elements of a page, the text of its scripts, and whatever it would load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.handlers: list[str] = []
+        self.scripts: dict[str, str] = {}
+        self.text: list[str] = []
+        self.script: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.loads += [found[key] for key in ("src", "href") if key in found]
+        self.handlers += [key for key in found if key.startswith("on")]
+        if tag == "script":
+            self.script = found.get("id", f"script {len(self.scripts)}")
+            self.scripts[self.script] = ""
+
+    def handle_endtag(self, tag):
+        if tag == "script":
+            self.script = None
+
+    def handle_data(self, data):
+        if self.script is None:
+            self.text.append(data)
+        else:
+            self.scripts[self.script] += data
+
+
+@pytest.fixture
+def page(campaign):
+    with Ledger(campaign / "ledger.sqlite", readonly=True) as ledger:
+        path = write_page(summarise(ledger), campaign)[0]
+    return Page(path.read_text())
+
+
+def test_names_stay_text(page):
+    assert page.tags.count("script") == 3  # data, viewer, page
+    assert page.handlers == []
+    assert EVIL in "".join(page.text)
+    structures = json.loads(page.scripts["structures"])
+    assert EVIL in structures[f"{0:032x}"]["label"]
+    assert "</script><b>" in structures[f"{0:032x}"]["cif"]
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    assert page.loads
+    assert all(address.startswith("data:") for address in page.loads)
+    assert "3dmol" in page.scripts["script 1"].lower()
+
+
+def test_images_and_headings_are_labelled(page, campaign):
+    text = (campaign / "report.html").read_text()
+    assert all("alt=" in tag for tag in re.findall(r"<img [^>]*>", text.split("<script")[0]))
+    assert '<html lang="en">' in text
+    assert page.tags.count("h1") == 1
+    assert 'aria-label="3-D view' in text
+
+
+def test_every_element_has_a_place_of_its_own():
+    places = [_place(number) for number in range(1, len(SYMBOLS) + 1)]
+    assert len(set(places)) == len(places)
+    assert (_place(1), _place(2), _place(3), _place(9)) == ((1, 1), (1, 18), (2, 1), (2, 17))
+    # Titanium stands in group 4, bromine in 17, lanthanum below, hafnium in 4, lead in 14.
+    assert [_place(z) for z in (22, 35, 57, 72, 82)] == [(4, 4), (4, 17), (8, 3), (6, 4), (6, 14)]
+
+
+def test_the_command_writes_the_page_and_says_where(campaign, capsys):
+    assert main(["report", str(campaign)]) == 0
+    assert str(campaign / "report.html") in capsys.readouterr().out
+    assert main(["report", "--json", str(campaign)]) == 0
+    assert json.load(io.StringIO(capsys.readouterr().out))["finished"]
+
+
+@pytest.mark.parametrize("size", ["1280,900", "390,844"])
+def test_a_browser_draws_it_without_network_and_without_complaint(page, campaign, size, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs chromium")
+    shown = subprocess.run(
+        [
+            browser,
+            "--headless=new",
+            "--no-sandbox",
+            "--use-gl=angle",
+            "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={size}",
+            "--virtual-time-budget=8000",
+            "--dump-dom",
+            (campaign / "report.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    complaints = [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
+    assert complaints == []
+    # The script says what it drew: the first candidate, its two atoms, on a canvas.
+    assert f'data-shown="{0:032x}"' in shown.stdout
+    assert 'data-atoms="2"' in shown.stdout
+    assert re.search(r'id="viewer".*?<canvas', shown.stdout, re.DOTALL)
