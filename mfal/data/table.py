@@ -260,16 +260,32 @@ class MaterialTable:
         return _LazyStructures(self.structure_records)
 
     def label_arrays(self, quantity: str = CONDUCTIVITY) -> LabelArrays:
-        """Labels of one quantity; of several of a row, the first exact one or else the first."""
+        """Labels of one quantity as arrays.
+
+        Of several labels of a row the median of the exact ones counts (of the logarithms, for
+        values in S/cm), or the first where none is exact.
+        """
         value, upper = np.full((2, len(self)), math.nan)
         censoring = np.full(len(self), -1)
         for row, labels in enumerate(self.labels):
             found = [label for label in labels if label.quantity == quantity]
             if found:
-                label = next((x for x in found if x.censoring == "exact"), found[0])
-                value[row], upper[row] = label.value, label.upper
-                censoring[row] = CENSORING.index(label.censoring)
+                exact = [label.value for label in found if label.censoring == "exact"]
+                label = found[0]
+                if exact:
+                    value[row], censoring[row] = _median(exact, label.unit), 0
+                else:
+                    value[row], upper[row] = label.value, label.upper
+                    censoring[row] = CENSORING.index(label.censoring)
         return LabelArrays(value, upper, censoring)
+
+
+def _median(values: list[float], unit: str) -> float:
+    if len(values) == 1:
+        return values[0]
+    if unit == "S/cm":
+        return float(10 ** np.median(np.log10(values)))
+    return float(np.median(values))
 
 
 class _LazyStructures(Sequence["Structure | None"]):

@@ -51,6 +51,14 @@ def test_crystals_needs_cells() -> None:
     assert len(both.select(both.has_crystal).crystals().composition) == 1
 
 
+def test_label_arrays_take_medians() -> None:
+    sigma = [Label(CONDUCTIVITY, x, "S/cm") for x in (1e-3, 1e-9, 1e-5, 1e-4)]
+    energies = [Label("barrier", x, "eV") for x in (0.1, 0.2, 0.6)]
+    rows = table(lithium_fluoride(labels=(*sigma, *energies)))
+    assert rows.label_arrays().value[0] == pytest.approx(10**-4.5)
+    assert rows.label_arrays("barrier").value[0] == 0.2
+
+
 def test_label_arrays_prefer_exact_values() -> None:
     limit = Label(CONDUCTIVITY, 1e-10, "S/cm", "below")
     exact = Label(CONDUCTIVITY, 2e-11, "S/cm")
