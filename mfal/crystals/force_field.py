@@ -165,6 +165,9 @@ def neighbours(
     """The `num` nearest atoms of each orbit's first atom; arguments as in `dense_energy`."""
     square, whole = _squares(free, packed, cell, translations)
     batch, orbits, images, atoms = square.shape
+    # Padding must not take the places of neighbours.
+    padding = packed.species == table.charge.shape[0] - 1
+    square = jnp.where(padding[:, None, None, :], jnp.inf, square)
     nearest, index = jax.lax.top_k(-square.reshape(batch * orbits, images * atoms), num)
     index, nearest = index.T, nearest.T
     image, atom = index // atoms, index % atoms  # [K, M]

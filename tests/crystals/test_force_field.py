@@ -57,7 +57,7 @@ def test_listed_forces_are_the_derivatives_of_the_dense_energy(weight, step):
     expected = -multiplicity[..., None] * jnp.einsum("brjk,brk->brj", frames(packed, cell), force)
     size = float(jnp.abs(gradient).max())
     assert size > 1
-    np.testing.assert_allclose(gradient, expected, atol=2e-4 * size)
+    np.testing.assert_allclose(gradient, expected, atol=2e-5 * size)
 
 
 def test_scaled_moves_are_ångströms():
