@@ -6,8 +6,9 @@ Hypergrid with trajectory balance and a learned backward policy, equal network (
 forward and backward logits), batch, learning rates (1e-3, log Z 0.1) and exploration (0.1):
 
 - mfal, in float32 and in bfloat16;
-- gfnx (pip install gfnx): its environment and rollout; loss and update as in its trajectory-balance
-  baseline, many steps in one compiled loop, metrics and host callbacks left out;
+- gfnx (pip install gfnx flashbax equinox networkx): its environment, rollout and log-probabilities;
+  loss and update as in its trajectory-balance baseline, many steps in one compiled loop, metrics
+  and host callbacks left out;
 - torchgfn (another interpreter's, given by --torchgfn): its gym, sampler and TBGFlowNet.
 
 Crystals: trajectories per CPU second on a production-like spec and on the default one. The peer's
@@ -33,8 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mfal.envs import CrystalSpec, crystal_environment, to_crystal
-from mfal.envs.crystal.spec import LITHIUM_CONDUCTOR_STATES
+from mfal.envs import CrystalSpec, crystal_environment, production_like_spec, to_crystal
 from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
 from mfal.gflownet.config import TrainConfig
 from mfal.gflownet.exact import enumerate_states, exact_metrics
@@ -188,15 +188,7 @@ def convergence(dims: int, side: int, batch: int, limit: int = 6000) -> dict[str
 def crystals(name: str, rounds: int) -> dict[str, Any]:
     """Trajectories per CPU second of full training steps on crystals."""
     if name == "production":
-        groups = np.sort(np.random.default_rng(0).choice(np.arange(1, 231), 113, replace=False))
-        spec = CrystalSpec(
-            elements=LITHIUM_CONDUCTOR_STATES[:22],
-            required=(),
-            element_limits=(1, 5),
-            max_atoms=80,
-            max_atoms_per_element=16,
-            groups=tuple(int(number) for number in groups),
-        )
+        spec = production_like_spec()
         hidden: tuple[int, ...] = (256, 256, 256)
     else:
         spec, hidden = CrystalSpec(), (128, 128)

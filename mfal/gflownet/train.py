@@ -5,8 +5,16 @@
     state, metrics = trainer.run(state, reward_params, num_steps=1000)
     samples = trainer.sample(state, reward_params, jax.random.key(1), 256)
 
+Beside it: `mfal.gflownet.exact` and `estimates` measure the result, `checkpoint` saves and resumes,
+`progress` shows and logs, `rewards` composes transforms of rewards.
+
 The reward's parameters are an argument of `run`: a new proxy costs no compilation. Many steps run
 per dispatch, the state is donated, and nothing waits for the host.
+
+On several devices, give a mesh: `make_trainer(..., mesh=jax.make_mesh((8,), ("batch",)))`. The
+random numbers of a batch don't depend on how it is spread, so neither does the result, but for the
+order of sums. On several hosts, call `jax.distributed.initialize()` in each process before anything
+else, make the mesh over all of `jax.devices()`, and run the same script with the same seed.
 """
 
 from collections.abc import Callable
