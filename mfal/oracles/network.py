@@ -26,6 +26,7 @@ import numba
 import numpy as np
 from scipy.optimize import brentq
 
+from mfal.errors import MfalError
 from mfal.oracles.percolation import Percolation
 
 __all__ = [
@@ -152,10 +153,13 @@ def occupancies(network: HopNetwork, temperature: float, count: float) -> tuple[
     that only exclude each other from sites.
 
     Raises:
-      ValueError: when there are no more sites than ions.
+      MfalError: when there are no more sites than ions.
     """
     if not 0 < count < len(network.site_energy):
-        raise ValueError(f"{count:g} ions do not fit on {len(network.site_energy)} sites")
+        raise MfalError(
+            f"{count:g} ions do not fit on {len(network.site_energy)} sites",
+            "leave exclusion out, or merge fewer shallow sites",
+        )
     thermal = BOLTZMANN * temperature
 
     def excess(mu: float) -> float:

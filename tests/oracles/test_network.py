@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mfal.errors import MfalError
 from mfal.oracles.network import (
     ATTEMPT_FREQUENCY,
     BOLTZMANN,
@@ -187,7 +188,7 @@ def test_occupations_add_up_and_are_fermis() -> None:
     odds = np.log((1 - filled) / filled)
     expected = (network.site_energy - mu) / (BOLTZMANN * 500.0)
     np.testing.assert_allclose(odds, expected, rtol=1e-6, atol=1e-6)
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(MfalError, match="do not fit"):
         occupancies(network, 500.0, 7.0)
 
 

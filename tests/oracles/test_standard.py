@@ -114,3 +114,18 @@ def test_scoring_files(tmp_path: Path) -> None:
     assert [row["status"] == "ok" for row in rows] == [True] * 3 + [False] * 6
     assert rows[0]["formula"] == "Li2O"
     assert all("absent.cif" in row["status"] for row in rows[6:])
+
+
+def test_decorations_give_a_mean_and_a_spread() -> None:
+    lattice = Lattice.orthorhombic(4.2, 4.4, 4.3)
+    places = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    species = ["Li+", {"Ti4+": 0.5, "Nb5+": 0.5}, "O2-", "O2-", "O2-"]
+    structure = Structure(lattice, species, places) * (1, 1, 2)
+    options = MapOptions(resolution=0.4, decorations=4)
+    (drawn,) = bvse_oracle(options).evaluate([structure])
+    assert drawn.ok
+    values = drawn.provenance["values"]
+    assert len(values) == 4
+    assert drawn.value == pytest.approx(np.mean(values))
+    assert drawn.uncertainty == pytest.approx(np.std(values))
+    assert bvse_oracle(options).version != bvse_oracle(MapOptions(resolution=0.4)).version
