@@ -27,8 +27,8 @@ __all__ = [
     "sendek_oracle",
 ]
 
-SENDEK_COST = 0.02
-BVSE_COST = 0.3
+SENDEK_COST = 0.05
+BVSE_COST = 0.35
 CONDUCTIVITY_COST = 1.0
 """CPU time of one evaluation in that of the conductivity, the median over the structures of
 `experiments/benchmarks/oracles.py`, which measures it anew and prints it beside these."""
