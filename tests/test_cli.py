@@ -35,7 +35,10 @@ def one_line(captured: str) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("command", [[], ["discover"], ["status"], ["score"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], *([name] for name in ("discover", "ask", "tell", "status", "report", "score", "doctor"))],
+)
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([*command, "--help"])
@@ -140,3 +143,44 @@ def test_score_tells_an_oracles_failure(lithium_fluoride, capsys):
     assert "oracle nan returned NaN" in nan
     assert "oracle short gave 0 answers" in short
     assert all(answer["value"] is None for answer in result["oracles"])
+
+
+@pytest.mark.parametrize(
+    ("species", "oracle", "reason"),
+    [
+        (["Na", "Cl"], "sendek", "no Li in NaCl"),
+        (["Na", "Cl"], "conductivity", "no Li in NaCl"),
+        (["Li", "Fe"], "bvse", "no oxidation states"),
+        ([{"Li": 0.5}, "Cl"], "conductivity", "no oxidation states balance"),
+    ],
+)
+def test_the_real_oracles_say_what_they_cannot_take(species, oracle, reason, tmp_path, capsys):
+    structure = Structure(Lattice.cubic(4.1), species, [[0, 0, 0], [0.5, 0.5, 0.5]])
+    path = tmp_path / "bad.cif"
+    structure.to(filename=str(path), fmt="cif")
+    assert main(["score", "--json", str(path)]) == 1
+    (result,) = json.loads(capsys.readouterr().out)
+    (answer,) = [each for each in result["oracles"] if each["oracle"] == oracle]
+    assert reason in answer["status"]
+    assert ";" in answer["status"]  # and what to do about it
+    assert answer["value"] is None
+
+
+def test_an_unknown_element_is_named(lithium_fluoride, capsys):
+    text = lithium_fluoride.read_text().replace("F  F", "Qq  Qq")
+    lithium_fluoride.write_text(text)
+    assert main(["score", "--json", str(lithium_fluoride), *TOYS]) == 1
+    (result,) = json.loads(capsys.readouterr().out)
+    assert "Qq" in result["error"]
+
+
+def test_score_by_the_real_oracles(lithium_fluoride, capsys):
+    """LiF conducts poorly; its barrier is that of a vacancy-free rock salt, not a cage."""
+    assert main(["score", "--json", str(lithium_fluoride)]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    values = {answer["oracle"]: answer["value"] for answer in result["oracles"]}
+    units = [answer["unit"] for answer in result["oracles"]]
+    assert units == ["probability", "eV", "log10 S/cm"]
+    assert 0.0 < values["sendek"] < 0.5
+    assert 0.2 < values["bvse"] < 1.0
+    assert -10.0 < values["conductivity"] < -2.0

@@ -36,7 +36,9 @@ def account_of(tallies: Sequence[Tally], name: str, budget: float) -> Account:
         if tally.account == name:
             cost[tally.kind] += tally.cost
     spent = cost["observed"] + cost["failed"]
-    return Account(budget, spent, max(0.0, cost["proposed"] - spent - cost["abandoned"]))
+    reserved = cost["proposed"] - spent - cost["abandoned"]
+    # Sums of the same costs in another order differ in their last digits.
+    return Account(budget, spent, reserved if reserved > _ROUNDING * cost["proposed"] else 0.0)
 
 
 def affordable(account: Account, costs: Sequence[float]) -> int:

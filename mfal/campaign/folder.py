@@ -15,6 +15,7 @@ from mfal.oracles.types import Oracle
 __all__ = [
     "CAMPAIGN",
     "CONFIG_NAME",
+    "HANDOFF",
     "LEDGER_NAME",
     "RANDOM",
     "open_campaign",
@@ -26,6 +27,8 @@ CAMPAIGN = "campaign"
 """The account that pays for initial data and proposals."""
 RANDOM = "random"
 """The account of the random search at equal cost."""
+HANDOFF = "handoff"
+"""The account of what was handed to people, DFT or the laboratory; charged to nobody."""
 LEDGER_NAME = "ledger.sqlite"
 CONFIG_NAME = "config.toml"
 

@@ -9,9 +9,6 @@ from mfal.cli.options import add_config_options, config_from
 
 __all__ = ["add_parser", "run"]
 
-_FILE_WIDTH = 120
-"""Columns of the output where it goes to a file."""
-
 _EPILOG = """\
 The same command goes on with a campaign that was stopped; what was paid for is never paid twice.
 
@@ -48,20 +45,17 @@ def run(options: argparse.Namespace) -> int:
 
     config = config_from(options)
     use_compilation_cache()
-    from rich.console import Console
-
     from mfal.campaign.folder import read_campaign
     from mfal.campaign.loop import run_campaign
     from mfal.campaign.tasks import load_oracles
+    from mfal.cli.console import make_console
     from mfal.report.display import show_progress
     from mfal.report.export import write_candidates
     from mfal.report.html import write_page
     from mfal.report.summary import summarise, to_json
     from mfal.report.terminal import print_summary
 
-    console = Console(stderr=options.json, highlight=False)
-    if not console.is_terminal:
-        console = Console(stderr=options.json, highlight=False, width=_FILE_WIDTH)
+    console = make_console(stderr=options.json)
     oracles = load_oracles(config.oracles)
     try:
         with show_progress(console, config, oracles, options.out) as notify:

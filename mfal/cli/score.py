@@ -92,11 +92,12 @@ def _plain(oracle: "Oracle", observation: "Observation") -> dict[str, Any]:
 
 
 def _print_table(results: Sequence[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from mfal.cli.console import make_console
+
+    console = make_console()
     for result in results:
         if "error" in result:
             console.print(Text(result["error"], style="red"), soft_wrap=True)

@@ -26,7 +26,7 @@ def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
             f"{oracle.name}_status",
         ]
     header += ["a [Å]", "b [Å]", "c [Å]", "alpha [°]", "beta [°]", "gamma [°]"]
-    header += ["cell", "oxidation_states", "round", "arrangements_tried", "cif", "id"]
+    header += ["cell", "oxidation_states", "round", "arrangements_tried", "measured", "cif", "id"]
     return header, [_row(candidate, summary) for candidate in summary.candidates]
 
 
@@ -73,6 +73,7 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
         " ".join(f"{symbol}{charge:+g}" for symbol, charge in crystal.oxidation_states.items()),
         min(answer.query.round for answer in candidate.observed.values()),
         candidate.observed[candidate.fidelity].detail.get("tried", ""),
+        "; ".join(f"{name}: {text}" for name, text in candidate.measured.items()),
         f"{CIF_FOLDER}/{candidate.file_name}" if candidate.cif else "",
         crystal.hash,
     ]

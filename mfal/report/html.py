@@ -154,7 +154,8 @@ def _table(summary: Summary, shown: set[str]) -> str:
         '<thead><tr><th scope="col" class="n">rank</th><th scope="col">formula</th>'
         '<th scope="col" class="n">group</th><th scope="col" class="n">value</th>'
         f'<th scope="col">basis</th>{head}<th scope="col" class="n">round</th>'
-        '<th scope="col" class="n">tried</th><th scope="col">structure</th></tr></thead>'
+        '<th scope="col" class="n">tried</th><th scope="col">measured</th>'
+        '<th scope="col">structure</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 
@@ -173,6 +174,7 @@ def _row(candidate: Candidate, summary: Summary, shown: bool) -> str:
             cells.append(f"{answer.value:.3g}{spread}")
     answers = "".join(f'<td class="n">{_text(cell)}</td>' for cell in cells)
     seen = candidate.observed[candidate.fidelity]
+    measured = "; ".join(f"{name} {text}" for name, text in candidate.measured.items())
     label = _text(f"Show {crystal.formula}, rank {candidate.rank}")
     button = (
         f'<button type="button" data-id="{crystal.hash}" aria-label="{label}">show</button>'
@@ -184,7 +186,8 @@ def _row(candidate: Candidate, summary: Summary, shown: bool) -> str:
         f'</td><th scope="row">{_text(crystal.formula)}</th><td class="n">{crystal.space_group}'
         f'</td><td class="n">{_value(candidate)}</td><td>{_text(candidate.basis)}</td>{answers}'
         f'<td class="n">{seen.query.round}</td>'
-        f'<td class="n">{_text(str(seen.detail.get("tried", "")))}</td><td>{button}</td></tr>'
+        f'<td class="n">{_text(str(seen.detail.get("tried", "")))}</td>'
+        f"<td>{_text(measured)}</td><td>{button}</td></tr>"
     )
 
 

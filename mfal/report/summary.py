@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mfal.campaign.folder import CAMPAIGN, RANDOM
+from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM
 from mfal.campaign.ledger import Answer, Ledger
 from mfal.campaign.records import CrystalRecord
 
@@ -37,6 +37,9 @@ class Candidate(NamedTuple):
     """Answers by fidelity, failures included."""
     predicted: dict[str, Any]
     """The proxy's final mean and standard deviation, by fidelity; empty before the end."""
+    measured: dict[str, str]
+    """What came back of measurements asked for by hand: value and unit, or the failure, by
+    quantity."""
     cif: str | None
     """A typical arrangement of the highest fidelity asked."""
 
@@ -109,7 +112,7 @@ def summarise(ledger: Ledger) -> Summary:
     return Summary(
         config=config,
         oracles=oracles,
-        candidates=_candidates(later, predictions, top, better),
+        candidates=_candidates(later, predictions, top, better, _measured(ledger)),
         campaign=_curve(later, initial_cost, top, better),
         random=_curve(random, initial_cost, top, better) if random else None,
         initial_cost=initial_cost,
@@ -132,8 +135,24 @@ def summarise(ledger: Ledger) -> Summary:
 _KINDS = ("proposed", "observed", "failed", "abandoned")
 
 
+def _measured(ledger: Ledger) -> dict[str, dict[str, str]]:
+    """Answers to what was handed over, by crystal and quantity."""
+    found: dict[str, dict[str, str]] = {}
+    for answer in ledger.answers(HANDOFF):
+        text = str(answer.detail.get("status", answer.kind))
+        if answer.value is not None:
+            sign = {"below": "< ", "above": "> "}.get(str(answer.detail.get("censoring")), "")
+            text = f"{sign}{answer.value:.4g} {answer.detail.get('unit', '')}"
+        found.setdefault(answer.query.crystal.hash, {})[answer.query.oracle] = text
+    return found
+
+
 def _candidates(
-    answers: Sequence[Answer], predictions: dict[str, Any], top: int, better: bool
+    answers: Sequence[Answer],
+    predictions: dict[str, Any],
+    top: int,
+    better: bool,
+    measured: dict[str, dict[str, str]],
 ) -> list[Candidate]:
     """Ranked by the top oracle's answer where there is one, else by the proxy's expectation."""
     by_crystal: dict[str, dict[int, Answer]] = {}
@@ -162,6 +181,7 @@ def _candidates(
                 basis=basis,
                 observed=observed,
                 predicted=predicted,
+                measured=measured.get(name, {}),
                 cif=highest.detail.get("cif"),
             )
         )
@@ -238,5 +258,6 @@ def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
             for m, a in candidate.observed.items()
         },
         "predicted": candidate.predicted,
+        "measured": candidate.measured,
         "file": f"cifs/{candidate.file_name}" if candidate.cif else None,
     }

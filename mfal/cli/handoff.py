@@ -1,0 +1,114 @@
+"""`mfal ask` and `mfal tell`: measurements by people, by DFT, in the laboratory."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from mfal.errors import MfalError
+
+__all__ = ["add_parser", "run_ask", "run_tell"]
+
+_ASK = """\
+example:
+  mfal ask campaign --number 5 --batch to-the-lab
+"""
+_TELL = """\
+example:
+  mfal tell campaign to-the-lab
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add both subcommands."""
+    ask = commands.add_parser(
+        "ask",
+        help="write a batch of candidates to measure or compute elsewhere",
+        description="Write a folder with the best candidates that have no measured value yet:"
+        " CIFs, VASP inputs, and a table to fill in.",
+        epilog=_ASK,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    ask.add_argument("folder", type=Path, metavar="DIR", help="folder of the campaign")
+    ask.add_argument("--number", type=int, default=5, metavar="N", help="candidates (default: 5)")
+    ask.add_argument("--batch", type=Path, required=True, metavar="NEW", help="folder to write")
+    ask.add_argument(
+        "--measurement",
+        default="ionic_conductivity",
+        metavar="NAME",
+        help="quantity to ask for (default: ionic_conductivity)",
+    )
+    ask.add_argument("--no-vasp", action="store_true", help="leave VASP inputs out")
+    ask.add_argument("--flow", action="store_true", help="add atomate2 flows")
+    ask.add_argument("--json", action="store_true", help="print JSON")
+    ask.set_defaults(run=run_ask)
+    tell = commands.add_parser(
+        "tell",
+        help="take the answers of a batch",
+        description="Read a filled table, or the finished VASP runs of a batch's folder. Either"
+        " every line is right and all are written, or nothing is, unless --partial is given.",
+        epilog=_TELL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    tell.add_argument("folder", type=Path, metavar="DIR", help="folder of the campaign")
+    tell.add_argument("batch", type=Path, metavar="BATCH", help="folder that `mfal ask` wrote")
+    tell.add_argument("--partial", action="store_true", help="take what is right, leave the rest")
+    tell.add_argument("--json", action="store_true", help="print JSON")
+    tell.set_defaults(run=run_tell)
+
+
+def run_ask(options: argparse.Namespace) -> int:
+    """Choose by the present ranking and write the batch."""
+    from mfal.campaign.folder import read_campaign
+    from mfal.campaign.handoff import ask, measurement
+    from mfal.campaign.records import Proposal
+    from mfal.oracles.measurements import quantity
+    from mfal.report.summary import summarise
+
+    quantity(options.measurement)
+    if options.number < 1:
+        raise MfalError(f"--number {options.number}", "give 1 or more")
+    with read_campaign(options.folder) as ledger:
+        summary = summarise(ledger)
+    fidelity = len(summary.oracles)
+    ranked = [
+        (
+            measurement(
+                Proposal(c.crystal, 0, "", "", 0.0, 1, c.predicted), options.measurement, fidelity
+            ),
+            c.cif,
+        )
+        for c in summary.candidates
+        if c.cif
+    ]
+    queries, notes = ask(
+        options.folder,
+        ranked,
+        options.number,
+        options.batch,
+        vasp=not options.no_vasp,
+        flow=options.flow,
+    )
+    formulas = [query.crystal.formula for query in queries]
+    if options.json:
+        print(json.dumps({"batch": str(options.batch), "formulas": formulas, "notes": notes}))
+        return 0
+    print(f"{options.batch}: {len(queries)} candidates to measure: {', '.join(formulas)}")
+    for note in notes:
+        print(f"note: {note}")
+    print(f"Fill in {options.batch}/answers.csv, then: mfal tell {options.folder} {options.batch}")
+    return 0
+
+
+def run_tell(options: argparse.Namespace) -> int:
+    """Write the answers; 1 where lines were refused."""
+    from mfal.campaign.handoff import tell
+
+    number, problems = tell(options.folder, options.batch, partial=options.partial)
+    if options.json:
+        print(json.dumps({"written": number, "refused": problems}))
+    else:
+        print(f"{options.folder}: {number} answers written")
+        for problem in problems:
+            print(f"refused: {problem}")
+    return 1 if problems else 0

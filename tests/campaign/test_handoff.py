@@ -1,0 +1,136 @@
+"""Candidates go out to be measured and their answers come back, once."""
+
+import csv
+import tomllib
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from mfal.campaign.config import CampaignConfig, to_toml
+from mfal.campaign.folder import read_campaign
+from mfal.campaign.ledger import Ledger
+from mfal.campaign.records import CrystalRecord, Outcome, Proposal
+from mfal.cli import main
+from mfal.crystals.structures import structure_to_cif
+from mfal.report.summary import summarise
+
+HALIDES = ("F", "Cl", "Br")
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    """Three rock salts, the fluoride first in rank."""
+    folder = tmp_path / "my campaign"
+    folder.mkdir()
+    oracle = {"name": "top", "version": "1", "unit": "eV", "cost": 1.0, "higher_is_better": True}
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        config = tomllib.loads(to_toml(CampaignConfig()))
+        ledger.start({"config": config, "oracles": [oracle]})
+        proposals = [
+            Proposal(
+                CrystalRecord(
+                    f"{n:032x}",
+                    f"Li{anion}",
+                    {"Li": 4, anion: 4},
+                    225,
+                    (4.0, 4.0, 4.0, 90.0, 90.0, 90.0),
+                    {"Li": 1, anion: -1},
+                    "sampled",
+                ),
+                0,
+                "top",
+                "1",
+                1.0,
+                1,
+                {},
+            )
+            for n, anion in enumerate(HALIDES)
+        ]
+        ledger.propose("campaign", 1, proposals, {})
+        for n, query in enumerate(ledger.pending("campaign")):
+            structure = Structure.from_spacegroup(
+                "Fm-3m", Lattice.cubic(4.0 + n), ["Li", HALIDES[n]], [[0, 0, 0], [0.5, 0.5, 0.5]]
+            )
+            detail = {"cif": structure_to_cif(structure)}
+            ledger.conclude(query, Outcome(-float(n), None, "ok", 0.0, detail))
+    return folder
+
+
+def fill(batch, *answers):
+    """Write status, value and note into the lines of a batch's table."""
+    path = batch / "answers.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, (status, value) in zip(rows, answers, strict=False):
+        row["status"], row["value"] = status, value
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return [row["formula"] for row in rows]
+
+
+def ask(campaign, batch, number=3):
+    return main(["ask", str(campaign), "--number", str(number), "--batch", str(batch), "--no-vasp"])
+
+
+def measured(campaign):
+    with read_campaign(campaign) as ledger:
+        return {c.crystal.formula: c.measured for c in summarise(ledger).candidates}
+
+
+def test_answers_come_back_to_their_candidates_and_cost_the_campaign_nothing(campaign, tmp_path):
+    batch = tmp_path / "batch"
+    assert ask(campaign, batch) == 0
+    assert fill(batch, ("ok", "1e-4"), ("failed", ""), ("abandoned", "")) == ["LiF", "LiCl", "LiBr"]
+    assert main(["tell", str(campaign), str(batch)]) == 0
+    found = measured(campaign)
+    assert found["LiF"] == {"ionic_conductivity": "-4 log10 S/cm"}
+    assert found["LiCl"]["ionic_conductivity"].startswith("failed")
+    assert found["LiBr"]["ionic_conductivity"].startswith("abandoned")
+    with read_campaign(campaign) as ledger:
+        assert summarise(ledger).spent == 3.0
+
+
+def test_a_wrong_line_changes_nothing_unless_partial(campaign, tmp_path, capsys):
+    batch = tmp_path / "batch"
+    ask(campaign, batch)
+    fill(batch, ("ok", "1e-4"), ("ok", "-3"), ("ok", "many"))
+    assert main(["tell", str(campaign), str(batch)]) == 2
+    assert "nothing was changed" in capsys.readouterr().err
+    assert measured(campaign)["LiF"] == {}
+    assert main(["tell", str(campaign), str(batch), "--partial"]) == 1
+    assert measured(campaign)["LiF"] == {"ionic_conductivity": "-4 log10 S/cm"}
+    assert measured(campaign)["LiCl"] == {}
+
+
+def test_open_questions_are_asked_again_and_answered_ones_are_not(campaign, tmp_path):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    ask(campaign, first, 2)
+    ask(campaign, second, 2)  # the first batch was lost
+    assert fill(first) == fill(second) == ["LiF", "LiCl"]
+    fill(second, ("ok", "1e-4"), ("ok", "1e-5"))
+    assert main(["tell", str(campaign), str(second)]) == 0
+    assert main(["tell", str(campaign), str(second)]) == 0  # again: nothing new
+    ask(campaign, third, 2)
+    assert fill(third) == ["LiBr"]
+    fill(third, ("ok", "1e-6"))
+    main(["tell", str(campaign), str(third)])
+    assert ask(campaign, tmp_path / "fourth", 2) == 2
+
+
+def test_the_batch_of_another_campaign_is_refused(campaign, tmp_path, capsys):
+    batch = tmp_path / "batch"
+    ask(campaign, batch)
+    other = campaign.rename(tmp_path / "other")
+    assert main(["tell", str(other), str(batch)]) == 2
+    assert "belongs to campaign my-campaign, not to other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [(["--number", "0"], "--number 0"), (["--measurement", "colour"], "colour")],
+)
+def test_wrong_requests_are_named(campaign, tmp_path, capsys, options, named):
+    assert main(["ask", str(campaign), "--batch", str(tmp_path / "b"), *options]) == 2
+    assert named in capsys.readouterr().err
