@@ -86,7 +86,7 @@ class CrystalSpec:
     """Greatest number of atoms in the conventional cell."""
     min_atoms_per_element: int = 1
     """Least number of atoms of an element that is present."""
-    max_atoms_per_element: int = 28
+    max_atoms_per_element: int = 32
     """Greatest number of atoms of one element."""
     mixed_valence: int = 1
     """Longest repeat of a mixture of two neighbouring oxidation states within one element: 1 allows

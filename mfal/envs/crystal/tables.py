@@ -158,7 +158,12 @@ class _Graph(NamedTuple):
 def _totals(spec: CrystalSpec) -> np.ndarray:
     if not spec.fractions:
         return np.zeros(1, np.int32)
-    return np.arange(spec.min_atoms, spec.max_atoms + 1, dtype=np.int32)
+    totals = [
+        total
+        for total in range(spec.min_atoms, spec.max_atoms + 1)
+        if all(low <= high for low, high in (count_bounds(spec, s, total) for s in spec.required))
+    ]
+    return np.array(totals or [spec.max_atoms], np.int32)
 
 
 def _patterns(
