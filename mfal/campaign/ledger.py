@@ -215,8 +215,9 @@ class Ledger:
     def pending(self, account: str) -> list[Query]:
         """Queries of an account that have not ended, in the order of decision."""
         rows = self._all(
-            f"SELECT {_QUERY_COLUMNS} FROM pending p JOIN query q ON q.id = p.query"
-            " JOIN crystal c ON c.id = q.crystal WHERE q.account = ? ORDER BY q.id",
+            # CROSS keeps SQLite from walking through all queries of the account instead.
+            f"SELECT {_QUERY_COLUMNS} FROM pending p CROSS JOIN query q ON q.id = p.query"
+            " JOIN crystal c ON c.id = q.crystal WHERE q.account = ? ORDER BY p.query",
             (account,),
         )
         return [_query(row) for row in rows]

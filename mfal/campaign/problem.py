@@ -92,6 +92,12 @@ def make_spec(space: SpaceConfig) -> "CrystalSpec":
         element_limits=(space.min_elements, space.max_elements),
         max_atoms=space.max_atoms,
         groups=space.groups or None,
+        min_length=space.min_length,
+        max_length=space.max_length,
+        max_aspect=space.max_aspect,
+        min_angle=space.min_angle,
+        max_angle=space.max_angle,
+        packing=(space.min_packing, space.max_packing),
     )
 
 

@@ -42,6 +42,7 @@ def realise_record(
         "rejected": found.rejected,
         "routes": list(found.routes),
         "energies_ev_per_atom": [float(x) for x in found.energies],
+        "instabilities": [float(x) for x in found.instabilities],
         "space_groups": list(found.space_groups),
     }
     return found.structures, detail

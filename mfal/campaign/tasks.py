@@ -81,7 +81,12 @@ def evaluate(task: Task) -> Outcome:
     except MfalError as error:
         return _failed(str(error), start, {})
     if not structures:
-        return _failed("no arrangement of atoms was found", start, detail)
+        reasons = ", ".join(f"{n} {why}" for why, n in detail.get("rejected", {}).items())
+        return _failed(
+            "no sound arrangement of atoms was found" + (f" ({reasons})" if reasons else ""),
+            start,
+            detail,
+        )
     observations = ask(oracle, structures)
     detail["answers"] = [_number(each.value) for each in observations]
     detail["statuses"] = [each.status for each in observations]

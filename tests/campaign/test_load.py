@@ -2,6 +2,7 @@
 
 import json
 import resource
+from dataclasses import replace
 
 import pytest
 import toy_campaign
@@ -87,8 +88,6 @@ def test_ten_thousand_quick_queries_run_flat_in_memory(tmp_path):
         peaks[round_.number] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         first = 10_000 * round_.number
         return Decision([toy_campaign.proposal(first + n, 0) for n in range(1000)], {})
-
-    from dataclasses import replace
 
     config = replace(CONFIG, budget=6000.0, rounds=10, baseline=False)
     run_campaign(tmp_path, config, executor=InstantExecutor(), strategy=strategy(many))
