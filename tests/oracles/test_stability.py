@@ -138,7 +138,7 @@ def test_measured_energies_give_published_windows(formula, low, high):
 
 
 @pytest.mark.parametrize(
-    "name", ["Li2S", "Li3PS4", "LGPS", "Li4GeS4", "Li6PS5Cl", "LiNbO3", "Li2O"]
+    "name", ["Li2S", "Li3PS4", "LGPS", "Li4GeS4", "Li6PS5Cl", "LLZO", "Li3PO4", "LiNbO3", "Li2O"]
 )
 def test_potential_energies_give_published_windows(name):
     published = {window.name: window for window in published_windows()}[name]
