@@ -44,6 +44,18 @@ def test_training_reaches_the_exact_distribution(loss, backward):
     assert abs(exact.log_z_error) < 0.03
 
 
+def test_forward_looking_training_reaches_the_exact_distribution():
+    config = TrainConfig(batch_size=32, loss="db", policy=SMALL, learning_rate=3e-3)
+    trainer = make_trainer(ENV, REWARD, config, intermediate=REWARD)
+    state, metrics = trainer.run(trainer.init(jax.random.key(0)), HypergridReward(), 1000)
+    measure = exact_metrics(GRAPH, trainer.policy, REWARD)
+    exact = measure(state.params["policy"], HypergridReward(), metrics.log_z[-1])
+    assert exact.total_variation < 0.02
+    assert abs(exact.log_z_error) < 0.03
+    with pytest.raises(MfalError, match="forward-looking"):
+        make_trainer(ENV, REWARD, TrainConfig(loss="tb"), intermediate=REWARD)
+
+
 def test_new_reward_parameters_do_not_recompile():
     trainer, state, _, _ = train(TrainConfig(batch_size=8, policy=SMALL), steps=60)
     with jax.log_compiles(), pytest.raises(AssertionError):
