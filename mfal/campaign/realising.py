@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["realise_record"]
 
-_STARTS = 32
+_STARTS = 64
 """Arrangements relaxed per triple, of which the best are kept."""
 
 

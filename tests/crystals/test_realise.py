@@ -190,3 +190,18 @@ def test_atoms_too_close_are_rejected_and_counted():
 def test_bad_triples_end_in_a_clear_error(crystal, charges, message):
     with pytest.raises(MfalError, match=message):
         realise(crystal, charges, seed=0)
+
+
+def test_stretched_cells_are_no_compounds() -> None:
+    """Rock-salt LiF with edges 15 % too long: every ion is under-bonded."""
+    lattice = np.array([4.03, 4.03, 4.03, 90, 90, 90], np.float32)
+    composition = np.zeros(103, np.float32)
+    composition[[2, 8]] = 4
+    found = {}
+    for stretch in (1.0, 1.15):
+        cell = lattice * np.array([stretch] * 3 + [1] * 3, np.float32)
+        crystal = Crystal(composition, np.int32(225), cell)  # type: ignore[arg-type]
+        found[stretch] = realise(crystal, {"Li": 1, "F": -1}, seed=0, count=1, max_tries=8)
+    assert len(found[1.0].structures) == 1
+    assert not found[1.15].structures
+    assert found[1.15].rejected["valences out of balance"] > 0
