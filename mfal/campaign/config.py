@@ -53,12 +53,13 @@ class SpaceConfig:
     )
     min_elements: int = _option(2, "fewest distinct elements, Li included")
     max_elements: int = _option(4, "most distinct elements, Li included")
+    min_atoms: int = _option(4, "fewest atoms in the conventional cell")
     max_atoms: int = _option(36, "most atoms in the conventional cell")
     groups: tuple[int, ...] = _option(
         COMMON_GROUPS,
         "space group numbers that a candidate may have; an empty list in TOML allows all 230",
     )
-    min_length: float = _option(3.0, "shortest cell edge in Å")
+    min_length: float = _option(2.7, "shortest cell edge in Å")
     max_length: float = _option(20.0, "longest cell edge in Å")
     max_aspect: float = _option(4.0, "greatest ratio of two cell edges")
     min_angle: float = _option(60.0, "smallest cell angle in degrees")

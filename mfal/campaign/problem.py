@@ -90,6 +90,7 @@ def make_spec(space: SpaceConfig) -> "CrystalSpec":
     return CrystalSpec(
         elements=states,
         element_limits=(space.min_elements, space.max_elements),
+        min_atoms=space.min_atoms,
         max_atoms=space.max_atoms,
         groups=space.groups or None,
         min_length=space.min_length,
