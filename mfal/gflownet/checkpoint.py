@@ -41,15 +41,24 @@ def restore(folder: str | Path, like: TrainState) -> TrainState:
     path = Path(folder).absolute()
     if not path.is_dir():
         raise MfalError(f"no checkpoint in {folder}", "give the folder that `save` wrote")
-    blank = jax.tree.map(ocp.utils.to_shape_dtype_struct, _without_keys(like))
+    plain = _without_keys(like)
+    wanted = _shapes(plain)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
+            stored = _shapes(checkpointer.metadata(path).item_metadata.tree)
+            wrong = sorted(n for n in wanted | stored if wanted.get(n) != stored.get(n))
+            if wrong:
+                raise MfalError(
+                    f"checkpoint {folder} doesn't fit this trainer ({wrong[0]}: stored "
+                    f"{stored.get(wrong[0])}, expected {wanted.get(wrong[0])})",
+                    "use the configuration and environment it was written with",
+                )
+            blank = jax.tree.map(ocp.utils.to_shape_dtype_struct, plain)
             plain = checkpointer.restore(path, blank)
-    except (ValueError, KeyError, TypeError) as error:
+    except (AttributeError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise MfalError(
-            f"checkpoint {folder} doesn't fit this trainer ({reason})",
-            "use the configuration and environment it was written with",
+            f"{folder} holds no readable checkpoint ({reason})", "give the folder that `save` wrote"
         ) from None
     key = jax.random.wrap_key_data(plain["key"], impl=jax.random.key_impl(like.key))
     fields = {**plain, "key": key}
@@ -59,3 +68,13 @@ def restore(folder: str | Path, like: TrainState) -> TrainState:
 def _without_keys(state: TrainState) -> dict[str, Any]:
     """The state with its key as plain numbers, which every storage format knows."""
     return {**state._asdict(), "key": jax.random.key_data(state.key)}
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Shape of each array by its path."""
+    found = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in found
+        if hasattr(leaf, "shape")
+    }

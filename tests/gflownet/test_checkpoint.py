@@ -38,6 +38,8 @@ def test_a_resumed_run_is_bit_identical_to_an_unbroken_one(tmp_path):
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(MfalError, match="nowhere"):
         restore(tmp_path / "nowhere", make().init(jax.random.key(0)))
+    with pytest.raises(MfalError, match="no readable checkpoint"):
+        restore(tmp_path, make().init(jax.random.key(0)))
 
 
 def _bits(leaf):
