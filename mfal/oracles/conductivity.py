@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 
 from mfal.oracles.network import (
     ATTEMPT_FREQUENCY,
@@ -12,7 +13,7 @@ from mfal.oracles.network import (
     mobility_tensor,
 )
 
-__all__ = ["Conductivity", "conductivity", "nernst_einstein"]
+__all__ = ["Conductivity", "conductivity", "nernst_einstein", "powder_average"]
 
 ELEMENTARY_CHARGE = 1.602176634e-19
 """C, exact in the SI of 2019."""
@@ -25,6 +26,8 @@ class Conductivity(NamedTuple):
     """[3, 3] float64, S/cm, Cartesian as the lattice."""
     log10_mean: float
     """log10 of a third of the trace, S/cm: of a powder to first order; -inf where nothing moves."""
+    log10_powder: float
+    """log10 of what a powder of such crystals conducts, S/cm, see `powder_average`."""
     principal: np.ndarray
     """[3] float64, S/cm, principal values, ascending."""
     activation_energy: float
@@ -51,12 +54,40 @@ def conductivity(
     volume = float(abs(np.linalg.det(network.lattice)))
     tensor = nernst_einstein(mobility, volume, temperature)
     mean = float(np.trace(tensor)) / 3.0
+    principal = np.maximum(np.linalg.eigvalsh(tensor), 0.0)
+    powder = powder_average(principal)
     return Conductivity(
         tensor,
         float(np.log10(mean)) if mean > 0 else -np.inf,
-        np.linalg.eigvalsh(tensor),
+        float(np.log10(powder)) if powder > 0 else -np.inf,
+        principal,
         activation_energy(network, temperature, count, exclusion),
     )
+
+
+def powder_average(principal: np.ndarray) -> float:
+    """Conductivity of a dense polycrystal of randomly turned grains, in the unit of `principal`.
+
+    The effective medium in which a spherical grain of any orientation changes nothing on average:
+    sum_i (sigma_i - s) / (sigma_i + 2 s) = 0. Grains that conduct along one axis only block each
+    other: s is then zero, and for planes half of the conductivity in the plane. Helsing & Helte,
+    J. Appl. Phys. 69, 3583 (1991), doi:10.1063/1.348500.
+
+    >>> round(powder_average(np.array([0.0, 1.0, 1.0])), 9)
+    0.5
+    """
+    largest = float(principal.max())
+    if largest <= 0 or (principal > 0).sum() < 2:
+        return 0.0
+    scaled = principal / largest
+
+    def excess(log: float) -> float:
+        s = np.exp(log)
+        return float(((scaled - s) / (scaled + 2 * s)).sum())
+
+    # Well below the second axis the first two terms are one each, and the third at least -1/2.
+    low = float(np.log(np.sort(scaled)[1])) - 5.0
+    return largest * float(np.exp(brentq(excess, low, 0.1, xtol=1e-13)))
 
 
 def nernst_einstein(mobility: np.ndarray, volume: float, temperature: float) -> np.ndarray:

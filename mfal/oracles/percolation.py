@@ -87,7 +87,7 @@ def percolate(energy: np.ndarray, margin: float = 0.0, ceiling: float = CEILING)
     return Percolation(
         threshold,
         threshold - lowest,
-        threshold - component_minimum,
+        np.where(np.isfinite(threshold), threshold - component_minimum, np.inf),
         site,
         flat[site].astype(np.float64),
         hop,

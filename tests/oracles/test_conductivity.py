@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mfal.oracles.conductivity import conductivity
+from mfal.oracles.conductivity import conductivity, powder_average
 from mfal.oracles.network import ATTEMPT_FREQUENCY, BOLTZMANN, HopNetwork
 
 
@@ -23,6 +23,7 @@ def test_cubic_conductor_by_hand() -> None:
     sigma = density * charge**2 * diffusion / (boltzmann * kelvin) / 100.0
     np.testing.assert_allclose(result.tensor, sigma * np.eye(3), rtol=1e-7, atol=sigma * 1e-12)
     assert result.log10_mean == pytest.approx(np.log10(sigma), abs=1e-7)
+    assert result.log10_powder == pytest.approx(result.log10_mean, abs=1e-9)
     assert result.activation_energy == pytest.approx(barrier, abs=1e-6)
 
 
@@ -38,3 +39,17 @@ def test_no_way_out() -> None:
     result = conductivity(network, 1.0)
     assert result.log10_mean == -np.inf
     assert result.activation_energy == np.inf
+
+
+def test_powder_average() -> None:
+    assert powder_average(np.array([2.0, 2.0, 2.0])) == pytest.approx(2.0)
+    assert powder_average(np.array([0.0, 3.0, 3.0])) == pytest.approx(1.5)
+    assert powder_average(np.array([0.0, 0.0, 3.0])) == 0.0
+    # One good axis and two poor ones: the geometric mean of both, over sqrt 2.
+    assert powder_average(np.array([1e-12, 1e-12, 1.0])) == pytest.approx(
+        np.sqrt(0.5e-12), rel=1e-3
+    )
+    for principal in np.random.default_rng(0).uniform(0, 1, (20, 3)) ** 4:
+        s = powder_average(principal)
+        assert abs(((principal - s) / (principal + 2 * s)).sum()) < 1e-9
+        assert principal.min() <= s <= principal.mean() + 1e-12
