@@ -93,15 +93,17 @@ def make_masks(static: Static) -> Masks:
         new_atoms = atoms + counts
         new_charge = charge + static.charge[state.pending, 1:]
         inside = (new_atoms <= static.spec.max_atoms) & (jnp.abs(new_charge) <= centre)
-        row = static.node[
+        # All indices are in bounds by now (a missing pattern is masked below), so none is checked.
+        row = static.node.at[
             total,
-            pattern,
+            jnp.maximum(pattern, 0),
             jnp.minimum(new_atoms, static.spec.max_atoms),
             jnp.clip(new_charge + centre, 0, 2 * centre),
-        ]
+        ].get(mode="promise_in_bounds")
         look_ahead = static.wyckoff_step if static.group_first else static.union_step
         new_wyckoff = look_ahead[wyckoff, 1:]
-        onward = static.options[row, new_wyckoff] & ~(blocked | static.exclude[state.pending])
+        onward = static.options.at[row, new_wyckoff].get(mode="promise_in_bounds")
+        onward &= ~(blocked | static.exclude[state.pending])
         alive = jnp.any(onward != 0, axis=-1)
         alive |= balanced(pattern, new_atoms, new_charge, new_wyckoff)
         allowed = static.count_ok[total, state.pending, 1:] & (pattern >= 0)
