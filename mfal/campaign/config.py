@@ -59,13 +59,13 @@ class SpaceConfig:
         COMMON_GROUPS,
         "space group numbers that a candidate may have; an empty list in TOML allows all 230",
     )
-    min_length: float = _option(2.7, "shortest cell edge in Å")
+    min_length: float = _option(2.6, "shortest cell edge in Å")
     max_length: float = _option(20.0, "longest cell edge in Å")
     max_aspect: float = _option(4.0, "greatest ratio of two cell edges")
     min_angle: float = _option(60.0, "smallest cell angle in degrees")
     max_angle: float = _option(120.0, "largest cell angle in degrees")
     min_packing: float = _option(1.2, "least volume of the cell over that of its ions")
-    max_packing: float = _option(2.1, "greatest volume of the cell over that of its ions")
+    max_packing: float = _option(1.9, "greatest volume of the cell over that of its ions")
 
 
 @dataclass(frozen=True)
