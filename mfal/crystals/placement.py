@@ -1,7 +1,8 @@
 """Which Wyckoff positions the atoms of a cell may occupy, and random starts on them.
 
 The Wyckoff tables are pyxtal's (`mfal.crystals.orbits`); the drawing is done here, because it must
-depend on the seed alone and fill whole batches for `mfal.crystals.relax`.
+depend on the seed alone (pyxtal 1.1.5 gives other atoms each time, whatever its `random_state`) and
+fill whole batches for `mfal.crystals.relax`.
 """
 
 import itertools
