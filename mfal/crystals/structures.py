@@ -79,7 +79,7 @@ def parse_structure(text: str, name: str, *, max_sites: int = MAX_SITES) -> Stru
     if not text.strip():
         raise MfalError(f"{name} is empty", "give a CIF or POSCAR file")
     is_cif = "_cell_length_a" in text or "data_" in text
-    form = "CIF" if is_cif else "POSCAR"
+    form = "CIF" if is_cif else "CIF or POSCAR"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

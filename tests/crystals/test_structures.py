@@ -170,7 +170,7 @@ CIF = structure_to_cif(rock_salt(), symprec=None)
     ("text", "message"),
     [
         ("", "is empty"),
-        ("hello\nworld\n", "not a readable POSCAR"),
+        ("hello\nworld\n", "not a readable CIF or POSCAR"),
         ("data_x\n_cell_length_a 5\n", "a.cif"),
         (CIF.replace("_cell_length_a", "_cell_length_q"), "a.cif"),
         (CIF.replace("5.14", "nan"), "a.cif"),
