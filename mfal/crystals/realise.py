@@ -32,7 +32,7 @@ MAX_INSTABILITY = 0.35
 
 Of the 114 ordered compounds of the embedded table with sharp positions and at most 60 atoms,
 relaxed as here, all but one lie below (98 % below 0.30; Li3OBr has 0.40). Cells stretched by a
-tenth, whose ions would move all too freely, lie at or above it (LiF 0.34, LiCl 0.34, Li2S 0.38).
+tenth, whose ions would move all too freely, lie about it (LiF 0.34, LiCl 0.34, Li2S 0.38).
 """
 
 SYMPREC = 0.01
