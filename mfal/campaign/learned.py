@@ -97,8 +97,8 @@ class _Learned:
         round_.tell("choose", "choosing a batch among the candidates", 0, 0)
         pool = self.pool(round_, draws)
         crystals = crystal_arrays(pool.records)
-        mean, std = learning.believe(self.learner, belief, crystals)
-        best = self.most_promising(round_, pool, mean[:, -1], std[:, -1])
+        expected = learning.believe(self.learner, belief, crystals)
+        best = self.most_promising(round_, pool, expected.mean[:, -1], expected.std[:, -1])
         spent = len(best) * self.costs[self.top]
         informative, gains = learning.choose(
             self.learner,
@@ -119,7 +119,7 @@ class _Learned:
                 pool.records[i],
                 fidelity,
                 self.config.realisations,
-                {**self.predicted(mean[i], std[i]), "gain": gain},
+                {**self.predicted(expected, i), "gain": gain},
             )
             for i, fidelity, gain in picked
         ]
@@ -127,6 +127,7 @@ class _Learned:
             "rows": len(rows.score),
             "proxy_loss": float(belief.proxy.loss),
             "correlation": np.asarray(belief.proxy.reliability.correlation).tolist(),
+            "interval": np.asarray(belief.proxy.reliability.interval).tolist(),
             "sampler_loss": float(np.mean(np.asarray(draws.metrics.loss)[-20:])),
             "log_z": float(np.asarray(draws.metrics.log_z)[-1]),
             "candidates": pool.counts,
@@ -158,11 +159,9 @@ class _Learned:
             if answer.query.crystal.structure is None
         }
         arrays = crystal_arrays(list(crystals.values()))
-        mean, std = learning.believe(self.learner, belief, arrays)
+        expected = learning.believe(self.learner, belief, arrays)
         return {
-            "predictions": {
-                name: self.predicted(mean[i], std[i]) for i, name in enumerate(crystals)
-            },
+            "predictions": {name: self.predicted(expected, i) for i, name in enumerate(crystals)},
             "fidelities": learning.fidelity_worth(self.learner, belief),
             "correlation": np.asarray(belief.proxy.reliability.correlation).tolist(),
         }
@@ -257,12 +256,13 @@ class _Learned:
         clipped = float(np.clip(value, *oracle.bounds))
         return clipped if oracle.higher_is_better else -clipped
 
-    def predicted(self, mean: np.ndarray, std: np.ndarray) -> dict[str, Any]:
-        """Scores back in the oracles' units."""
+    def predicted(self, expected: learning.Expectation, i: int) -> dict[str, Any]:
+        """One crystal's expectation in the oracles' units, as the ledger keeps it."""
         sign = [1.0 if oracle.higher_is_better else -1.0 for oracle in self.problem.oracles]
         return {
-            "mean": [s * float(x) for s, x in zip(sign, mean, strict=True)],
-            "std": [float(x) for x in std],
+            "mean": [s * float(x) for s, x in zip(sign, expected.mean[i], strict=True)],
+            "std": [float(x) for x in expected.std[i]],
+            "noise": [float(x) for x in expected.noise[i]],
         }
 
     def records(self, states: Any, crystals: Any, source: str) -> list[CrystalRecord]:

@@ -36,6 +36,7 @@ __all__ = [
     "Belief",
     "Choice",
     "Draws",
+    "Expectation",
     "Learner",
     "Rows",
     "believe",
@@ -105,6 +106,16 @@ class Draws(NamedTuple):
     fidelity: np.ndarray
     """[B] int32"""
     metrics: Metrics
+
+
+class Expectation(NamedTuple):
+    """What the proxy expects of N crystals at M fidelities, as scores, [N, M] each."""
+
+    mean: np.ndarray
+    std: np.ndarray
+    """Standard deviation of the true value."""
+    noise: np.ndarray
+    """Standard deviation of one answer around the true value."""
 
 
 class Choice(NamedTuple):
@@ -258,14 +269,19 @@ def choose(
     return Choice(indices[indices >= 0], np.asarray(batch.gains)[indices >= 0])
 
 
-def believe(learner: Learner, belief: Belief, crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the scores at every fidelity, [N, M] each."""
+def believe(learner: Learner, belief: Belief, crystal: Crystal) -> Expectation:
+    """What the proxy expects of N crystals at every fidelity."""
     number, levels = len(crystal.space_group_number), len(learner.costs)
     if not number:
-        return np.zeros((0, levels)), np.zeros((0, levels))
+        nothing = np.zeros((0, levels))
+        return Expectation(nothing, nothing, nothing)
     posterior = learner.beliefs(belief.proxy, jax.tree.map(_pad, crystal))
     variance = jnp.diagonal(posterior.covariance, axis1=1, axis2=2)
-    return np.asarray(posterior.mean)[:number], np.sqrt(np.asarray(variance))[:number]
+    return Expectation(
+        np.asarray(posterior.mean)[:number],
+        np.sqrt(np.asarray(variance))[:number],
+        np.asarray(posterior.noise)[:number],
+    )
 
 
 def _choose(

@@ -54,7 +54,8 @@ class Proposal(NamedTuple):
     structures: int
     """Atom arrangements to be asked about."""
     predicted: dict[str, Any]
-    """What the proxy expected: mean and standard deviation in the oracle's unit, by fidelity."""
+    """What the proxy expected, by fidelity in the oracle's unit: mean, standard deviation of the
+    true value, and noise, the standard deviation of an answer around it."""
 
 
 class Query(NamedTuple):
