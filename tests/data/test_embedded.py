@@ -17,7 +17,7 @@ TABLE = load_embedded()
 NEEDED = (
     *("Li3N", "Li2O", "Li2S", "LiF", "LiCl", "LiBr", "LiI", "Li3PO4", "Li3PS4", "Li6PS5Cl"),
     *("Li10GeP2S12", "LiTi2(PO4)3", "Li7La3Zr2O12", "Li0.5La0.5TiO3", "Li4SiO4", "LiAlO2"),
-    *("LiNbO3", "Li3ErCl6", "Li3YCl6", "Li3OCl"),
+    *("LiNbO3", "Li3ErCl6", "Li3YCl6", "Li3OCl", "Li7P3S11"),
 )
 FAMILIES = "oxide phosphate silicate sulfide chloride fluoride nitride garnet NASICON perovskite"
 # Å; the shortest bonds are N-H and O-H, and without hydrogen C-N (1.23 Å in cyanamides). Two sites
