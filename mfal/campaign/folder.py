@@ -104,6 +104,7 @@ def _facts(oracle: Oracle) -> dict[str, Any]:
         "unit": oracle.unit,
         "cost": oracle.cost,
         "higher_is_better": oracle.higher_is_better,
+        "bounds": list(oracle.bounds),
     }
 
 

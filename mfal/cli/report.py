@@ -17,8 +17,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
         help="write a campaign's report",
-        description="Write report.html, candidates.csv, CIFs and plots of a campaign, finished or"
-        " not, into its folder; works while it runs.",
+        description="Write a campaign's report into its folder, finished or not, also while it runs:"
+        " report.html, which opens offline, report.json, candidates.csv, CIFs, and every figure as"
+        " PNG and CSV.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

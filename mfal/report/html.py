@@ -4,64 +4,109 @@ All text from the campaign is escaped; data for the page's script is JSON in whi
 """
 
 import base64
-import html
 import json
-from collections import Counter
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import mfal
-from mfal.crystals.elements import SYMBOLS
 from mfal.errors import MfalError
-from mfal.report.plot import plot_best_against_cost, plot_fidelity_mix, plot_parity
-from mfal.report.summary import Candidate, Summary
+from mfal.report.figures import all_figures
+from mfal.report.page_parts import (
+    candidate_rows,
+    facts,
+    numbers,
+    periodic_table,
+    provenance,
+    text,
+    words,
+    worth_table,
+)
+from mfal.report.paths import EnergyMap, energy_maps, page_map, write_map
+from mfal.report.plot import Figure, write_figure
+from mfal.report.summary import Summary, to_dict
+from mfal.report.windows import Window, windows_of
 
 __all__ = ["render_page", "write_page"]
 
 PAGE_NAME = "report.html"
-_ROWS = 100
+JSON_NAME = "report.json"
+FIGURE_FOLDER = "figures"
+MAIN_FIGURE = "best_against_cost"
+"""The one that also lies beside the page."""
 _STRUCTURES = 40
-_NOBLE = (2, 10, 18, 36, 54, 86, 118)
-"""Atomic numbers that end the periods."""
+_MAPS = 5
+"""Best candidates whose site energies are shown."""
 
 
 def write_page(summary: Summary, folder: Path) -> list[Path]:
-    """report.html and the plots that it shows, as PNG; returns what was written."""
-    plots = [
-        plot_best_against_cost(summary, folder / "best_against_cost.png"),
-        plot_fidelity_mix(summary, folder / "fidelity_mix.png"),
-        plot_parity(summary, folder / "parity.png"),
-    ]
-    path = folder / PAGE_NAME
+    """The page, the same as JSON, and its figures as PNG and CSV; returns what was written.
+
+    Maps of the best candidates' site energies go along as Gaussian cube files.
+    """
+    windows = windows_of(summary)
+    figures = all_figures(summary, windows)
+    maps = energy_maps([c for c in summary.candidates if c.cif][:_MAPS])
+    pictures: dict[str, bytes] = {}
+    written: list[Path] = []
     try:
-        path.write_text(render_page(summary, plots), encoding="utf-8")
+        for figure in figures.values():
+            picture, table = write_figure(figure, folder / FIGURE_FOLDER)
+            if picture is not None:
+                pictures[figure.name] = picture.read_bytes()
+                written.append(picture)
+            written.append(table)
+        for candidate in summary.candidates:
+            found = maps.get(candidate.crystal.hash)
+            if isinstance(found, EnergyMap):
+                name = candidate.file_name.removesuffix(".cif") + "_site_energy.cube"
+                written.append(write_map(found, folder / FIGURE_FOLDER / name))
+        if MAIN_FIGURE in pictures:
+            beside = folder / f"{MAIN_FIGURE}.png"
+            beside.write_bytes(pictures[MAIN_FIGURE])
+            written.insert(0, beside)
+        for name, content in (
+            (JSON_NAME, _report_json(summary, windows, figures)),
+            (PAGE_NAME, render_page(summary, figures, pictures, windows, maps)),
+        ):
+            (folder / name).write_text(content, encoding="utf-8")
+            written.insert(0, folder / name)
     except OSError as error:
         raise MfalError(
-            f"{path}: {error.strerror}", "make the folder writable or free some space"
+            f"{error.filename or folder}: {error.strerror}",
+            "make the folder writable or free some space",
         ) from None
-    return [path, *plots]
+    return written
 
 
-def render_page(summary: Summary, plots: list[Path]) -> str:
+def render_page(
+    summary: Summary,
+    figures: Mapping[str, Figure],
+    pictures: Mapping[str, bytes],
+    windows: Mapping[str, Window],
+    maps: Mapping[str, EnergyMap | str],
+) -> str:
     """The page as text.
 
     Args:
       summary: the campaign.
-      plots: PNG files of best against cost, fidelity mix, and parity, which are inlined.
+      figures: by name, as from `all_figures`.
+      pictures: their PNG files, which are inlined; a figure without one says so.
+      windows: stability windows by formula.
+      maps: site energies by crystal hash, or why there are none.
     """
-    best, mix, parity = map(_image, plots)
-    shown = [candidate for candidate in summary.candidates if candidate.cif][:_STRUCTURES]
-    structures = {
-        candidate.crystal.hash: {
-            "cif": candidate.cif,
-            "label": f"{candidate.rank}. {candidate.crystal.formula},"
-            f" space group {candidate.crystal.space_group}",
-        }
-        for candidate in shown
-    }
+    structures = _structures(summary, maps)
+    head, rows = candidate_rows(summary, windows, set(structures))
     top = summary.top
-    axis = _text(f"{top.name}, {top.unit}")
+
+    def show(*names: str) -> str:
+        return "".join(_figure(figures[name], pictures.get(name)) for name in names)
+
+    cheap = [name for name in figures if name.startswith("parity_")]
+    best_five = "top_against_cost"
+    state = "finished" if summary.finished else "still under way"
+    worth = "".join(f"<li>{text(sentence)}.</li>" for sentence in summary.fidelities)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -76,36 +121,85 @@ def render_page(summary: Summary, plots: list[Path]) -> str:
 <body>
 <header>
 <h1>Lithium conductor campaign</h1>
-<p class="lead">{"Finished" if summary.finished else "Still under way"};
-written by mfal {_text(mfal.__version__)}</p>
+<p class="lead">{state}; report by mfal {text(mfal.__version__)}; values are {text(top.name)} in
+{text(top.unit)}</p>
+<nav aria-label="Sections"><a href="#candidates">Candidates</a> <a href="#structure">Structure</a>
+<a href="#search">Search</a> <a href="#worth">Fidelities</a> <a href="#trust">Trust</a>
+<a href="#chemistry">Chemistry</a> <a href="#provenance">Provenance</a></nav>
 </header>
 <main>
-<h2>Summary</h2>
-{_words(summary)}
-<h2>Candidates</h2>
-<div class="scroll">{_table(summary, set(structures))}</div>
-<h2>Structure</h2>
+<section id="summary" aria-labelledby="h-summary">
+<h2 id="h-summary">Summary</h2>
+<dl class="facts">{facts(summary)}</dl>
+{words(summary)}
+</section>
+<section id="candidates" aria-labelledby="h-candidates">
+<h2 id="h-candidates">Candidates</h2>
+<p class="lead">The value is the oracle's mean ± spread over arrangements of atoms where it was
+asked, else the proxy's expectation ± its standard deviation. “Tried” counts arrangements. The
+window against lithium metal is that of the formula's most stable phase, where the embedded energies
+bound it. The whole list is in candidates.csv.</p>
+<div class="scroll tall" tabindex="0" role="region" aria-label="Candidates">
+<table><caption>Candidates ranked by {text(top.name)} in {text(top.unit)}</caption>
+<thead>{head}</thead><tbody>{rows}</tbody></table></div>
+</section>
+<section id="structure" aria-labelledby="h-structure">
+<h2 id="h-structure">Structure and lithium paths</h2>
 <p id="viewer-label" aria-live="polite"></p>
-<div id="viewer" role="img" aria-label="3-D view of the chosen candidate's unit cell; lithium is
-purple"></div>
-<p class="lead">One of several arrangements of atoms that fit the composition, space group and
-lattice. Drag to turn, scroll to zoom.</p>
-<h2>Search</h2>
-<div class="pair">
-<figure>{best(f"Best answer so far against cost, beside random search ({axis})")}</figure>
-<figure>{mix("Number of queries at each fidelity, round by round")}</figure>
-<figure>{parity(f"What the proxy expected of a proposal against the answer ({axis})")}</figure>
+<div id="viewer" role="img" aria-label="3-D view of the chosen candidate's unit cell"></div>
+<div class="controls" role="group" aria-label="View">
+<button type="button" data-turn="y-">turn left</button>
+<button type="button" data-turn="y+">turn right</button>
+<button type="button" data-turn="x-">turn up</button>
+<button type="button" data-turn="x+">turn down</button>
+<button type="button" data-zoom="1.25">nearer</button>
+<button type="button" data-zoom="0.8">farther</button>
+<label><input type="checkbox" id="names"> element symbols</label>
+<label><input type="checkbox" id="surface" checked> paths</label>
+<label for="level">surface at <output id="level-text" for="level"></output></label>
+<input type="range" id="level" min="0.02" max="1" step="0.02" value="0.5"
+ aria-label="energy of the surface above the lowest site, eV">
 </div>
-<h2>What each fidelity is worth</h2>
-{_list(summary.fidelities) if summary.fidelities else "<p>Known at the end.</p>"}
-<h2>Elements</h2>
-<p class="lead">How many of the candidates hold each element.</p>
-<div class="scroll">{_periodic(summary)}</div>
-<h2>Provenance</h2>
-{_provenance(summary)}
-<footer>3-D view by 3Dmol.js (N. Rego and D. Koes, Bioinformatics 31, 1322 (2015);
-BSD 3-clause licence).</footer>
+<p id="legend"></p>
+<p id="map-note"></p>
+<p class="lead">One of several arrangements of atoms that fit the composition, space group and
+lattice. The surface encloses the places where a lithium ion's bond-valence site energy lies below
+the chosen level; at the level first shown, paths just close in all three dimensions if they do at
+all. Drag to turn, scroll or pinch to zoom. CIFs lie in cifs/, maps as cube files in figures/.</p>
+</section>
+<section id="search" aria-labelledby="h-search">
+<h2 id="h-search">Search</h2>
+<div class="figures">{show(MAIN_FIGURE, best_five, "fidelity_mix")}</div>
+</section>
+<section id="worth" aria-labelledby="h-worth">
+<h2 id="h-worth">What each fidelity is worth</h2>
+<div class="figures">{show("fidelity_worth")}
+<div><ul>{worth or "<li>The proxy's last word comes at the end.</li>"}</ul>
+<p class="lead">Rank agreement is Spearman's correlation with the top oracle over the crystals that
+both answered: +1 where they agree fully on what is better, 0 where the one says nothing of the
+other.</p></div></div>
+<div class="scroll" tabindex="0" role="region" aria-label="Fidelities">{worth_table(summary)}</div>
+</section>
+<section id="trust" aria-labelledby="h-trust">
+<h2 id="h-trust">How far the proxy can be trusted</h2>
+<div class="figures">{show("parity", "calibration", *cheap)}</div>
+</section>
+<section id="chemistry" aria-labelledby="h-chemistry">
+<h2 id="h-chemistry">Chemistry</h2>
+<h3>Elements of the candidates</h3>
+<p class="lead">{text(figures["elements"].text)}</p>
+<div class="scroll" tabindex="0" role="region" aria-label="Periodic table">
+{periodic_table(summary)}</div>
+{numbers(figures["elements"])}
+<div class="figures">{show("stability_front")}</div>
+</section>
+<section id="provenance" aria-labelledby="h-provenance">
+<h2 id="h-provenance">Provenance</h2>
+{provenance(summary)}
+</section>
 </main>
+<footer>3-D view by 3Dmol.js (N. Rego and D. Koes, Bioinformatics 31, 1322 (2015); BSD 3-clause
+licence). Site energies after Chen, Wong and Adams, Acta Cryst. B 75, 18 (2019).</footer>
 <script type="application/json" id="structures">{_json(structures)}</script>
 <script>{_asset("3Dmol-min.js")}</script>
 <script>{_asset("page.js")}</script>
@@ -114,139 +208,63 @@ BSD 3-clause licence).</footer>
 """
 
 
-def _words(summary: Summary) -> str:
-    top = summary.top
-    lines = [
-        f"{len(summary.candidates)} candidates were proposed and answered for"
-        f" {summary.spent:.4g} cost units, {summary.initial_cost:.4g} of them spent on known"
-        f" crystals before the first round."
+def _structures(summary: Summary, maps: Mapping[str, EnergyMap | str]) -> dict[str, Any]:
+    """What the viewer knows, best first."""
+    found: dict[str, Any] = {}
+    for candidate in [c for c in summary.candidates if c.cif][:_STRUCTURES]:
+        crystal = candidate.crystal
+        shown = maps.get(crystal.hash, f"Paths are shown for the best {_MAPS} candidates only.")
+        found[crystal.hash] = {
+            "cif": candidate.cif,
+            "label": f"{candidate.rank}. {crystal.formula}, space group {crystal.space_group}",
+            "elements": list(crystal.composition),
+            "note": shown if isinstance(shown, str) else _note(shown),
+            "map": None if isinstance(shown, str) else page_map(shown),
+        }
+    return found
+
+
+def _note(shown: EnergyMap) -> str:
+    ends = [
+        f"{threshold:.2f} eV in {dimension}-D" if threshold < 1e3 else f"none in {dimension}-D"
+        for dimension, threshold in enumerate(shown.threshold, 1)
     ]
-    if summary.candidates:
-        first = summary.candidates[0]
-        lines.append(
-            f"The best is {first.crystal.formula} in space group {first.crystal.space_group}:"
-            f" {_value(first)} {top.unit} ({first.basis})."
-        )
-    if summary.best_known is not None and summary.best_known.value is not None:
-        lines.append(
-            f"The best known crystal that was asked about,"
-            f" {summary.best_known.query.crystal.formula}, has {summary.best_known.value:.2f}."
-        )
-    if summary.random is not None and summary.random.best and summary.campaign.best:
-        lines.append(
-            f"At equal cost a random search on the same oracles came to"
-            f" {summary.random.best[-1]:.2f}, this campaign to {summary.campaign.best[-1]:.2f}."
-        )
-    lines.append(
-        "Values come from models of ion transport, not from measurements: they rank candidates"
-        " for a closer look."
-    )
-    return "<p>" + " ".join(map(_text, lines)) + "</p>"
-
-
-def _table(summary: Summary, shown: set[str]) -> str:
-    head = "".join(f'<th scope="col" class="n">{_text(o.name)}</th>' for o in summary.oracles)
-    rows = "".join(_row(c, summary, c.crystal.hash in shown) for c in summary.candidates[:_ROWS])
-    top = summary.top
+    spacing = shown.structure.lattice.abc[0] / shown.energy.shape[0]
     return (
-        f"<table><caption>Ranked by {_text(top.name)} in {_text(top.unit)}: the oracle's mean over"
-        " arrangements of atoms where it was asked, else the proxy's expectation</caption>"
-        '<thead><tr><th scope="col" class="n">rank</th><th scope="col">formula</th>'
-        '<th scope="col" class="n">group</th><th scope="col" class="n">value</th>'
-        f'<th scope="col">basis</th>{head}<th scope="col" class="n">round</th>'
-        '<th scope="col" class="n">tried</th><th scope="col">measured</th>'
-        '<th scope="col">structure</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
+        f"Paths close above the lowest site at {', '.join(ends)} on this grid of {spacing:.2f} Å;"
+        " the oracles' own values are in the table."
     )
 
 
-def _row(candidate: Candidate, summary: Summary, shown: bool) -> str:
-    crystal = candidate.crystal
-    cells = []
-    for fidelity in range(len(summary.oracles)):
-        answer = candidate.observed.get(fidelity)
-        if answer is None:
-            cells.append("not asked")
-        elif answer.value is None:
-            cells.append("failed")
-        else:
-            spread = "" if answer.spread is None else f" ± {answer.spread:.2g}"
-            cells.append(f"{answer.value:.3g}{spread}")
-    answers = "".join(f'<td class="n">{_text(cell)}</td>' for cell in cells)
-    seen = candidate.observed[candidate.fidelity]
-    measured = "; ".join(f"{name} {text}" for name, text in candidate.measured.items())
-    label = _text(f"Show {crystal.formula}, rank {candidate.rank}")
-    button = (
-        f'<button type="button" data-id="{crystal.hash}" aria-label="{label}">show</button>'
-        if shown
-        else ""
-    )
+def _figure(figure: Figure, picture: bytes | None) -> str:
+    if picture is None:
+        image = f"<p>Nothing to draw yet: {text(figure.title.lower())}.</p>"
+    else:
+        data = base64.b64encode(picture).decode("ascii")
+        said = text(f"{figure.title}: {figure.text}")
+        image = f'<img alt="{said}" src="data:image/png;base64,{data}">'
     return (
-        f'<tr data-id="{_text(crystal.hash)}" aria-selected="false"><td class="n">{candidate.rank}'
-        f'</td><th scope="row">{_text(crystal.formula)}</th><td class="n">{crystal.space_group}'
-        f'</td><td class="n">{_value(candidate)}</td><td>{_text(candidate.basis)}</td>{answers}'
-        f'<td class="n">{seen.query.round}</td>'
-        f'<td class="n">{_text(str(seen.detail.get("tried", "")))}</td>'
-        f"<td>{_text(measured)}</td><td>{button}</td></tr>"
+        f"<figure><h3>{text(figure.title)}</h3>{image}<figcaption>{text(figure.text)}</figcaption>"
+        f"{numbers(figure)}</figure>"
     )
 
 
-def _periodic(summary: Summary) -> str:
-    """The periodic table with counts; lanthanides and actinides in rows of their own."""
-    counts = Counter(s for c in summary.candidates for s in c.crystal.composition)
-    most = max(counts.values(), default=1)
-    cells = []
-    for number, symbol in enumerate(SYMBOLS, 1):
-        row, column = _place(number)
-        count = counts.get(symbol, 0)
-        style = f"grid-row:{row};grid-column:{column}"
-        if count:
-            style += f";background:rgba(11,83,148,{0.1 + 0.3 * count / most:.2f})"
-            cells.append(f'<div style="{style}"><b>{symbol}</b>{count}</div>')
-        else:
-            cells.append(f'<div class="unused" style="{style}"><b>{symbol}</b></div>')
-    return f'<div class="periodic">{"".join(cells)}</div>'
-
-
-def _place(number: int) -> tuple[int, int]:
-    """Row and column of an element, 1 to 9 and 1 to 18."""
-    for row, (first, last) in enumerate(((57, 71), (89, 103)), 8):
-        if first <= number <= last:
-            return row, number - first + 3
-    row = next(row for row, noble in enumerate(_NOBLE, 1) if number <= noble)
-    place = number - (0, *_NOBLE)[row - 1]
-    if row == 1:
-        return 1, 1 if number == 1 else 18
-    if row <= 3:
-        return row, place if place <= 2 else place + 10
-    if row >= 6 and place > 17:
-        place -= 14
-    return row, place
-
-
-def _provenance(summary: Summary) -> str:
-    facts = {
-        oracle.name: f"version {oracle.version}, {oracle.cost:g} cost units an evaluation;"
-        + "".join(f" {n} {kind}," for kind, n in summary.numbers[oracle.name].items()).rstrip(",")
-        for oracle in summary.oracles
+def _report_json(
+    summary: Summary, windows: Mapping[str, Window], figures: Mapping[str, Figure]
+) -> str:
+    """Everything that the page shows, for machines; NaN becomes null."""
+    data = to_dict(summary)
+    data["windows"] = {formula: window._asdict() for formula, window in windows.items()}
+    data["figures"] = {
+        figure.name: {
+            "title": figure.title,
+            "text": figure.text,
+            "columns": list(figure.header),
+            "rows": [[None if cell != cell else cell for cell in row] for row in figure.rows],
+        }
+        for figure in figures.values()
     }
-    facts |= {"configuration": json.dumps(summary.config)}
-    items = "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in facts.items())
-    return f"<dl>{items}</dl>"
-
-
-def _list(sentences: list[str]) -> str:
-    return "<ul>" + "".join(f"<li>{_text(s)}</li>" for s in sentences) + "</ul>"
-
-
-def _value(candidate: Candidate) -> str:
-    std = "" if candidate.std is None else f" ± {candidate.std:.2f}"
-    return f"{candidate.value:.2f}{std}"
-
-
-def _image(path: Path) -> Any:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return lambda text: f'<img alt="{text}" src="data:image/png;base64,{data}">'
+    return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _asset(name: str) -> str:
@@ -256,7 +274,3 @@ def _asset(name: str) -> str:
 def _json(value: Any) -> str:
     """JSON that can't end the script element that holds it."""
     return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _text(value: str) -> str:
-    return html.escape(value, quote=True)

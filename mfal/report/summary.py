@@ -1,6 +1,9 @@
 """What a campaign has found, read from its ledger alone."""
 
+import heapq
 import json
+import math
+import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +11,16 @@ from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM
 from mfal.campaign.ledger import Answer, Ledger
 from mfal.campaign.records import CrystalRecord
 
-__all__ = ["Candidate", "Curve", "OracleFacts", "Summary", "summarise", "to_json"]
+__all__ = [
+    "TOP_K",
+    "Candidate",
+    "Curve",
+    "OracleFacts",
+    "Summary",
+    "summarise",
+    "to_dict",
+    "to_json",
+]
 
 
 class OracleFacts(NamedTuple):
@@ -20,6 +32,8 @@ class OracleFacts(NamedTuple):
     cost: float
     """Cost units of one evaluation."""
     higher_is_better: bool
+    bounds: Sequence[float] = (-math.inf, math.inf)
+    """Within which its answers lie; infinite in ledgers that don't say."""
 
 
 class Candidate(NamedTuple):
@@ -55,11 +69,17 @@ class Candidate(NamedTuple):
         return f"{formula[:40]}_{self.crystal.space_group}_{self.crystal.hash[:8]}.cif"
 
 
+TOP_K = 5
+"""Answers whose mean the second curve follows."""
+
+
 class Curve(NamedTuple):
-    """Best top-fidelity answer among an account's proposals, against what had been paid."""
+    """Best top-fidelity answers among an account's proposals, against what had been paid."""
 
     cost: list[float]
     best: list[float]
+    top: list[float | None]
+    """Mean of the best five answers, of a crystal each; None before there are five."""
 
 
 class Summary(NamedTuple):
@@ -81,8 +101,17 @@ class Summary(NamedTuple):
     """Queries by oracle name: observed, failed, abandoned."""
     mixes: list[dict[str, int]]
     """Queries by oracle name in each round, the initial data first."""
+    spending: list[dict[str, float]]
+    """Cost units of those queries."""
     fidelities: list[str]
     """What each cheap fidelity is worth, one sentence each; empty before the end."""
+    correlations: dict[int, list[list[float]]]
+    """[M][M], by round: the proxy's learnt correlation between fidelities before it decided."""
+    intervals: dict[int, list[float]]
+    """[M], by round: multiples of the proxy's standard deviation that covered 90 % of the rows
+    held out in its fit."""
+    answers: list[Answer]
+    """All of the campaign's, in the order of decision."""
     finished: bool
 
     @property
@@ -109,6 +138,7 @@ def summarise(ledger: Ledger) -> Summary:
     tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
     by_kind = {kind: sum(t.cost for t in tallies if t.kind == kind) for kind in _KINDS}
     spent = by_kind["observed"] + by_kind["failed"]
+    mixes = _mixes(answers, oracles)
     return Summary(
         config=config,
         oracles=oracles,
@@ -126,8 +156,12 @@ def summarise(ledger: Ledger) -> Summary:
             }
             for m, oracle in enumerate(oracles)
         },
-        mixes=_mixes(answers, oracles),
+        mixes=[{name: n for name, (n, _) in mix.items()} for mix in mixes],
+        spending=[{name: cost for name, (_, cost) in mix.items()} for mix in mixes],
         fidelities=(final or {}).get("fidelities", []),
+        correlations={n: d["correlation"] for n, d in rounds if "correlation" in d},
+        intervals={n: d["interval"] for n, d in rounds if "interval" in d},
+        answers=answers,
         finished=final is not None,
     )
 
@@ -191,26 +225,34 @@ def _candidates(
 
 def _curve(answers: Sequence[Answer], paid: float, top: int, better: bool) -> Curve:
     """In the order of decision, so that it doesn't depend on which answer came first."""
-    cost, best = [], []
-    record: float | None = None
+    curve = Curve([], [], [])
+    sign = 1.0 if better else -1.0
+    seen: dict[str, float] = {}
     for answer in answers:
         if answer.kind != "abandoned":
             paid += answer.query.cost
         if answer.query.fidelity == top and answer.value is not None:
-            if record is None:
-                record = answer.value
-            record = max(record, answer.value) if better else min(record, answer.value)
-        if record is not None:
-            cost.append(paid)
-            best.append(record)
-    return Curve(cost, best)
+            name = answer.query.crystal.hash
+            seen[name] = max(seen.get(name, -math.inf), sign * answer.value)
+        if seen:
+            ranked = heapq.nlargest(TOP_K, seen.values())
+            curve.cost.append(paid)
+            curve.best.append(sign * ranked[0])
+            curve.top.append(sign * statistics.fmean(ranked) if len(ranked) == TOP_K else None)
+    return curve
 
 
-def _mixes(answers: Sequence[Answer], oracles: Sequence[OracleFacts]) -> list[dict[str, int]]:
+def _mixes(
+    answers: Sequence[Answer], oracles: Sequence[OracleFacts]
+) -> list[dict[str, tuple[int, float]]]:
+    """Number and cost of queries by oracle name, round by round."""
     rounds = max((answer.query.round for answer in answers), default=-1) + 1
-    mixes = [{oracle.name: 0 for oracle in oracles} for _ in range(rounds)]
+    mixes = [{oracle.name: (0, 0.0) for oracle in oracles} for _ in range(rounds)]
     for answer in answers:
-        mixes[answer.query.round][oracles[answer.query.fidelity].name] += 1
+        mix, name = mixes[answer.query.round], oracles[answer.query.fidelity].name
+        number, cost = mix[name]
+        charged = 0.0 if answer.kind == "abandoned" else answer.query.cost
+        mix[name] = number + 1, cost + charged
     return mixes
 
 
@@ -225,19 +267,28 @@ def _cost(answers: Sequence[Answer]) -> float:
 
 def to_json(summary: Summary) -> str:
     """For machines: everything in the summary but the CIF texts."""
-    return json.dumps(
-        {
-            "finished": summary.finished,
-            "spent": summary.spent,
-            "reserved": summary.reserved,
-            "numbers": summary.numbers,
-            "oracles": [oracle._asdict() for oracle in summary.oracles],
-            "candidates": [_plain(candidate, summary) for candidate in summary.candidates],
-            "campaign": summary.campaign._asdict(),
-            "random": summary.random._asdict() if summary.random else None,
-        },
-        indent=1,
-    )
+    return json.dumps(to_dict(summary), indent=1)
+
+
+def to_dict(summary: Summary) -> dict[str, Any]:
+    """What `to_json` writes, JSON-ready."""
+    return {
+        "finished": summary.finished,
+        "spent": summary.spent,
+        "reserved": summary.reserved,
+        "numbers": summary.numbers,
+        "oracles": [_facts(oracle) for oracle in summary.oracles],
+        "candidates": [_plain(candidate, summary) for candidate in summary.candidates],
+        "campaign": summary.campaign._asdict(),
+        "random": summary.random._asdict() if summary.random else None,
+        "fidelities": summary.fidelities,
+    }
+
+
+def _facts(oracle: OracleFacts) -> dict[str, Any]:
+    """As JSON, which has no infinities."""
+    finite = [bound if math.isfinite(bound) else None for bound in oracle.bounds]
+    return {**oracle._asdict(), "bounds": finite}
 
 
 def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def print_summary(console: Console, summary: Summary, folder: Path, shown: int =
     console.print()
     console.print(
         Text(
-            f"Files in {folder}: report.html, {CSV_NAME}, {CIF_FOLDER}/, best_against_cost.png."
+            f"Files in {folder}: report.html, report.json, {CSV_NAME}, {CIF_FOLDER}/, figures/,"
+            " best_against_cost.png."
             f" Values are {top.name} in {top.unit}."
         ),
         soft_wrap=True,

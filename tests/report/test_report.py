@@ -15,7 +15,8 @@ from mfal.campaign.records import CrystalRecord, Outcome, Proposal, crystal_hash
 from mfal.oracles.types import Oracle
 from mfal.report.display import show_progress
 from mfal.report.export import candidate_table, write_candidates
-from mfal.report.plot import plot_best_against_cost
+from mfal.report.plot import write_figure
+from mfal.report.progress_figures import best_against_cost
 from mfal.report.summary import summarise, to_json
 from mfal.report.terminal import print_summary
 
@@ -160,8 +161,10 @@ def test_plot_shows_both_searches(ledger, tmp_path, monkeypatch):
         close(figure)
 
     monkeypatch.setattr(plt, "close", look)
-    path = plot_best_against_cost(summarise(ledger), tmp_path / "plot.png")
+    path, table = write_figure(best_against_cost(summarise(ledger)), tmp_path)
     assert path.read_bytes()[:4] == b"\x89PNG"
+    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    assert [row["best sigma [log10 S/cm]"] for row in rows] == ["-4", "-4", "-4", "-4", "-9"]
     campaign, random, known = shown["labels"]
     assert "-4.00" in campaign
     assert "random search" in random

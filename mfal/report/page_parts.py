@@ -1,0 +1,268 @@
+"""Parts of the page. All text from the campaign passes through `text`, which escapes it."""
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mfal.report.periodic import composition_map
+from mfal.report.plot import Figure, csv_text
+from mfal.report.progress_figures import rank_agreement
+from mfal.report.summary import Candidate, Summary
+from mfal.report.windows import Window
+
+__all__ = [
+    "candidate_rows",
+    "data_address",
+    "facts",
+    "numbers",
+    "periodic_table",
+    "provenance",
+    "text",
+    "words",
+    "worth_table",
+]
+
+_ROWS = 100
+_NUMBERS = 60
+"""Rows of a figure's numbers that the page shows; the whole goes with its CSV link."""
+
+
+def text(value: Any) -> str:
+    """Anything as text that is no markup."""
+    return html.escape(str(value), quote=True)
+
+
+def words(summary: Summary) -> str:
+    """The campaign in a paragraph."""
+    top = summary.top
+    lines = [
+        f"{len(summary.candidates)} candidates were proposed and answered for"
+        f" {summary.spent:.4g} cost units, {summary.initial_cost:.4g} of them spent on known"
+        " crystals before the first round."
+    ]
+    if summary.candidates:
+        first = summary.candidates[0]
+        lines.append(
+            f"The best is {first.crystal.formula} in space group {first.crystal.space_group}:"
+            f" {value_of(first)} {top.unit} ({first.basis})."
+        )
+    known = summary.best_known
+    if known is not None and known.value is not None:
+        lines.append(
+            f"The best known crystal that was asked about, {known.query.crystal.formula}, has"
+            f" {known.value:.2f}."
+        )
+    if summary.random is not None and summary.random.best and summary.campaign.best:
+        lines.append(
+            f"At equal cost a random search on the same oracles came to"
+            f" {summary.random.best[-1]:.2f}, this campaign to {summary.campaign.best[-1]:.2f}."
+        )
+    failed = sum(kinds["failed"] for kinds in summary.numbers.values())
+    if failed:
+        lines.append(f"{failed} questions failed and were charged.")
+    lines.append(
+        "Values come from models of ion transport, not from measurements: they rank candidates"
+        " for a closer look."
+    )
+    return "<p>" + text(" ".join(lines)) + "</p>"
+
+
+def facts(summary: Summary) -> str:
+    """Four figures to begin with."""
+    unit = summary.top.unit
+    asked = sum(kinds["observed"] + kinds["failed"] for kinds in summary.numbers.values())
+    budget = summary.config.get("budget")
+    found = [
+        ("best proposal", _number(summary.campaign.best), unit),
+        ("random search, equal cost", _number(summary.random.best if summary.random else []), unit),
+        ("spent", f"{summary.spent:.4g}", f"of {budget:g} cost units" if budget else "cost units"),
+        ("questions answered or failed", str(asked), f"at {len(summary.oracles)} fidelities"),
+    ]
+    return "".join(
+        f"<div><dt>{text(name)}</dt><dd><b>{text(value)}</b> {text(what)}</dd></div>"
+        for name, value, what in found
+    )
+
+
+def candidate_rows(
+    summary: Summary, windows: Mapping[str, Window], shown: set[str]
+) -> tuple[str, str]:
+    """Head and body of the candidates' table.
+
+    Args:
+      summary: the campaign.
+      windows: by formula.
+      shown: hashes of the crystals that the viewer knows.
+    """
+    columns = [("rank", True), ("formula", False), ("structure", False), ("group", True)]
+    columns += [("value", True), ("basis", False)]
+    columns += [(oracle.name, True) for oracle in summary.oracles]
+    columns += [("window, V", True), ("round", True), ("tried", True), ("measured", False)]
+    columns += [("id", False)]
+    head = "".join(f'<th scope="col"{_numeric(right)}>{text(name)}</th>' for name, right in columns)
+    body = "".join(
+        _row(c, summary, windows, c.crystal.hash in shown) for c in summary.candidates[:_ROWS]
+    )
+    return f"<tr>{head}</tr>", body
+
+
+def _row(candidate: Candidate, summary: Summary, windows: Mapping[str, Window], shown: bool) -> str:
+    crystal = candidate.crystal
+    name = text(crystal.hash)
+    label = text(f"Show {crystal.formula}, rank {candidate.rank}")
+    button = f'<button type="button" data-id="{name}" aria-label="{label}">show</button>'
+    seen = candidate.observed[candidate.fidelity]
+    window = windows.get(crystal.formula)
+    cells: list[tuple[str, bool]] = [
+        (button if shown else "none", False),
+        (text(crystal.space_group), True),
+        (text(value_of(candidate)), True),
+        (text(candidate.basis), False),
+    ]
+    cells += [(text(_answer(candidate, m)), True) for m in range(len(summary.oracles))]
+    cells += [
+        (text("not asked" if window is None else window), True),
+        (text(seen.query.round), True),
+        (text(seen.detail.get("tried", "")), True),
+        (text("; ".join(f"{what} {told}" for what, told in candidate.measured.items())), False),
+        (f"<code>{text(crystal.hash[:8])}</code>", False),
+    ]
+    rest = "".join(f"<td{_numeric(right)}>{cell}</td>" for cell, right in cells)
+    return (
+        f'<tr data-id="{name}"><td class="n">{candidate.rank}</td>'
+        f'<th scope="row">{text(crystal.formula)}</th>{rest}</tr>'
+    )
+
+
+def _answer(candidate: Candidate, fidelity: int) -> str:
+    answer = candidate.observed.get(fidelity)
+    if answer is None:
+        return "not asked"
+    if answer.value is None:
+        return "failed"
+    spread = "" if answer.spread is None else f" ± {answer.spread:.2g}"
+    return f"{answer.value:.3g}{spread}"
+
+
+def worth_table(summary: Summary) -> str:
+    """What each fidelity costs, how often it was asked, and how far it agrees with the top."""
+    head = ["fidelity", "unit", "cost", "answered", "failed", "share of cost"]
+    head += ["rank agreement", "crystals"]
+    spent = {o.name: sum(mix[o.name] for mix in summary.spending) for o in summary.oracles}
+    whole = sum(spent.values()) or 1.0
+    rows: list[list[Any]] = []
+    for m, oracle in enumerate(summary.oracles):
+        kinds = summary.numbers[oracle.name]
+        pairs: int | None
+        rho, pairs = rank_agreement(summary, m)
+        agreement = "too few" if rho is None else f"{rho:+.2f}"
+        if m == len(summary.oracles) - 1:
+            agreement, pairs = "the top itself", None
+        rows.append(
+            [
+                oracle.name,
+                oracle.unit,
+                f"{oracle.cost:g}",
+                kinds["observed"],
+                kinds["failed"],
+                f"{spent[oracle.name] / whole:.0%}",
+                agreement,
+                pairs,
+            ]
+        )
+    return _table("Fidelities: cost units of one evaluation, and what was asked", head, rows)
+
+
+def numbers(figure: Figure) -> str:
+    """A figure's numbers as a table, and as a CSV to keep."""
+    link = (
+        f'<a download="{text(figure.name)}.csv" href="{data_address(csv_text(figure))}">'
+        f"{text(figure.name)}.csv</a>"
+    )
+    if not figure.rows:
+        return ""
+    shown = figure.rows[:_NUMBERS]
+    rest = len(figure.rows) - len(shown)
+    more = f" The first {len(shown)} of {len(figure.rows)} rows." if rest else ""
+    rows = [[f"{x:.4g}" if isinstance(x, float) else x for x in row] for row in shown]
+    table = _table(f"{figure.title}.{more}", list(figure.header), rows)
+    return (
+        f'<details><summary>Numbers</summary><p>{link}</p><div class="scroll" tabindex="0"'
+        f' role="region" aria-label="{text(figure.title)}, numbers">{table}</div></details>'
+    )
+
+
+def data_address(content: str) -> str:
+    """A text as an address that a page can hold."""
+    import base64
+
+    coded = base64.b64encode(content.encode("utf-8")).decode("ascii")
+    return f"data:text/csv;charset=utf-8;base64,{coded}"
+
+
+def periodic_table(summary: Summary) -> str:
+    """The periodic table with counts and best values; the f block in rows of its own."""
+    tiles = composition_map(summary)
+    most = max([tile.candidates for tile in tiles] + [1])
+    cells = []
+    for tile in tiles:
+        style = f"grid-row:{tile.row};grid-column:{tile.column}"
+        if not tile.candidates or tile.best is None:
+            cells.append(
+                f'<div class="unused" style="{style}" aria-hidden="true">{tile.symbol}</div>'
+            )
+            continue
+        style += f";background:rgba(11,83,148,{0.08 + 0.3 * tile.candidates / most:.2f})"
+        said = (
+            f"{tile.symbol}: {tile.candidates} candidates, best {tile.best:.2f} {summary.top.unit}"
+        )
+        cells.append(
+            f'<div role="img" aria-label="{text(said)}" title="{text(said)}" style="{style}">'
+            f"<b>{tile.symbol}</b><span>{tile.candidates}</span><span>{tile.best:.1f}</span></div>"
+        )
+    return f'<div class="periodic">{"".join(cells)}</div>'
+
+
+def provenance(summary: Summary) -> str:
+    """Oracles with their versions, and the configuration."""
+    rows = [
+        [oracle.name, oracle.version, oracle.unit, f"{oracle.cost:g}"]
+        + [summary.numbers[oracle.name][kind] for kind in ("observed", "failed", "abandoned")]
+        for oracle in summary.oracles
+    ]
+    head = ["oracle", "version", "unit", "cost", "answered", "failed", "given up"]
+    table = _table("Oracles, with the cost units of one evaluation", head, rows)
+    config = json.dumps(summary.config, indent=1, ensure_ascii=False)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Oracles">{table}</div>'
+        f"<details><summary>Configuration</summary><pre>{text(config)}</pre></details>"
+    )
+
+
+def value_of(candidate: Candidate) -> str:
+    """Value and spread."""
+    std = "" if candidate.std is None else f" ± {candidate.std:.2f}"
+    return f"{candidate.value:.2f}{std}"
+
+
+def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    heads = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
+    body = "".join(
+        f'<tr><th scope="row">{text(row[0])}</th>'
+        + "".join(f"<td>{'' if cell is None else text(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f"<table><caption>{text(caption)}</caption><thead><tr>{heads}</tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+def _numeric(right: bool) -> str:
+    return ' class="n"' if right else ""
+
+
+def _number(values: Sequence[float]) -> str:
+    return f"{values[-1]:.2f}" if values else "none"
