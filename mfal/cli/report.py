@@ -17,9 +17,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
         help="write a campaign's report",
-        description="Write a campaign's report into its folder, finished or not, also while it runs:"
-        " report.html, which opens offline, report.json, candidates.csv, CIFs, and every figure as"
-        " PNG and CSV.",
+        description="Write a campaign's report into its folder, finished or not, also while it"
+        " runs: report.html, which opens offline, report.json, candidates.csv, CIFs, and every"
+        " figure as PNG and CSV.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
