@@ -4,6 +4,7 @@ import json
 import os
 import re
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mfal.cli import main
 from mfal.crystals.structures import structure_to_cif
 
 sys.path.insert(0, str(Path(__file__).parent / "campaign"))
+COMMANDS = ("discover", "ask", "tell", "status", "report", "score", "data", "doctor", "completion")
 TOYS = ["--oracles", "toy_oracles:three"]
 
 
@@ -37,13 +39,42 @@ def one_line(captured: str) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    [[], *([name] for name in ("discover", "ask", "tell", "status", "report", "score", "doctor"))],
+    [[], *([name] for name in COMMANDS)],
 )
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([*command, "--help"])
     assert exit_.value.code == 0
     assert re.search(rf"example:\n  mfal {' '.join(command)}", capsys.readouterr().out)
+
+
+def test_bash_completes_commands_options_and_paths(capsys, tmp_path):
+    assert main(["completion", "bash"]) == 0
+    script = tmp_path / "completion"
+    script.write_text(
+        capsys.readouterr().out
+        + """
+try() {
+  COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+  _shtab_mfal; echo "${COMPREPLY[@]}"
+}
+try mfal dis; try mfal discover --bud; try mfal data fetch ''
+try mfal status camp; try mfal score a
+"""
+    )
+    (tmp_path / "campaign").mkdir()
+    (tmp_path / "a.cif").touch()
+    done = subprocess.run(
+        ["bash", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["discover", "--budget", "mp optimade", "campaign", "a.cif"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish", "tcsh"])
+def test_other_shells_get_every_command(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(re.search(rf"\b{command}\b", script) for command in COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [[], ["discover", "--budgit", "3"], ["nonsense"]])

@@ -27,7 +27,7 @@ example:
 
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from mfal.cli import data, discover, doctor, handoff, report, score, status
+    from mfal.cli import completion, data, discover, doctor, handoff, report, score, status
 
     parser = argparse.ArgumentParser(
         prog="mfal",
@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mfal {mfal.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (discover, handoff, status, report, score, data, doctor):
+    for module in (discover, handoff, status, report, score, data, doctor, completion):
         module.add_parser(commands)
     return parser
 

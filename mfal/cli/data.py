@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 _EPILOG = """\
-examples:
+example:
   mfal data list
   mfal data list embedded --json
   mfal data show embedded LiTaO3
@@ -28,7 +28,7 @@ _FETCH_EPILOG = """\
 `mfal data fetch optimade` needs neither. A fetch that broke off goes on when the command is run
 again; a finished one is answered from the cache (MFAL_CACHE).
 
-examples:
+example:
   mfal data fetch mp --elements Li O --max-hull 0.1 --out mp.json
   mfal data fetch optimade --provider alexandria --elements Li P S --max-hull 0.05 --out lps.json
 """
