@@ -3,11 +3,14 @@
 The sum runs over all periodic images within the cut-off. Points are gathered into small compact
 tiles; each tile gets, once and in float64, the list of the images that can reach it, with
 positions relative to the tile's centre. The kernel then walks through the lists with the points of
-all tiles on the vector axis, in float32: relative positions are small, so nothing is lost to
-rounding. Lists are padded to a few fixed lengths and tiles are processed in chunks of fixed size,
+all tiles on the vector axis, in float32: relative positions are small, so little is lost to
+rounding. On the repulsive cores an energy changes by up to 1e5 eV/Å, too steep for float32: the
+kernel takes pairs closer than `_CORE` as if they were that far apart, and what they lack, a pair or
+two a point, is added in float64. Lists are padded to a few fixed lengths and tiles are processed in chunks of fixed size,
 so that structures of any size and number share a handful of compiled programs.
 """
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -34,6 +37,7 @@ __all__ = [
 _POINTS = 512  # points of a tile: some 1.6 Å on a side at a resolution of 0.2 Å
 _TILES = (8, 32)  # tiles of a chunk: few for a rest, many otherwise
 _UNROLL = 8  # list entries fused into one pass over the points
+_CORE = 1.5  # Å; closer pairs are computed in float64
 _CLOSEST = 0.01  # Å; a cation's distance is clamped to it, so that a point on it stays finite
 
 
@@ -51,7 +55,7 @@ def grid_shape(lattice: np.ndarray, resolution: float) -> tuple[int, int, int]:
 def energy_map(
     framework: Framework, shape: tuple[int, int, int], origin: Sequence[float] = (0.0, 0.0, 0.0)
 ) -> np.ndarray:
-    """Energies on a regular grid over the cell, [n1, n2, n3] float32, eV.
+    """Energies on a regular grid over the cell, [n1, n2, n3] float64, eV, right to 1e-4 eV.
 
     Args:
       framework: the ions that stay.
@@ -77,27 +81,27 @@ def energy_maps(
     energies = _tile_energies([(framework, points) for framework, points, _ in jobs])
     maps = []
     for (_, _, index), tiles, shape in zip(jobs, energies, shapes, strict=True):
-        values = np.empty(int(np.prod(shape)), np.float32)
+        values = np.empty(int(np.prod(shape)))
         values[index.ravel()] = tiles.ravel()
         maps.append(values.reshape(shape))
     return maps
 
 
 def symmetric_map(framework: Framework, grid: Grid) -> np.ndarray:
-    """Energies on a grid that shares the framework's symmetry, [n1, n2, n3] float32, eV.
+    """Energies on a grid that shares the framework's symmetry, [n1, n2, n3] float64, eV.
 
     One point of each orbit is computed.
     """
     chosen = np.flatnonzero(grid.representative == np.arange(len(grid.representative)))
     index = np.stack(np.unravel_index(chosen, grid.shape), axis=-1)
     order = morton_order(index)
-    energies = np.empty(len(grid.representative), np.float32)
+    energies = np.empty(len(grid.representative))
     energies[chosen[order]] = site_energies(framework, index[order] / np.asarray(grid.shape))
     return energies[grid.representative].reshape(grid.shape)
 
 
 def site_energies(framework: Framework, points: np.ndarray) -> np.ndarray:
-    """Energies at fractional coordinates `points` [N, 3] in any order, [N] float32, eV.
+    """Energies at fractional coordinates `points` [N, 3] in any order, [N] float64, eV.
 
     Neighbouring points should follow one another: tiles are cut from consecutive ones, and a tile
     spread over the whole cell meets all images.
@@ -183,6 +187,7 @@ class _Lists(NamedTuple):
     points: np.ndarray  # [3, tiles, _POINTS] float32, Å from the tile's centre
     anions: np.ndarray  # [tiles, A, 6] float32: x, y, z, alpha, alpha R_min, D0 / 2
     cations: np.ndarray  # [tiles, C, 5] float32: x, y, z, strength, inverse screening length
+    cores: np.ndarray  # [tiles, _POINTS] float64, eV: what pairs within `_CORE` lack in the kernel
 
 
 def _tile_energies(jobs: Sequence[tuple[Framework, np.ndarray]]) -> list[np.ndarray]:
@@ -193,12 +198,12 @@ def _tile_energies(jobs: Sequence[tuple[Framework, np.ndarray]]) -> list[np.ndar
         for number, one in enumerate(lists)
         for start, size in _chunks(one.points.shape[1])
     ]
-    results = [np.empty(one.points.shape[1:], np.float32) for one in lists]
+    results = [one.cores for one in lists]
 
     def run(chunk: tuple[int, int, int]) -> None:
         number, start, stop = chunk
         one = lists[number]
-        results[number][start:stop] = _run_chunk(
+        results[number][start:stop] += _run_chunk(
             one.points[:, start:stop], one.anions[start:stop], one.cations[start:stop]
         )
 
@@ -260,7 +265,7 @@ def _kernel(
 
     def anion_round(k: jax.Array, total: jax.Array) -> jax.Array:
         for entry in anions[k]:
-            square = squared(entry)
+            square = jnp.maximum(squared(entry), _CORE**2)
             exponential = jnp.exp(entry[4][:, None] - entry[3][:, None] * jnp.sqrt(square))
             depth = jnp.where(square < CUT_OFF**2, entry[5][:, None], 0.0)
             total += depth * exponential * (exponential - 2.0)
@@ -268,7 +273,7 @@ def _kernel(
 
     def cation_round(k: jax.Array, total: jax.Array) -> jax.Array:
         for entry in cations[k]:
-            square = jnp.maximum(squared(entry), _CLOSEST**2)
+            square = jnp.maximum(squared(entry), _CORE**2)
             distance = jnp.sqrt(square)
             strength = jnp.where(square < CUT_OFF**2, entry[3][:, None], 0.0)
             total += strength * jax.lax.erfc(distance * entry[4][:, None]) / distance
@@ -287,6 +292,16 @@ def _lists(framework: Framework, points: np.ndarray) -> _Lists:
     shifts = _lattice_shifts(framework.lattice, CUT_OFF, points.reshape(-1, 3))
     anion = framework.anion_constants
     anions = np.stack([anion[:, 1], anion[:, 1] * anion[:, 0], 0.5 * anion[:, 2]], axis=-1)
+    cores = np.zeros(relative.shape[:2])
+    near = _lattice_shifts(framework.lattice, _CORE, points.reshape(-1, 3))
+    for positions, constants in (
+        (framework.anion_position, anions),
+        (framework.cation_position, framework.cation_constants),
+    ):
+        images = (positions[:, None] + near).reshape(-1, 3) @ framework.lattice
+        owner = np.repeat(np.arange(len(positions)), len(near))
+        counts, found = _search(images, centres, (_CORE + radii) ** 2)
+        _add_cores(cores, relative, images, owner, constants, centres, counts, found)
     return _Lists(
         np.ascontiguousarray(np.moveaxis(relative, -1, 0), np.float32),
         _neighbours(framework.lattice, framework.anion_position, anions, shifts, centres, radii),
@@ -298,7 +313,48 @@ def _lists(framework: Framework, points: np.ndarray) -> _Lists:
             centres,
             radii,
         ),
+        cores,
     )
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_cores(  # type: ignore[no-untyped-def]
+    cores, relative, images, owner, constants, centres, counts, found
+):
+    """Adds E(R) - E(_CORE) of every pair closer than `_CORE`, in float64.
+
+    The constants are those of the kernel: three of them for a Morse well, two for a repulsion.
+    """
+    morse = constants.shape[1] == 3
+    start = 0
+    for tile in range(len(centres)):
+        for k in range(counts[tile]):
+            image = found[start + k]
+            x = images[image, 0] - centres[tile, 0]
+            y = images[image, 1] - centres[tile, 1]
+            z = images[image, 2] - centres[tile, 2]
+            one = constants[owner[image]]
+            if morse:
+                exponential = math.exp(one[1] - one[0] * _CORE)
+                edge = one[2] * exponential * (exponential - 2.0)
+            else:
+                edge = one[0] * math.erfc(_CORE * one[1]) / _CORE
+            for point in range(relative.shape[1]):
+                dx = relative[tile, point, 0] - x
+                dy = relative[tile, point, 1] - y
+                dz = relative[tile, point, 2] - z
+                square = dx * dx + dy * dy + dz * dz
+                if square >= _CORE * _CORE:
+                    continue
+                distance = math.sqrt(square)
+                if morse:
+                    exponential = math.exp(one[1] - one[0] * distance)
+                    energy = one[2] * exponential * (exponential - 2.0)
+                else:
+                    distance = max(distance, _CLOSEST)
+                    energy = one[0] * math.erfc(distance * one[1]) / distance
+                cores[tile, point] += energy - edge
+        start += counts[tile]
 
 
 def _neighbours(

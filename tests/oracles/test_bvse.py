@@ -67,12 +67,11 @@ def test_agrees_with_bvlain() -> None:
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         ours = site_energies(framework_of(charged), points)
         theirs = theirs.ravel()
-        # On top of an ion they have infinity and we a very large number.
-        sound = np.isfinite(theirs) & (theirs < 1e4)
+        # On top of a cation they have infinity or its rounding, and we a very large number.
+        sound = theirs < 1e9
+        assert (ours[~sound] > 500).all(), name
         assert sound.mean() > 0.8, name
-        # float32 has seven digits: on the repulsive cores, far above 20 eV, the error is relative.
-        error = np.abs(ours - theirs)[sound] - 5e-6 * np.abs(theirs[sound])
-        assert error.max() < 1e-4, name
+        assert np.abs(ours - theirs)[sound].max() < 1e-4, name
         exact = reference_energies(framework_of(charged), points)
         np.testing.assert_allclose(exact[sound], theirs[sound], rtol=1e-11, atol=1e-10)
 
