@@ -1,16 +1,20 @@
 """Speed of the physics oracles against bvlain, and what an evaluation of each costs.
 
-    python experiments/benchmarks/oracles.py FOLDER_OF_CIFS [--many 1000] [--skip-peer]
+    python experiments/benchmarks/oracles.py FOLDER_OF_CIFS [--many 1000] [--only PART ...]
 
 1. bvlain (k = 100 neighbours, its default) and mfal by turns on each structure: energy map at
    0.2 Å and the three barriers; wall and CPU seconds, memory above the start, geometric means of
    the ratios. mfal is warm; what compilation costs is printed apart.
-2. The share of the machine's float32 rate that the map's kernel attains.
+2. The share of the machine's float32 rate that the map's kernel attains: operations as the kernel
+   writes them, a root, a division, an exponential and erfc counted as one each, over the rate of a
+   matrix product. As those functions cost more than one operation, also the share of
+   the rate that the kernel would have if its functions and its arithmetic ran one after the other,
+   each as fast as it does on its own in cache.
 3. `--many` distinct structures through the whole barrier oracle in a new process, compilation
    included.
 4. Median CPU seconds of the three default oracles over the embedded table, from which their costs
    are set.
-5. Kinetic Monte Carlo, hops per second.
+5. Kinetic Monte Carlo, hops per second, beside kmcpy's on the same lattice where that is installed.
 6. Barriers against resolution and the grid's origin.
 
 The structures are those of `STRUCTURES` that the folder has (OBELiX ids, ordered cells of 24 to 176
@@ -19,12 +23,15 @@ not.
 """
 
 import argparse
+import contextlib
 import json
+import logging
 import math
 import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -37,11 +44,13 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 STRUCTURES = ("fwz", "p81", "9lo", "2uv", "lkm", "5z0", "rr5", "hcm")
+PARTS = ("peer", "kernel", "costs", "kmc", "many", "convergence")
 RESOLUTION = 0.2
 REPEATS = 3
-# Per pair: 8 for the distance, 7 around, a root (counted as ten) and an exponential (ten) for an
-# anion; a root, a division (ten) and erfc (forty) for a cation.
-FLOPS_ANION, FLOPS_CATION = 35, 75
+# Floating-point operations per pair as the kernel writes them; comparisons and selections are none.
+# Both kinds: 8 for the squared distance, one for its root, one to add to the total.
+ARITHMETIC = {"anion": 8 + 1 + 5, "cation": 8 + 1 + 2}
+FUNCTIONS = {"anion": ("sqrt", "exp"), "cation": ("sqrt", "erfc", "divide")}
 
 
 def structures(folder: Path) -> dict[str, "Structure"]:
@@ -153,51 +162,81 @@ def compare(folder: Path) -> dict[str, Any]:
     return {"structures": rows, "wall": mean[0], "cpu": mean[1], "memory_mb": memory}
 
 
-def kernel_rate() -> dict[str, float]:
-    """Operations per second of the map's kernel and of a chain of multiply-adds in cache."""
+def matrix_rate() -> float:
+    """float32 operations per CPU second of a matrix product: what a core can do at most."""
+    rng = np.random.default_rng(0)
+    one, two = rng.normal(size=(2, 1024, 1024)).astype(np.float32)
+    return 2 * 1024**3 / min(timed(np.matmul, one, two)[2] for _ in range(20))
+
+
+def function_rates() -> dict[str, float]:
+    """Values per CPU second of the kernel's functions, in loops like the kernel's, in cache.
+
+    Each value costs a sum for its argument and one into the total besides.
+    """
     import jax
     import jax.numpy as jnp
 
+    functions: dict[str, Callable[[Any], Any]] = {
+        "sum": lambda x: x,
+        "exp": jnp.exp,
+        "sqrt": jnp.sqrt,
+        "divide": lambda x: 1.5 / x,
+        "erfc": jax.lax.erfc,
+    }
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.uniform(0.5, 1.5, (32, 512)), jnp.float32)  # a chunk of tiles
+    shifts = jnp.asarray(rng.uniform(0.1, 0.2, (100, 8, 32)), jnp.float32)
+    rates = {}
+    for name, function in functions.items():
+
+        @jax.jit
+        def loop(x: Any, shifts: Any, function: Callable[[Any], Any] = function) -> Any:
+            def turn(k: Any, total: Any) -> Any:
+                for shift in shifts[k]:
+                    total += function(x + shift[:, None])
+                return total
+
+            return jax.lax.fori_loop(0, len(shifts), turn, jnp.zeros_like(x))
+
+        run = lambda loop=loop: loop(x, shifts).block_until_ready()  # noqa: E731
+        run()
+        rates[name] = x.size * 800 / min(timed(run)[2] for _ in range(20))
+    return rates
+
+
+def kernel_rate() -> dict[str, float]:
+    """Pairs per CPU second of the map's kernel, and its shares of what the machine can do."""
     from mfal.oracles import bvse
 
     rng = np.random.default_rng(0)
     tiles, points, length = bvse._TILES[-1], bvse._POINTS, 256
     places = rng.uniform(-1, 1, (3, tiles, points)).astype(np.float32)
-    rates = {}
     blocks = [
         rng.uniform(1, 3, (length // bvse._UNROLL, bvse._UNROLL, fields, tiles)).astype(np.float32)
         for fields in (6, 5)
     ]
     rounds = length // bvse._UNROLL
+    peak, functions = matrix_rate(), function_rates()
+    listed = ", ".join(f"{name} {rate / 1e9:.2f} G" for name, rate in functions.items())
+    print(f"a core: matrix product {peak / 1e9:.0f} Gflop/s; values a second, in cache: {listed}")
+    figures = {"peak": peak} | functions
     for name, counts in (("anion", (rounds, 0)), ("cation", (0, rounds))):
         run = lambda counts=counts: bvse._kernel(places, *blocks, *counts).block_until_ready()  # noqa: E731
         run()
         seconds = min(timed(run)[2] for _ in range(10))
-        rates[name] = tiles * points * length / seconds
-
-    @jax.jit
-    def chain(x: Any) -> Any:
-        # Squares, as a chain of linear steps would be folded into one.
-        def step(_: Any, y: Any) -> Any:
-            for _ in range(8):
-                y = y * y - 0.5
-            return y
-
-        return jax.lax.fori_loop(0, 1000, step, x)
-
-    x = jnp.full(4096, 0.1, jnp.float32)
-    chain(x).block_until_ready()
-    peak = 4096 * 8000 * 2 / min(timed(lambda: chain(x).block_until_ready())[2] for _ in range(10))
-    share = {
-        "anion": rates["anion"] * FLOPS_ANION / peak,
-        "cation": rates["cation"] * FLOPS_CATION / peak,
-    }
-    for name, rate in rates.items():
+        rate = tiles * points * length / seconds
+        operations = ARITHMETIC[name] + len(FUNCTIONS[name])
+        share = rate * operations / peak
+        # The functions' loops hold two sums each, which the kernel needs as well.
+        rest = (ARITHMETIC[name] - 2 * len(FUNCTIONS[name])) / (peak / 2)
+        parts = rate * (rest + sum(1 / functions[f] for f in FUNCTIONS[name]))
+        figures |= {name: rate, f"{name} share": share, f"{name} share of parts": parts}
         print(
-            f"kernel, {name} pairs: {rate / 1e9:.2f} Gpair per CPU s, "
-            f"{100 * share[name]:.0f} % of the {peak / 1e9:.0f} Gflop/s that multiply-adds reach"
+            f"kernel, {name} pairs: {rate / 1e9:.2f} Gpair a CPU s, {operations} operations each: "
+            f"{100 * share:.0f} % of the peak, {100 * parts:.0f} % of its parts' rate"
         )
-    return rates | {f"{name} share": value for name, value in share.items()}
+    return figures
 
 
 def strained(count: int) -> list["Structure"]:
@@ -283,6 +322,49 @@ def monte_carlo() -> dict[str, float]:
     return rates
 
 
+def peer_monte_carlo(hops: int = 2000) -> dict[str, float]:
+    """Hops per second of kmcpy on the same lattice, barriers and fillings; one core, no output."""
+    try:
+        from kmcpy.event import Event, EventLib
+        from kmcpy.models import LocalBarrierModel
+        from kmcpy.simulator.config import Configuration
+        from kmcpy.simulator.kmc import KMC
+        from kmcpy.simulator.state import State
+    except ImportError:
+        print("KMC: kmcpy is not installed, no comparison (pip install kmcpy)")
+        return {}
+    from pymatgen.core import Lattice, Structure
+
+    side = 10
+    index = np.arange(side**3).reshape(side, side, side)
+    events = EventLib()
+    for axis in range(3):
+        for one, two in zip(index.ravel(), np.roll(index, -1, axis).ravel(), strict=True):
+            events.add_event(Event((int(one), int(two)), ()))
+    events.generate_event_dependencies()
+    places = np.stack(np.unravel_index(index.ravel(), index.shape), axis=-1) / side
+    cell = Structure(Lattice.cubic(side), ["Li"] * side**3, places)
+    rates = {}
+    for name, ions in (("one vacancy", side**3 - 1), ("half filled", side**3 // 2)):
+        empty = np.ones(side**3, int)
+        empty[np.random.default_rng(0).permutation(side**3)[:ions]] = 0
+        settings = Configuration(
+            structure_file="none", event_file="none", supercell_shape=(side, side, side),
+            temperature=1000.0, attempt_frequency=1e13, equilibration_passes=0,
+            kmc_passes=hops // side**3, random_seed=0, mobile_ion_specie="Li", name="benchmark",
+        )  # fmt: skip
+        state = State(empty.tolist())
+        model = LocalBarrierModel.constant_barrier(300.0)
+        run = KMC(cell, model, events, settings, state)
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            run.run()  # compiles
+            state.step = 0
+            _, wall, cpu = timed(run.run)
+        rates[name] = state.step / wall
+        print(f"kmcpy, {name}: {state.step / wall:.0f} hop/s wall, {state.step / cpu:.0f} a CPU s")
+    return rates
+
+
 def convergence(folder: Path) -> None:
     """3-D barrier and log10 sigma against resolution, over grid origins."""
     from mfal.oracles.bvse import energy_map, grid_shape
@@ -318,22 +400,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="CIFs of OBELiX")
     parser.add_argument("--many", type=int, default=1000)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="parts to run")
     parser.add_argument("--only-many", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--skip-peer", action="store_true")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     options = parser.parse_args()
     if options.only_many:
         many(options.many)
         return
     figures: dict[str, Any] = {}
-    if options.folder is not None and not options.skip_peer:
+    if options.folder is not None and "peer" in options.only:
         figures["peer"] = compare(options.folder)
-    figures["kernel"] = kernel_rate()
-    figures["median_cpu_s"] = costs()
-    figures["kmc_hops_per_s"] = monte_carlo()
-    command = [sys.executable, __file__, "--only-many", "--many", str(options.many)]
-    subprocess.run(command, check=True)
-    if options.folder is not None:
+    if "kernel" in options.only:
+        figures["kernel"] = kernel_rate()
+    if "costs" in options.only:
+        figures["median_cpu_s"] = costs()
+    if "kmc" in options.only:
+        logging.disable(logging.INFO)  # kmcpy tells of every step
+        figures["kmc_hops_per_s"] = monte_carlo()
+        figures["kmcpy_hops_per_s"] = peer_monte_carlo()
+        for name, rate in figures["kmcpy_hops_per_s"].items():
+            print(f"KMC, {name}: {figures['kmc_hops_per_s'][name] / rate:.0f} times kmcpy (wall)")
+    if "many" in options.only:
+        command = [sys.executable, __file__, "--only-many", "--many", str(options.many)]
+        subprocess.run(command, check=True)
+    if options.folder is not None and "convergence" in options.only:
         convergence(options.folder)
     if options.out:
         options.out.write_text(json.dumps(figures, indent=1))
