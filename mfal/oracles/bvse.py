@@ -5,25 +5,24 @@ tiles; each tile gets, once and in float64, the list of the images that can reac
 positions relative to the tile's centre. The kernel then walks through the lists with the points of
 all tiles on the vector axis, in float32: relative positions are small, so little is lost to
 rounding. On the repulsive cores an energy changes by up to 1e5 eV/Å, too steep for float32: the
-kernel takes pairs closer than `_CORE` as if they were that far apart, and what they lack, a pair or
-two a point, is added in float64. Lists are padded to a few fixed lengths and tiles are processed in chunks of fixed size,
-so that structures of any size and number share a handful of compiled programs.
+kernel takes pairs closer than `CORE` as if they were that far apart, and what they lack, a pair or
+two a point, is added in float64 (`mfal.oracles.tiles`). Lists are padded to a few fixed lengths and
+tiles are processed in chunks of fixed size, so that structures of any size and number share a
+handful of compiled programs.
 """
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numba
 import numpy as np
 
 from mfal.oracles.framework import Framework
 from mfal.oracles.potentials import CUT_OFF, coulomb_energy, morse_energy
 from mfal.oracles.symmetry import Grid, morton_order
+from mfal.oracles.tiles import CLOSEST, CORE, lattice_shifts, tile_lists
 
 __all__ = [
     "energy_map",
@@ -37,8 +36,6 @@ __all__ = [
 _POINTS = 512  # points of a tile: some 1.6 Å on a side at a resolution of 0.2 Å
 _TILES = (8, 32)  # tiles of a chunk: few for a rest, many otherwise
 _UNROLL = 8  # list entries fused into one pass over the points
-_CORE = 1.5  # Å; closer pairs are computed in float64
-_CLOSEST = 0.01  # Å; a cation's distance is clamped to it, so that a point on it stays finite
 
 
 def grid_shape(lattice: np.ndarray, resolution: float) -> tuple[int, int, int]:
@@ -122,7 +119,7 @@ def reference_energies(
       points: [N, 3] fractional coordinates.
       cut_off: Å.
     """
-    shifts = _lattice_shifts(framework.lattice, cut_off, points)
+    shifts = lattice_shifts(framework.lattice, cut_off, points)
     total = np.zeros(len(points))
     places = points @ framework.lattice
     for position, (r_min, alpha, d0) in zip(
@@ -137,19 +134,10 @@ def reference_energies(
     ):
         images = (position + shifts) @ framework.lattice
         distance = np.linalg.norm(places[:, None] - images, axis=-1)
-        distance = np.maximum(distance, _CLOSEST)
+        distance = np.maximum(distance, CLOSEST)
         energy = coulomb_energy(distance, strength, inverse)
         total += np.where(distance < cut_off, energy, 0.0).sum(axis=1)
     return total
-
-
-def _lattice_shifts(lattice: np.ndarray, cut_off: float, points: np.ndarray) -> np.ndarray:
-    """Lattice vectors that bring an ion of the home cell within reach of the points, [S, 3]."""
-    reach = cut_off * np.linalg.norm(np.linalg.inv(lattice), axis=0)
-    low = np.floor(points.min(axis=0) - reach).astype(int) - 1
-    high = np.ceil(points.max(axis=0) + reach).astype(int)
-    axes = [np.arange(a, b + 1) for a, b in zip(low, high, strict=True)]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def _block_shape(shape: tuple[int, int, int], lattice: np.ndarray) -> tuple[int, int, int]:
@@ -181,18 +169,9 @@ def _grid_tiles(shape: tuple[int, int, int], block: tuple[int, int, int]) -> np.
     return np.pad(index, ((0, 0), (0, _POINTS - index.shape[1])), mode="edge")
 
 
-class _Lists(NamedTuple):
-    """What the kernel reads for one structure; entries beyond a list's end do nothing."""
-
-    points: np.ndarray  # [3, tiles, _POINTS] float32, Å from the tile's centre
-    anions: np.ndarray  # [tiles, A, 6] float32: x, y, z, alpha, alpha R_min, D0 / 2
-    cations: np.ndarray  # [tiles, C, 5] float32: x, y, z, strength, inverse screening length
-    cores: np.ndarray  # [tiles, _POINTS] float64, eV: what pairs within `_CORE` lack in the kernel
-
-
 def _tile_energies(jobs: Sequence[tuple[Framework, np.ndarray]]) -> list[np.ndarray]:
     """Energies [tiles, _POINTS] for each pair of a framework and points [tiles, _POINTS, 3]."""
-    lists = [_lists(framework, points) for framework, points in jobs]
+    lists = [tile_lists(framework, points) for framework, points in jobs]
     chunks = [
         (number, start, min(start + size, one.points.shape[1]))
         for number, one in enumerate(lists)
@@ -265,7 +244,7 @@ def _kernel(
 
     def anion_round(k: jax.Array, total: jax.Array) -> jax.Array:
         for entry in anions[k]:
-            square = jnp.maximum(squared(entry), _CORE**2)
+            square = jnp.maximum(squared(entry), CORE**2)
             exponential = jnp.exp(entry[4][:, None] - entry[3][:, None] * jnp.sqrt(square))
             depth = jnp.where(square < CUT_OFF**2, entry[5][:, None], 0.0)
             total += depth * exponential * (exponential - 2.0)
@@ -273,7 +252,7 @@ def _kernel(
 
     def cation_round(k: jax.Array, total: jax.Array) -> jax.Array:
         for entry in cations[k]:
-            square = jnp.maximum(squared(entry), _CORE**2)
+            square = jnp.maximum(squared(entry), CORE**2)
             distance = jnp.sqrt(square)
             strength = jnp.where(square < CUT_OFF**2, entry[3][:, None], 0.0)
             total += strength * jax.lax.erfc(distance * entry[4][:, None]) / distance
@@ -281,151 +260,3 @@ def _kernel(
 
     total = jax.lax.fori_loop(0, rounds_a, anion_round, jnp.zeros_like(x))
     return jax.lax.fori_loop(0, rounds_c, cation_round, total)
-
-
-def _lists(framework: Framework, points: np.ndarray) -> _Lists:
-    """Neighbour lists of tiles of fractional points [tiles, _POINTS, 3]."""
-    places = points @ framework.lattice
-    centres = 0.5 * (places.min(axis=1) + places.max(axis=1))
-    relative = places - centres[:, None]
-    radii = np.sqrt((relative**2).sum(axis=-1).max(axis=1))
-    shifts = _lattice_shifts(framework.lattice, CUT_OFF, points.reshape(-1, 3))
-    anion = framework.anion_constants
-    anions = np.stack([anion[:, 1], anion[:, 1] * anion[:, 0], 0.5 * anion[:, 2]], axis=-1)
-    cores = np.zeros(relative.shape[:2])
-    near = _lattice_shifts(framework.lattice, _CORE, points.reshape(-1, 3))
-    for positions, constants in (
-        (framework.anion_position, anions),
-        (framework.cation_position, framework.cation_constants),
-    ):
-        images = (positions[:, None] + near).reshape(-1, 3) @ framework.lattice
-        owner = np.repeat(np.arange(len(positions)), len(near))
-        counts, found = _search(images, centres, (_CORE + radii) ** 2)
-        _add_cores(cores, relative, images, owner, constants, centres, counts, found)
-    return _Lists(
-        np.ascontiguousarray(np.moveaxis(relative, -1, 0), np.float32),
-        _neighbours(framework.lattice, framework.anion_position, anions, shifts, centres, radii),
-        _neighbours(
-            framework.lattice,
-            framework.cation_position,
-            framework.cation_constants,
-            shifts,
-            centres,
-            radii,
-        ),
-        cores,
-    )
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_cores(  # type: ignore[no-untyped-def]
-    cores, relative, images, owner, constants, centres, counts, found
-):
-    """Adds E(R) - E(_CORE) of every pair closer than `_CORE`, in float64.
-
-    The constants are those of the kernel: three of them for a Morse well, two for a repulsion.
-    """
-    morse = constants.shape[1] == 3
-    start = 0
-    for tile in range(len(centres)):
-        for k in range(counts[tile]):
-            image = found[start + k]
-            x = images[image, 0] - centres[tile, 0]
-            y = images[image, 1] - centres[tile, 1]
-            z = images[image, 2] - centres[tile, 2]
-            one = constants[owner[image]]
-            if morse:
-                exponential = math.exp(one[1] - one[0] * _CORE)
-                edge = one[2] * exponential * (exponential - 2.0)
-            else:
-                edge = one[0] * math.erfc(_CORE * one[1]) / _CORE
-            for point in range(relative.shape[1]):
-                dx = relative[tile, point, 0] - x
-                dy = relative[tile, point, 1] - y
-                dz = relative[tile, point, 2] - z
-                square = dx * dx + dy * dy + dz * dz
-                if square >= _CORE * _CORE:
-                    continue
-                distance = math.sqrt(square)
-                if morse:
-                    exponential = math.exp(one[1] - one[0] * distance)
-                    energy = one[2] * exponential * (exponential - 2.0)
-                else:
-                    distance = max(distance, _CLOSEST)
-                    energy = one[0] * math.erfc(distance * one[1]) / distance
-                cores[tile, point] += energy - edge
-        start += counts[tile]
-
-
-def _neighbours(
-    lattice: np.ndarray,
-    positions: np.ndarray,
-    constants: np.ndarray,
-    shifts: np.ndarray,
-    centres: np.ndarray,
-    radii: np.ndarray,
-) -> np.ndarray:
-    """Images within the cut-off of each tile: [tiles, L, 3 + constants] float32, zeros after."""
-    images = (positions[:, None] + shifts).reshape(-1, 3) @ lattice
-    owner = np.repeat(np.arange(len(positions)), len(shifts))
-    near = _near_box(images, centres.min(axis=0), centres.max(axis=0), CUT_OFF + radii.max())
-    images, owner = images[near], owner[near]
-    counts, found = _search(images, centres, (CUT_OFF + radii) ** 2)
-    return _fill(images, owner, constants, centres, counts, found)
-
-
-def _near_box(images: np.ndarray, low: np.ndarray, high: np.ndarray, reach: float) -> np.ndarray:
-    """Whether each image lies within `reach` of a box."""
-    outside = np.maximum(np.maximum(low - images, images - high), 0.0)
-    return (outside**2).sum(axis=1) <= reach**2
-
-
-@numba.njit(cache=True, nogil=True)
-def _search(
-    images: np.ndarray, centres: np.ndarray, reach_squared: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """How many images each tile meets, and which, one tile after the other."""
-    counts = np.zeros(len(centres), np.int64)
-    found = np.empty(1024, np.int32)
-    total = 0
-    for tile in range(len(centres)):
-        for image in range(len(images)):
-            dx = images[image, 0] - centres[tile, 0]
-            dy = images[image, 1] - centres[tile, 1]
-            dz = images[image, 2] - centres[tile, 2]
-            if dx * dx + dy * dy + dz * dz < reach_squared[tile]:
-                if total == len(found):
-                    grown = np.empty(2 * total, np.int32)
-                    grown[:total] = found
-                    found = grown
-                found[total] = image
-                total += 1
-                counts[tile] += 1
-    return counts, found[:total]
-
-
-@numba.njit(cache=True, nogil=True)
-def _fill(
-    images: np.ndarray,
-    owner: np.ndarray,
-    constants: np.ndarray,
-    centres: np.ndarray,
-    counts: np.ndarray,
-    found: np.ndarray,
-) -> np.ndarray:
-    longest = 0
-    for count in counts:
-        longest = max(longest, count)
-    fields = constants.shape[1]
-    lists = np.zeros((len(centres), longest, 3 + fields), np.float32)
-    lists[:, :, 0] = 9e3  # far away: an entry that is no image adds nothing
-    start = 0
-    for tile in range(len(centres)):
-        for k in range(counts[tile]):
-            image = found[start + k]
-            for axis in range(3):
-                lists[tile, k, axis] = images[image, axis] - centres[tile, axis]
-            for field in range(fields):
-                lists[tile, k, 3 + field] = constants[owner[image], field]
-        start += counts[tile]
-    return lists

@@ -40,6 +40,7 @@ def conductivity(
     temperature: float = 300.0,
     exclusion: bool = False,
     attempt_frequency: float = ATTEMPT_FREQUENCY,
+    least_vacancy: float = 0.0,
 ) -> Conductivity:
     """Conductivity of a cell with `count` mobile ions of charge one.
 
@@ -49,7 +50,10 @@ def conductivity(
       temperature: K.
       exclusion: whether ions exclude each other from sites, see `mobility_tensor`.
       attempt_frequency: 1/s.
+      least_vacancy: share of the sites that is taken to be empty where exclusion would leave less.
     """
+    if exclusion:
+        count = min(count, (1.0 - least_vacancy) * len(network.site_energy))
     mobility = mobility_tensor(network, temperature, count, exclusion, attempt_frequency)
     volume = float(abs(np.linalg.det(network.lattice)))
     tensor = nernst_einstein(mobility, volume, temperature)

@@ -34,6 +34,8 @@ class Framework(NamedTuple):
     them; no part of the framework, kept for comparison."""
     mobile_occupancy: np.ndarray
     """[L] float64."""
+    partial: bool
+    """Whether some site of the framework is partly occupied, and weighted accordingly."""
     warnings: tuple[str, ...]
     """What a reader of the result should know of how the arrays were made."""
 
@@ -107,6 +109,7 @@ def framework_of(structure: "Structure", mobile: str = "Li", mobile_charge: int 
         *_stack(cations, 2),
         np.mod([place for place, _ in ions], 1.0),
         np.array([occupancy for _, occupancy in ions]),
+        partial,
         tuple(warnings),
     )
 

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import expit
 
 from mfal.errors import MfalError
 from mfal.oracles.percolation import Percolation
@@ -39,6 +40,7 @@ __all__ = [
     "merge_shallow",
     "mobility_tensor",
     "occupancies",
+    "open_dimensions",
 ]
 
 BOLTZMANN = 8.617333262e-5
@@ -146,6 +148,21 @@ def merge_shallow(network: HopNetwork, depth: float) -> HopNetwork:
     )
 
 
+def open_dimensions(network: HopNetwork, depth: float) -> int:
+    """Dimensions, 0 to 3, in which ions run through the crystal without a barrier of `depth` (eV).
+
+    After `merge_shallow` with the same depth: a site that reaches its own images over less is no
+    site, as ions do not stay in one cell.
+    """
+    low = network.saddle_energy - network.site_energy[network.hop[:, 0]] < depth
+    low &= network.hop[:, 0] == network.hop[:, 1]
+    most = 0
+    for site in np.unique(network.hop[low, 0]):
+        loops = network.winding[low & (network.hop[:, 0] == site)]
+        most = max(most, int(np.linalg.matrix_rank(loops.astype(float))))
+    return most
+
+
 def occupancies(network: HopNetwork, temperature: float, count: float) -> tuple[np.ndarray, float]:
     """Mean occupation of each site, [B], and the chemical potential, eV, at most one ion a site.
 
@@ -161,18 +178,24 @@ def occupancies(network: HopNetwork, temperature: float, count: float) -> tuple[
             "leave exclusion out, or merge fewer shallow sites",
         )
     thermal = BOLTZMANN * temperature
+    energy = np.sort(network.site_energy)
+    whole = round(count)
 
     def excess(mu: float) -> float:
-        return float((_fermi((network.site_energy - mu) / thermal)).sum() - count)
+        # Ions on the upper sites minus vacancies on the lower ones: where both are rare, the
+        # sum of all occupations would lose them to rounding.
+        x = (energy - mu) / thermal
+        upper, lower = _fermi(x[whole:]).sum(), _fermi(-x[:whole]).sum()
+        return float(upper - lower + (whole - count))
 
-    edge = thermal * (50.0 + np.log(len(network.site_energy)))
-    low, high = network.site_energy.min() - edge, network.site_energy.max() + edge
-    mu = float(brentq(excess, low, high, xtol=1e-13, rtol=1e-14))
+    edge = thermal * (50.0 + np.log(len(energy)))
+    mu = float(brentq(excess, energy[0] - edge, energy[-1] + edge, xtol=1e-13, rtol=1e-14))
     return _fermi((network.site_energy - mu) / thermal), mu
 
 
 def _fermi(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (1.0 - np.tanh(0.5 * x))
+    """1 / (1 + e^x), with all digits where it is small."""
+    return np.asarray(expit(-x))
 
 
 def mobility_tensor(

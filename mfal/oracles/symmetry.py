@@ -8,10 +8,13 @@ import numpy as np
 
 from mfal.oracles.framework import Framework
 
-__all__ = ["Grid", "morton_order", "symmetric_grid"]
+__all__ = ["Grid", "morton_order", "position_noise", "symmetric_grid"]
 
 TOLERANCE = 1e-5
 """Å by which ions may miss their images: far below what would show in an energy."""
+
+NOISE = 0.1
+"""Å by which ions may miss the places of a higher symmetry and still be meant to be there."""
 
 # Multiples to which the number of points along an axis is rounded up: those that put the
 # translations of some space groups on the grid.
@@ -58,7 +61,18 @@ def symmetric_grid(framework: Framework, resolution: float) -> Grid:
     return Grid((a, b, c), representative)
 
 
-def _operations(framework: Framework) -> tuple[np.ndarray, np.ndarray]:
+def position_noise(framework: Framework) -> tuple[int, int]:
+    """Symmetry operations of the framework within `TOLERANCE` and within `NOISE`.
+
+    Where the second number is larger the atoms miss the places of a higher symmetry by little:
+    rounded or noisy coordinates, which barriers feel.
+    """
+    return len(_operations(framework)[0]), len(_operations(framework, NOISE)[0])
+
+
+def _operations(
+    framework: Framework, tolerance: float = TOLERANCE
+) -> tuple[np.ndarray, np.ndarray]:
     """Rotations [G, 3, 3] and translations [G, 3] of the framework, the identity at least."""
     import spglib
 
@@ -78,7 +92,7 @@ def _operations(framework: Framework) -> tuple[np.ndarray, np.ndarray]:
     found = None
     try:
         cell: Any = (framework.lattice, places[first], types)
-        found = spglib.get_symmetry(cell, symprec=TOLERANCE)
+        found = spglib.get_symmetry(cell, symprec=tolerance)
     except Exception:  # spglib's errors have no common base; without symmetry all is as before
         found = None
     if found is None:

@@ -100,6 +100,7 @@ def test_two_ions_by_hand() -> None:
         np.array([[strength, inverse]]),
         np.zeros((0, 3)),
         np.zeros(0),
+        False,
         (),
     )
     at_minimum = np.array([[0.5 + row.r_min / 40.0, 0.5, 0.5]])

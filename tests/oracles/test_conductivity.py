@@ -27,6 +27,21 @@ def test_cubic_conductor_by_hand() -> None:
     assert result.activation_energy == pytest.approx(barrier, abs=1e-6)
 
 
+def test_full_sites_conduct_by_the_vacancies_assumed() -> None:
+    network = HopNetwork(
+        4.0 * np.eye(3),
+        np.zeros((1, 3)),
+        np.zeros(1),
+        np.zeros((3, 2), np.int64),
+        np.eye(3, dtype=np.int64),
+        np.full(3, 0.3),
+    )
+    free = conductivity(network, 1.0).log10_mean
+    for count in (1.0, 1.7):
+        full = conductivity(network, count, exclusion=True, least_vacancy=0.01).log10_mean
+        assert full == pytest.approx(free + np.log10(0.99 * 0.01), abs=1e-9)
+
+
 def test_no_way_out() -> None:
     network = HopNetwork(
         np.eye(3),

@@ -58,7 +58,7 @@ def _exact_correlation_factor(network: HopNetwork, repeat: tuple[int, int, int])
 
     f = (1 + c) / (1 - c) with c the mean cosine between successive jumps of the tagged ion (e.g.
     Mehrer, Diffusion in Solids, 2007, ch. 7). With the tagged ion on site 0, m[v] is its mean next
-    jump when the vacancy is on v: m[v] = mean over hops of (m[target], or the jump where that is 0).
+    jump when the vacancy is on v: the mean over hops of m[target], or of the jump where that is 0.
     """
     lattice = kmc_lattice(network, repeat, KELVIN)
     sites, hops = lattice.target.shape

@@ -15,6 +15,7 @@ from mfal.oracles.network import (
     merge_shallow,
     mobility_tensor,
     occupancies,
+    open_dimensions,
 )
 
 KT = BOLTZMANN * 300.0
@@ -190,6 +191,32 @@ def test_occupations_add_up_and_are_fermis() -> None:
     np.testing.assert_allclose(odds, expected, rtol=1e-6, atol=1e-6)
     with pytest.raises(MfalError, match="do not fit"):
         occupancies(network, 500.0, 7.0)
+
+
+def test_rare_defects_keep_their_digits() -> None:
+    # Four full sites and eight empty ones 2 eV above: as many vacancies as interstitials, both
+    # exp(-1 eV / kT) = 2e-17 to first order, far below what a sum of occupations resolves.
+    network = _random_network(np.random.default_rng(0), 12, 0.0)._replace(
+        site_energy=np.array([0.0] * 4 + [2.0] * 8)
+    )
+    filled, mu = occupancies(network, 300.0, 4.0)
+    # 4 exp(-mu / kT) = 8 exp((mu - 2 eV) / kT)
+    assert mu == pytest.approx(1.0 - 0.5 * KT * np.log(2.0), abs=1e-9)
+    np.testing.assert_allclose(filled[4:], np.exp((mu - 2.0) / KT), rtol=1e-6)
+
+
+def test_dimensions_without_barriers() -> None:
+    hops = [
+        (0, 0, (1, 0, 0), 0.05),
+        (0, 0, (1, 1, 0), 0.08),
+        (0, 0, (2, 1, 0), 0.09),  # in the plane of the others
+        (0, 0, (0, 0, 1), 0.3),
+        (1, 1, (0, 0, 1), 0.52),  # 0.02 above its own site, but a tunnel apart
+        (0, 1, (0, 0, 0), 0.9),
+    ]
+    network = _network(np.eye(3), [0.0, 0.5], hops)
+    found = [open_dimensions(network, depth) for depth in (0.01, 0.03, 0.06, 0.1, 0.35)]
+    assert found == [0, 1, 1, 2, 3]
 
 
 def test_activation_energy_of_one_barrier() -> None:

@@ -61,6 +61,10 @@ def test_records_are_json() -> None:
         (observation,) = oracle.evaluate(_embedded("mp-dielectric-3263"))
         assert observation.ok
         assert observation.seconds > 0
+        assert observation.provenance["oracle"] == oracle.name
+        assert observation.provenance["version"] == oracle.version
+        assert observation.provenance["occupancy"] == "full"
+        assert isinstance(observation.provenance["warnings"], list)
         json.dumps(observation.provenance, allow_nan=False)
 
 
@@ -86,10 +90,37 @@ def test_barriers_and_conductivities_order_known_compounds() -> None:
     assert fast > slow + 1
 
 
+def test_a_framework_without_sites_is_no_conductor() -> None:
+    # A Br lattice of 4.5 Å: the Li roll over 0.03 eV, and a rate nu0 exp(-E / kT) would give
+    # 10 S/cm. At 3.6 Å they hop over 0.15 eV.
+    coarse = MapOptions(resolution=0.3)
+    open_, close = conductivity_oracle(coarse).evaluate(
+        [_cubic(["Li", "Br"], 4.5), _cubic(["Li", "Br"], 3.6)]
+    )
+    assert "no localised sites" in open_.status
+    assert "3 dimensions" in open_.status
+    assert close.ok
+    # One Li on the one site: 1 % of the sites are taken to be empty.
+    assert any("taken to be empty" in note for note in close.provenance["warnings"])
+    (free,) = conductivity_oracle(coarse, exclusion=False).evaluate([_cubic(["Li", "Br"], 3.6)])
+    assert close.value == pytest.approx(free.value + np.log10(0.99 * 0.01), abs=1e-6)
+    (barrier,) = bvse_oracle().evaluate([_cubic(["Li", "Br"], 4.5)])
+    assert any("no site holds" in note for note in barrier.provenance["warnings"])
+
+
+def test_noisy_positions_are_told_of() -> None:
+    (exact,) = _embedded("mp-dielectric-4595")
+    noisy = exact.copy().perturb(0.02)
+    first, second = (o.provenance["warnings"] for o in bvse_oracle().evaluate([exact, noisy]))
+    assert not any("noise" in note for note in first)
+    assert any("noise in positions" in note for note in second)
+
+
 def test_partial_occupancy_is_recorded() -> None:
     (structure,) = _embedded("obelix-122")
     (observation,) = bvse_oracle().evaluate([structure])
     assert observation.ok
+    assert observation.provenance["occupancy"] == "weighted"
     assert any("occupancy" in note for note in observation.provenance["warnings"])
     (sampled,) = sendek_oracle(sampled=True).evaluate([structure])
     assert sampled.uncertainty is not None
