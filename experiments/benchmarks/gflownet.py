@@ -1,6 +1,6 @@
 """Speed of GFlowNet training beside peers, in one alternated run.
 
-    python experiments/benchmarks/gflownet.py --out result.json [--torchgfn /path/to/python]
+    python experiments/benchmarks/gflownet.py --out result.json
 
 Hypergrid with trajectory balance and a learned backward policy, equal network (in, 256, 256,
 forward and backward logits), batch, learning rates (1e-3, log Z 0.1) and exploration (0.1):
@@ -9,7 +9,12 @@ forward and backward logits), batch, learning rates (1e-3, log Z 0.1) and explor
 - gfnx (pip install gfnx flashbax equinox networkx): its environment, rollout and log-probabilities;
   loss and update as in its trajectory-balance baseline, many steps in one compiled loop, metrics
   and host callbacks left out;
-- torchgfn (another interpreter's, given by --torchgfn): its gym, sampler and TBGFlowNet.
+- torchgfn: its gym, sampler and TBGFlowNet, in a process of its own (--torchgfn names another
+  interpreter). Both peers pin an older NumPy than mfal runs with, but work with it: install them
+  with `pip install --no-deps gfnx==0.0.1 torchgfn==2.4.1` beside the extra `benchmarks`.
+
+The race to an exact total variation of 0.1 (batch 16) alternates, too, 100 iterations at a time,
+over several seeds; measuring is not counted.
 
 Crystals: trajectories per CPU second on a production-like spec and on the default one. The peer's
 figures there are those of Crystal-GFN (PyTorch, one thread): 190 and 128.
@@ -19,13 +24,14 @@ counts. Compile time is apart. CPU seconds are those of this process, over all i
 """
 
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +53,14 @@ CRYSTAL_GFN = {"production": 190.0, "default": 128.0}
 Round = Callable[[int], None]
 
 TORCHGFN = """
-import sys, time, torch
+import sys, time, numpy, torch
 from gfn.gflownet import TBGFlowNet
 from gfn.gym import HyperGrid
 from gfn.modules import DiscretePolicyEstimator
 from gfn.preprocessors import KHotPreprocessor
 from gfn.utils.modules import MLP
-dims, side, batch = (int(x) for x in sys.argv[1:4])
+dims, side, batch, seed = (int(x) for x in sys.argv[1:5])
+torch.manual_seed(seed)
 env = HyperGrid(ndim=dims, height=side)
 pre = KHotPreprocessor(ndim=dims, height=side)
 pf = MLP(input_dim=pre.output_dim, output_dim=env.n_actions, hidden_dim=256, n_hidden_layers=2)
@@ -64,9 +71,17 @@ flow = TBGFlowNet(
     pf=DiscretePolicyEstimator(pf, env.n_actions, is_backward=False, preprocessor=pre),
     pb=DiscretePolicyEstimator(pb, env.n_actions, is_backward=True, preprocessor=pre),
 )
-optimiser = torch.optim.Adam([
-    {"params": flow.pf_pb_parameters(), "lr": 1e-3}, {"params": flow.logz_parameters(), "lr": 0.1},
-])
+def fresh():
+    for layer in pf.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.reset_parameters()
+    pb.last_layer.reset_parameters()
+    with torch.no_grad():
+        flow.logZ.zero_()
+    return torch.optim.Adam([
+        {"params": flow.pf_pb_parameters(), "lr": 1e-3},
+        {"params": flow.logz_parameters(), "lr": 0.1},
+    ])
 def steps(count):
     for _ in range(count):
         optimiser.zero_grad()
@@ -76,9 +91,18 @@ def steps(count):
         loss = flow.loss(env, drawn, recalculate_all_logprobs=True)
         loss.backward()
         optimiser.step()
+optimiser = fresh()
 steps(5)
+optimiser = fresh()
 print("ready", flush=True)
 for line in sys.stdin:
+    if line.startswith("save"):
+        linear = [m for m in pf.modules() if isinstance(m, torch.nn.Linear)]
+        arrays = {f"{name}{n}": p.detach().numpy() for n, m in enumerate(linear)
+                  for name, p in (("kernel", m.weight.T), ("bias", m.bias))}
+        numpy.savez(line.split(maxsplit=1)[1].strip(), **arrays)
+        print("saved", flush=True)
+        continue
     start, cpu = time.perf_counter(), time.process_time()
     steps(int(line))
     print(time.perf_counter() - start, time.process_time() - cpu, flush=True)
@@ -89,20 +113,25 @@ def main() -> None:
     """Run all contests, print a table, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("gflownet_benchmark.json"))
-    parser.add_argument("--torchgfn", help="interpreter that has torchgfn")
+    parser.add_argument("--torchgfn", help="interpreter that has torchgfn, if not this one")
+    parser.add_argument("--seeds", type=int, default=3, help="of the race to total variation 0.1")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the steps of a round")
     parser.add_argument("--batches", type=int, nargs="*", default=[16, 256])
     parser.add_argument("--skip-crystal", action="store_true")
     parser.add_argument("--skip-convergence", action="store_true")
     args = parser.parse_args()
+    if args.torchgfn is None and importlib.util.find_spec("gfn"):
+        args.torchgfn = sys.executable
     results: dict[str, Any] = {"versions": {"jax": jax.__version__, "numpy": np.__version__}}
     for batch in args.batches:
         results[f"hypergrid 4x8 batch {batch}"] = race(
             4, 8, batch, args.torchgfn, args.rounds, max(2, int(args.scale * 1600 / batch))
         )
     if not args.skip_convergence:
-        results["seconds to total variation 0.1"] = convergence(4, 8, 16)
+        results["seconds to total variation 0.1"] = convergence(
+            4, 8, 16, args.torchgfn, range(args.seeds)
+        )
     if not args.skip_crystal:
         for name in CRYSTAL_GFN:
             results[f"crystal {name}"] = crystals(name, args.rounds)
@@ -127,7 +156,7 @@ def race(
     contestants["gfnx"] = _timed(_gfnx(dims, side, batch)[0])
     compile_seconds["gfnx"] = time.perf_counter() - start
     if torchgfn:
-        contestants["torchgfn"] = _torchgfn(torchgfn, dims, side, batch)
+        contestants["torchgfn"], _ = _torchgfn(torchgfn, dims, side, batch, 0)
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, contestant in contestants.items():
@@ -148,40 +177,50 @@ def race(
     return result
 
 
-def convergence(dims: int, side: int, batch: int, limit: int = 6000) -> dict[str, Any]:
+def convergence(
+    dims: int, side: int, batch: int, torchgfn: str | None, seeds: range, limit: int = 6000
+) -> dict[str, Any]:
     """Wall and CPU seconds, compilation apart, until the exact total variation is under 0.1."""
     spec = HypergridSpec(dims, side)
     graph = enumerate_states(hypergrid(spec))
-    result = {}
-    run_ours, trainer, box = _mfal(dims, side, batch, "float32", steps_per_dispatch=100)
-    measure = exact_metrics(graph, trainer.policy, log_reward(spec))
-    run_gfnx, peer = _gfnx(dims, side, batch)
+    reward = log_reward(spec)
     observe = jax.jit(lambda s: jax.vmap(hypergrid(spec).observe)(s))(graph.states)
-    rewards = jax.vmap(log_reward(spec), (None, 0))(HypergridReward(), graph.states)
+    rewards = jax.vmap(reward, (None, 0))(HypergridReward(), graph.states)
     rewards = jnp.where(graph.terminal, rewards, -jnp.inf)
+    peer_distance = jax.jit(lambda network: _peer_distance(network, observe, graph, rewards))
+    runs: dict[str, list[dict[str, float]]] = {}
+    for seed in seeds:
+        run_ours, trainer, box = _mfal(dims, side, batch, "float32", 100, seed)
+        measure = exact_metrics(graph, trainer.policy, reward)
+        run_gfnx, peer = _gfnx(dims, side, batch, seed)
 
-    def ours() -> float:
-        policy = box["state"].params["policy"]
-        return float(measure(policy, HypergridReward(), jnp.float32(0)).total_variation)
+        def ours(box: Any = box, measure: Any = measure) -> float:
+            policy = box["state"].params["policy"]
+            return float(measure(policy, HypergridReward(), jnp.float32(0)).total_variation)
 
-    def theirs() -> float:
-        return float(_peer_distance(peer["params"], observe, graph, rewards))
-
-    for name, run, distance in (("mfal float32", run_ours, ours), ("gfnx", run_gfnx, theirs)):
-        distance()
-        wall = cpu = 0.0
-        done = 0
-        while done < limit:
-            seconds = _timed(run)(100)
-            wall, cpu, done = wall + seconds[0], cpu + seconds[1], done + 100
-            if distance() < 0.1:
-                break
-        result[name] = {
-            "seconds": round(wall, 2),
-            "CPU seconds": round(cpu, 2),
-            "iterations": done,
-            "total variation": round(distance(), 3),
+        contestants: dict[str, tuple[Any, Callable[[], float]]] = {
+            "mfal float32": (_timed(run_ours), ours),
+            "gfnx": (_timed(run_gfnx), lambda p=peer: float(peer_distance(p["params"]["network"]))),
         }
+        if torchgfn:
+            advance, network = _torchgfn(torchgfn, dims, side, batch, seed)
+            contestants["torchgfn"] = (advance, lambda n=network: float(peer_distance(n())))
+        spent = {name: [0.0, 0.0, 0.0, 1.0] for name in contestants}
+        while any(row[3] >= 0.1 and row[2] < limit for row in spent.values()):
+            for name, (contestant, distance) in contestants.items():
+                row = spent[name]
+                if row[3] >= 0.1 and row[2] < limit:
+                    wall, cpu = contestant(100)
+                    spent[name] = [row[0] + wall, row[1] + cpu, row[2] + 100, distance()]
+        names = ("seconds", "CPU seconds", "iterations", "total variation")
+        for name, row in spent.items():
+            runs.setdefault(name, []).append(dict(zip(names, row, strict=True)))
+    result = {}
+    for name, rows in runs.items():
+        result[name] = {
+            f"median {column}": round(statistics.median(row[column] for row in rows), 3)
+            for column in rows[0]
+        } | {"CPU seconds of each seed": [round(row["CPU seconds"], 2) for row in rows]}
     return result
 
 
@@ -204,7 +243,7 @@ def crystals(name: str, rounds: int) -> dict[str, Any]:
         box = {"state": trainer.init(jax.random.key(0))}
 
         def run(steps: int, trainer: Any = trainer, box: dict[str, Any] = box) -> None:
-            box["state"], metrics = trainer.run(box["state"], 20.0, steps)
+            box["state"], metrics = trainer.run(box["state"], 20.0, steps, bar=False)
             jax.block_until_ready(metrics)
 
         start = time.perf_counter()
@@ -220,34 +259,12 @@ def crystals(name: str, rounds: int) -> dict[str, Any]:
                 30 * 100 / statistics.median(pair[0] for pair in seconds)
             ),
             "seconds to compile": round(compiled, 1),
-            **products_share(env, hidden, cpu / 30),
         }
     return result
 
 
-def products_share(env: Any, hidden: tuple[int, ...], seconds: float) -> dict[str, float]:
-    """Bare time of a step's matrix products of the trunk alone, over the whole step's time."""
-    rows = 100 * env.max_steps
-    arrays = [jnp.ones((rows, width)) for width in hidden]
-    kernels = [jnp.ones((a, b)) for a, b in pairwise(hidden)]
-
-    @jax.jit
-    def products(arrays: Any, kernels: Any) -> Any:
-        out = []
-        for x, y, kernel in zip(arrays, arrays[1:], kernels, strict=False):
-            forward = jax.lax.map(lambda part, k=kernel: part @ k, x.reshape(-1, 100, x.shape[1]))
-            out.append((forward.sum(), (y @ kernel.T).sum(), (x.T @ y).sum()))
-        return out
-
-    jax.block_until_ready(products(arrays, kernels))
-    best = min(
-        _timed(lambda _: jax.block_until_ready(products(arrays, kernels)))(1)[1] for _ in range(5)
-    )
-    return {"share of trunk products": round(best / seconds, 2)}
-
-
 def _mfal(
-    dims: int, side: int, batch: int, dtype: str, steps_per_dispatch: int = 50
+    dims: int, side: int, batch: int, dtype: str, steps_per_dispatch: int = 50, seed: int = 0
 ) -> tuple[Round, Any, dict[str, Any]]:
     spec = HypergridSpec(dims, side)
     config = TrainConfig(
@@ -260,10 +277,10 @@ def _mfal(
         steps_per_dispatch=steps_per_dispatch,
     )
     trainer = make_trainer(hypergrid(spec), log_reward(spec), config)
-    box = {"state": trainer.init(jax.random.key(0))}
+    box = {"state": trainer.init(jax.random.key(seed))}
 
     def run(steps: int) -> None:
-        box["state"], metrics = trainer.run(box["state"], HypergridReward(), steps)
+        box["state"], metrics = trainer.run(box["state"], HypergridReward(), steps, bar=False)
         jax.block_until_ready(metrics)
 
     run(1)
@@ -276,8 +293,8 @@ def _peer_network(params: Any, x: jax.Array) -> jax.Array:
     return x @ params[-1][0] + params[-1][1]
 
 
-def _peer_distance(params: Any, observations: jax.Array, graph: Any, rewards: jax.Array) -> Any:
-    logits = _peer_network(params["network"], observations)[:, : graph.mask.shape[1]]
+def _peer_distance(network: Any, observations: jax.Array, graph: Any, rewards: jax.Array) -> Any:
+    logits = _peer_network(network, observations)[:, : graph.mask.shape[1]]
     moves = jax.nn.softmax(logits, where=graph.mask, axis=-1)
     count = graph.terminal.shape[0]
     mass, resting = jnp.zeros(count).at[0].set(1.0), jnp.zeros(count)
@@ -288,13 +305,13 @@ def _peer_distance(params: Any, observations: jax.Array, graph: Any, rewards: ja
     return 0.5 * jnp.sum(jnp.abs(resting - jax.nn.softmax(rewards)))
 
 
-def _gfnx(dims: int, side: int, batch: int) -> tuple[Round, dict[str, Any]]:
+def _gfnx(dims: int, side: int, batch: int, seed: int = 0) -> tuple[Round, dict[str, Any]]:
     import gfnx
 
     env = gfnx.HypergridEnvironment(gfnx.EasyHypergridRewardModule(), dim=dims, side=side)
     env_params = env.init(jax.random.key(0))
     sizes = [env.observation_space.shape[0], 256, 256, 2 * dims + 1]
-    keys = jax.random.split(jax.random.key(1), len(sizes) - 1)
+    keys = jax.random.split(jax.random.key(100 + seed), len(sizes) - 1)
     network = [
         (jax.random.normal(key, (a, b)) * (2 / a) ** 0.5, jnp.zeros(b))
         for key, a, b in zip(keys, sizes, sizes[1:], strict=False)
@@ -336,7 +353,7 @@ def _gfnx(dims: int, side: int, batch: int) -> tuple[Round, dict[str, Any]]:
     def many(count: jax.Array, params: Any, opt_state: Any, key: Any) -> Any:
         return jax.lax.fori_loop(0, count, step, (params, opt_state, key))
 
-    box = {"params": params, "carry": (optimiser.init(params), jax.random.key(2))}
+    box = {"params": params, "carry": (optimiser.init(params), jax.random.key(200 + seed))}
 
     def run(steps: int) -> None:
         params, *carry = many(jnp.int32(steps), box["params"], *box["carry"])
@@ -348,10 +365,11 @@ def _gfnx(dims: int, side: int, batch: int) -> tuple[Round, dict[str, Any]]:
 
 
 def _torchgfn(
-    interpreter: str, dims: int, side: int, batch: int
-) -> Callable[[int], tuple[float, float]]:
+    interpreter: str, dims: int, side: int, batch: int, seed: int
+) -> tuple[Callable[[int], tuple[float, float]], Callable[[], Any]]:
+    """Trains so many steps, and tells the network as kernels and biases."""
     worker = subprocess.Popen(
-        [interpreter, "-c", TORCHGFN, str(dims), str(side), str(batch)],
+        [interpreter, "-c", TORCHGFN, *map(str, (dims, side, batch, seed))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -362,13 +380,27 @@ def _torchgfn(
     if stdout.readline().strip() != "ready":
         sys.exit("torchgfn did not start")
 
-    def contestant(steps: int) -> tuple[float, float]:
-        stdin.write(f"{steps}\n")
+    def ask(line: str) -> str:
+        stdin.write(f"{line}\n")
         stdin.flush()
-        wall, cpu = stdout.readline().split()
+        return stdout.readline()
+
+    def contestant(steps: int) -> tuple[float, float]:
+        wall, cpu = ask(str(steps)).split()
         return float(wall), float(cpu)
 
-    return contestant
+    def network() -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.npz"
+            ask(f"save {path}")
+            arrays = np.load(path)
+            count = len(arrays.files) // 2
+            return [
+                (jnp.asarray(arrays[f"kernel{n}"]), jnp.asarray(arrays[f"bias{n}"]))
+                for n in range(count)
+            ]
+
+    return contestant, network
 
 
 def _timed(run: Round) -> Callable[[int], tuple[float, float]]:

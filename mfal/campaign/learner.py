@@ -224,7 +224,7 @@ def train_and_sample(
     key_init, key_sample = jax.random.split(key)
     sampler = learner.sampler
     state = learner.trainer.init(key_init)
-    state, metrics = learner.trainer.run(state, belief.params, sampler.steps, callback)
+    state, metrics = learner.trainer.run(state, belief.params, sampler.steps, callback, bar=False)
     samples = learner.trainer.sample(state, belief.params, key_sample, sampler.samples)
     inner = samples.states.inner
     return Draws(

@@ -3,7 +3,8 @@
     with progress_bar(1000) as bar, json_lines("metrics.jsonl") as log:
         state, metrics = trainer.run(state, reward_params, 1000, chain(bar, log))
 
-A callback is called after each dispatch with the number of steps done and that dispatch's metrics.
+A callback is called for each dispatch with the number of steps done and that dispatch's metrics.
+`mfal.gflownet.runner.run_in_folder` puts them together.
 """
 
 import json
@@ -20,14 +21,13 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
 from mfal.errors import MfalError
 from mfal.gflownet.config import Metrics
 
-__all__ = ["Callback", "chain", "json_lines", "progress_bar", "tensorboard"]
+__all__ = ["Callback", "bar_on_terminal", "chain", "json_lines", "progress_bar", "tensorboard"]
 
 Callback = Callable[[int, Metrics], None]
 
@@ -54,11 +54,10 @@ def progress_bar(
       console: where to draw; standard error by default. Without a terminal nothing is animated.
     """
     columns = (
-        TextColumn("training"),
-        BarColumn(),
+        # Short enough for a terminal of 80 columns.
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
@@ -71,11 +70,24 @@ def progress_bar(
             now = time.perf_counter()
             note = f"loss {loss.mean():.3g}  log Z {log_z[-1]:.2f}"
             if batch_size:
-                note += f"  {batch_size * len(loss) / max(now - last[0], 1e-9):,.0f} trajectories/s"
+                note += f"  {batch_size * len(loss) / max(now - last[0], 1e-9):,.0f} traj/s"
             last[0] = now
             progress.update(task, completed=done, note=note)
 
         yield call
+
+
+@contextmanager
+def bar_on_terminal(
+    num_steps: int, batch_size: int = 0, console: Console | None = None
+) -> Iterator[Callback | None]:
+    """`progress_bar` where the console is a terminal; None where it isn't."""
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with progress_bar(num_steps, batch_size, console) as bar:
+        yield bar
 
 
 @contextmanager

@@ -5,8 +5,10 @@
     state, metrics = trainer.run(state, reward_params, num_steps=1000)
     samples = trainer.sample(state, reward_params, jax.random.key(1), 256)
 
-Beside it: `mfal.gflownet.exact` and `estimates` measure the result, `checkpoint` saves and resumes,
-`progress` shows and logs, `rewards` composes transforms of rewards.
+`run` shows a progress bar on a terminal. `mfal.gflownet.runner.run_in_folder` does so, too, writes
+every step's metrics as JSON lines, saves checkpoints and goes on after a kill. Beside them: `exact`
+and `estimates` measure the result, `checkpoint` saves and resumes, `progress` shows and logs,
+`rewards` composes transforms of rewards.
 
 The reward's parameters are an argument of `run`: a new proxy costs no compilation. Many steps run
 per dispatch, the state is donated, and nothing waits for the host.
@@ -18,6 +20,7 @@ else, make the mesh over all of `jax.devices()`, and run the same script with th
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -33,6 +36,7 @@ from mfal.gflownet import replay as replays
 from mfal.gflownet.config import DataSet, Metrics, Params, Samples, TrainConfig, TrainState
 from mfal.gflownet.losses import make_loss
 from mfal.gflownet.policy import Policy, make_policy
+from mfal.gflownet.progress import bar_on_terminal
 from mfal.gflownet.rewards import LogReward
 from mfal.gflownet.rollout import draw_noise, rollout
 from mfal.gflownet.step import Parts, conditions_at, train_step
@@ -47,9 +51,10 @@ class Trainer(NamedTuple):
     init: Callable[..., TrainState]
     """(key, data=None) to a fresh state; `data` is a `DataSet` or None."""
     run: Callable[..., tuple[TrainState, Metrics]]
-    """(state, reward_params, num_steps, callback=None) to the later state and the metrics. The
-    given state is donated: don't use it again. The callback, if any, is called as
-    callback(done, metrics_of_dispatch) after each dispatch, and makes the host wait."""
+    """(state, reward_params, num_steps, callback=None, bar=True) to the later state and metrics.
+    The given state is donated: don't use it again. The callback, if any, is called as
+    callback(done, metrics_of_dispatch) for each dispatch, while the next one runs. Without one, a
+    progress bar is shown where standard error is a terminal, unless `bar` is False."""
     sample: Callable[..., Samples]
     """(state, reward_params, key, num, beta=1.0) to samples."""
     policy: Policy
@@ -117,20 +122,29 @@ def make_trainer(
         reward_params: Any,
         num_steps: int,
         callback: Callable[[int, Metrics], None] | None = None,
+        *,
+        bar: bool = True,
     ) -> tuple[TrainState, Metrics]:
         if config.num_from_data and state.data is None:
             raise MfalError("data_share without data", "give init a DataSet, or set the share to 0")
         reward_params = _strong(reward_params)
-        stacked, done = [], 0
-        while done < num_steps:
-            count = min(config.steps_per_dispatch, num_steps - done)
-            # A NumPy integer would be another type, and another compilation.
-            state, metrics = dispatch(state, reward_params, jnp.int32(count))
-            metrics = jax.tree.map(lambda leaf: leaf[:count], metrics)  # noqa: B023
-            stacked.append(metrics)
-            done += count
-            if callback is not None:
-                callback(done, metrics)
+        stacked: list[Metrics] = []
+        done = told = 0
+        with ExitStack() as stack:
+            if callback is None and bar and num_steps > config.steps_per_dispatch:
+                callback = stack.enter_context(bar_on_terminal(num_steps, config.batch_size))
+            while done < num_steps:
+                count = min(config.steps_per_dispatch, num_steps - done)
+                # A NumPy integer would be another type, and another compilation.
+                state, metrics = dispatch(state, reward_params, jnp.int32(count))
+                if callback is not None and stacked:
+                    # Told one dispatch late: the device works on while the host reads.
+                    told += len(stacked[-1].loss)
+                    callback(told, stacked[-1])
+                stacked.append(jax.tree.map(lambda leaf: leaf[:count], metrics))  # noqa: B023
+                done += count
+            if callback is not None and stacked:
+                callback(done, stacked[-1])
         if not stacked:
             empty = jnp.zeros((0,), jnp.float32)
             return state, Metrics(*([empty] * len(Metrics._fields)))

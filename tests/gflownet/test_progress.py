@@ -34,13 +34,14 @@ def test_json_lines_names_a_path_that_cannot_be_written(tmp_path):
 
 def test_bar_shows_loss_log_z_and_rate():
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=140)
+    console = Console(file=out, force_terminal=True, width=80)
     seen = []
     with progress_bar(10, batch_size=4, console=console) as bar:
         chain(bar, lambda done, _: seen.append(done))(10, metrics(1.0, 2.0))
     text = out.getvalue()
     assert seen == [10]
+    assert "left" in text
     assert "10/10" in text
     assert "loss 1.5" in text
     assert "log Z 3.00" in text
-    assert "trajectories/s" in text
+    assert "traj/s" in text

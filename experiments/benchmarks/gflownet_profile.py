@@ -1,0 +1,170 @@
+"""Where the time of GFlowNet training on crystals goes: which share is matrix products?
+
+    python experiments/benchmarks/gflownet_profile.py --out profile.json
+
+Method: train on the production-like spec (3x256) and on the default one (2x128), batch 100, until
+compiled; trace ten more steps with JAX's profiler, which times every operation of the compiled
+program; look each operation up in the program's text. Those that are, or contain, a matrix product
+of the policy network count as products: trunk and heads, forward in the rollout, forward and
+backward in the update, with the bias or rectifier that the compiler put into the same operation.
+The small triangular products by which actions are drawn count apart. The share is of all time on
+the working threads between the first operation and the last, waiting for work excluded; the median
+of --rounds traces counts. The largest other operations are listed.
+"""
+
+import argparse
+import collections
+import json
+import re
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.profiler import ProfileData, ProfileOptions
+
+from mfal.envs import CrystalSpec, crystal_environment, production_like_spec, to_crystal
+from mfal.gflownet.config import TrainConfig
+from mfal.gflownet.policy import PolicyConfig
+from mfal.gflownet.train import make_trainer
+
+STEPS = 10
+
+
+def main() -> None:
+    """Profile both configurations, print and write the shares."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("gflownet_profile.json"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=("production", "default"))
+    args = parser.parse_args()
+    results: dict[str, Any] = {"jax": jax.__version__}
+    contests: dict[str, tuple[CrystalSpec, tuple[int, ...]]] = {
+        "production": (production_like_spec(), (256, 256, 256)),
+        "default": (CrystalSpec(), (128, 128)),
+    }
+    for name, (spec, hidden) in contests.items():
+        if args.only in (None, name):
+            results[name] = profile(spec, hidden, args.rounds)
+    args.out.write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps(results, indent=2))
+
+
+def profile(spec: CrystalSpec, hidden: tuple[int, ...], rounds: int) -> dict[str, Any]:
+    """Shares of the time of a training step."""
+
+    def reward(target: jax.Array, state: Any) -> jax.Array:
+        return -jnp.abs(jnp.sum(to_crystal(spec, state).composition) - target) / 10
+
+    config = TrainConfig(
+        batch_size=100,
+        policy=PolicyConfig(hidden=hidden, backward="none"),
+        steps_per_dispatch=STEPS,
+    )
+    trainer = make_trainer(crystal_environment(spec), reward, config)
+    state = trainer.init(jax.random.key(0))
+    for _ in range(3):
+        state, metrics = trainer.run(state, 20.0, STEPS)
+    jax.block_until_ready(metrics)
+    kinds = operations(_program())
+    shares, others = [], []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            options = ProfileOptions()
+            options.host_tracer_level, options.python_tracer_level = 3, 0
+            with jax.profiler.trace(folder, profiler_options=options):
+                state, metrics = trainer.run(state, 20.0, STEPS)
+                jax.block_until_ready(metrics)
+            (trace,) = Path(folder).rglob("*.xplane.pb")
+            spent = self_times(ProfileData.from_file(str(trace)), set(kinds))
+        total = sum(spent.values())
+        by_kind: collections.Counter[str] = collections.Counter()
+        rest: collections.Counter[str] = collections.Counter()
+        for operation, nanoseconds in spent.items():
+            kind, source = kinds.get(operation, ("other", operation))
+            by_kind[kind] += nanoseconds
+            if kind == "other":
+                rest[source] += nanoseconds
+        shares.append({kind: spent / total for kind, spent in by_kind.items()})
+        others.append({source: spent / total for source, spent in rest.items()})
+    largest = sorted(others[-1], key=lambda source: -others[-1][source])[:8]
+    return {
+        "mean length": round(float(jnp.mean(metrics.length)), 1),
+        "share of the network's products": _median(shares, "network"),
+        "share of the products that draw actions": _median(shares, "drawing"),
+        "share of the rest": _median(shares, "other"),
+        "largest of the rest": {source: _median(others, source) for source in largest},
+    }
+
+
+def operations(program: str) -> dict[str, tuple[str, str]]:
+    """Each operation of a compiled program by name: its kind, and what it was written as."""
+    bodies: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in program.splitlines():
+        if (head := re.match(r"(?:ENTRY )?%?([\w.\-]+) .*\{\s*$", line)) is not None:
+            current = bodies.setdefault(head.group(1), [])
+        elif line.startswith("  "):
+            current.append(line)
+
+    def multiplies(line: str) -> bool:
+        if re.search(r" (dot|convolution)\(", line):
+            return True
+        called = re.findall(r"(?:calls|to_apply)=%?([\w.\-]+)", line)
+        if not re.search(r" (fusion|call|custom-call)\(", line):
+            return False
+        return any(multiplies(inner) for name in called for inner in bodies.get(name, ()))
+
+    found = {}
+    for line in (line for body in bodies.values() for line in body):
+        if (name := re.match(r"\s+(?:ROOT )?%?([\w.\-]+) = ", line)) is None:
+            continue
+        source = re.search(r'op_name="([^"]*)"', line)
+        written = source.group(1) if source else ""
+        kind = "other"
+        if multiplies(line):
+            kind = "network" if "Policy." in written else "drawing"
+        short = "/".join(written.replace("while/body/", "").split("/")[-3:])
+        found[name.group(1)] = (kind, short or name.group(1).rstrip(".0123456789"))
+    return found
+
+
+def self_times(data: Any, names: set[str]) -> dict[str, float]:
+    """Nanoseconds of each event, without those inside it, on threads that run such operations."""
+    spent: collections.Counter[str] = collections.Counter()
+    for plane in data.planes:
+        for thread in plane.lines:
+            events = sorted(thread.events, key=lambda event: (event.start_ns, -event.duration_ns))
+            if sum(event.name in names for event in events) < 100:
+                continue
+            open_events: list[tuple[str, float]] = []
+            for event in events:
+                while open_events and open_events[-1][1] <= event.start_ns:
+                    open_events.pop()
+                if open_events:
+                    spent[open_events[-1][0]] -= event.duration_ns
+                if "wait" not in event.name:
+                    spent[event.name] += event.duration_ns
+                open_events.append((event.name, event.start_ns + event.duration_ns))
+    return dict(spent)
+
+
+def _program() -> str:
+    """Text of the compiled training step."""
+    modules = [
+        module
+        for executable in jax.devices()[0].client.live_executables()
+        for module in executable.hlo_modules()
+        if "_dispatch" in module.name
+    ]
+    return str(modules[-1].to_string())
+
+
+def _median(rows: list[dict[str, float]], name: str) -> float:
+    return round(statistics.median(row.get(name, 0.0) for row in rows), 3)
+
+
+if __name__ == "__main__":
+    main()
