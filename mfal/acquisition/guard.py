@@ -21,8 +21,8 @@ gets the joint mean at the skipped point as a pseudo-observation.
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jax.scipy.stats import norm
+
+from mfal.proxies.calibration import held_out_score
 
 __all__ = ["GuardConfig", "Verdict", "guard", "held_out_score"]
 
@@ -48,21 +48,6 @@ class Verdict(NamedTuple):
     """Condition 2."""
     calibrated: jax.Array
     """Condition 3."""
-
-
-def held_out_score(value: jax.Array, mean: jax.Array, std: jax.Array, use: jax.Array) -> jax.Array:
-    """Mean log density of held-out observations, nats; -inf where there is none to judge by.
-
-    Args:
-      value: [N].
-      mean: [N], of each, predicted without it.
-      std: [N], of its observation, predicted without it.
-      use: [N] bool, the top-fidelity rows.
-    """
-    count = jnp.sum(use)
-    # A clip bounds what one outlier can do to the mean of few.
-    density = jnp.maximum(norm.logpdf((value - mean) / std), -12.5) - jnp.log(std)
-    return jnp.where(count > 0, jnp.sum(jnp.where(use, density, 0.0)) / count, -jnp.inf)
 
 
 def guard(

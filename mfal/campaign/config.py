@@ -117,6 +117,11 @@ class CampaignConfig:
     exploit: float = _option(
         0.5, "share of a round's cost for the top oracle's word on what looks best"
     )
+    guard: bool = _option(
+        True,
+        "ask cheap oracles only while all answers together predict the top oracle's held-out"
+        " answers no worse than its own alone do",
+    )
     baseline: bool = _option(
         True, "also run a random search at equal cost, charged on an account of its own"
     )

@@ -4,8 +4,10 @@ Initial data are known crystals at every fidelity. Each round fits the proxy to 
 the sampler on information about the best top-fidelity value per cost, and draws candidates. A
 share of the round goes to the top oracle's word on what looks best, the rest to the batch of
 greatest joint information per cost: without the first, cheap oracles might be asked for ever, and
-one that misleads could do so unnoticed. The last round asks the top oracle only. The search to
-compare with draws crystals at random and asks the top oracle about each.
+one that misleads could do so unnoticed. The last round asks the top oracle only. The guard
+(`mfal.campaign.trust`) sees to it that cheap answers steer a round only while they don't make the
+predictions of the top worse. The search to compare with draws crystals at random and asks the top
+oracle about each.
 """
 
 from collections import Counter
@@ -15,6 +17,7 @@ import jax
 import numpy as np
 
 from mfal.campaign import learner as learning
+from mfal.campaign import trust as trusting
 from mfal.campaign.budget import Account, affordable
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.problem import Problem, crystal_arrays, known_record, record_of
@@ -92,27 +95,21 @@ class _Learned:
         key_fit, key_train = jax.random.split(jax.random.fold_in(self.key, round_.number))
         rows = self.rows(round_)
         round_.tell("fit", f"fitting the proxy to {len(rows.score)} answers", 0, 0)
-        belief = learning.fit(self.learner, rows, key_fit)
+        trust = self.trust(rows, key_fit)
+        belief = trust.belief
         draws = self.train(round_, belief, key_train)
         round_.tell("choose", "choosing a batch among the candidates", 0, 0)
         pool = self.pool(round_, draws)
         crystals = crystal_arrays(pool.records)
         expected = learning.believe(self.learner, belief, crystals)
-        best = self.most_promising(round_, pool, expected.mean[:, -1], expected.std[:, -1])
-        spent = len(best) * self.costs[self.top]
-        informative, gains = learning.choose(
-            self.learner,
-            belief,
-            crystals,
-            pool.fidelity,
-            pool.available,
-            best[: self.config.batch],
-            round_.allowance - spent if round_.number < round_.rounds else 0.0,
-        )
+        best, informative, verdict = self.select(round_, rows, trust, pool, crystals, expected)
+        judged = trusting.record(trust, verdict)
+        if judged["on"]:
+            round_.tell("guard", judged["text"], 0, 0)
         picked: list[tuple[int, int, float | None]] = [(i, self.top, None) for i in best.tolist()]
         picked += [
             (i, int(pool.fidelity[i]), float(gain))
-            for i, gain in zip(informative, gains, strict=True)
+            for i, gain in zip(informative.indices, informative.gains, strict=True)
         ]
         proposals = [
             self.proposal(
@@ -126,13 +123,15 @@ class _Learned:
         detail = {
             "rows": len(rows.score),
             "proxy_loss": float(belief.proxy.loss),
-            "correlation": np.asarray(belief.proxy.reliability.correlation).tolist(),
+            "correlation": np.asarray(trust.joint.proxy.reliability.correlation).tolist(),
             "interval": np.asarray(belief.proxy.reliability.interval).tolist(),
             "sampler_loss": float(np.mean(np.asarray(draws.metrics.loss)[-20:])),
             "log_z": float(np.asarray(draws.metrics.log_z)[-1]),
             "candidates": pool.counts,
             "most_promising": len(best),
-            "informative": len(informative),
+            "informative": len(informative.indices),
+            "guard": judged,
+            "fidelities": learning.fidelity_worth(self.learner, trust.joint),
         }
         return Decision(proposals, detail)
 
@@ -152,19 +151,74 @@ class _Learned:
         """Fit once more and say what the proxy expects of every proposed crystal."""
         round_.tell("final", "fitting the proxy to all answers for the ranking", 0, 0)
         key = jax.random.fold_in(self.key, round_.number)
-        belief = learning.fit(self.learner, self.rows(round_), key)
+        trust = self.trust(self.rows(round_), key)
         crystals = {
             answer.query.crystal.hash: answer.query.crystal
             for answer in round_.answers
             if answer.query.crystal.structure is None
         }
         arrays = crystal_arrays(list(crystals.values()))
-        expected = learning.believe(self.learner, belief, arrays)
+        expected = learning.believe(self.learner, trust.belief, arrays)
+        judged = trusting.record(trust, None)
+        worth = learning.fidelity_worth(self.learner, trust.joint)
         return {
             "predictions": {name: self.predicted(expected, i) for i, name in enumerate(crystals)},
-            "fidelities": learning.fidelity_worth(self.learner, belief),
-            "correlation": np.asarray(belief.proxy.reliability.correlation).tolist(),
+            "fidelities": worth + ([judged["text"]] if judged["on"] else []),
+            "correlation": np.asarray(trust.joint.proxy.reliability.correlation).tolist(),
+            "guard": judged,
         }
+
+    def trust(self, rows: learning.Rows, key: jax.Array) -> trusting.Trust:
+        """The fit to all answers and, under the guard, the one to the top oracle's alone."""
+        joint = learning.fit(self.learner, rows, key)
+        own = None
+        if self.config.guard and self.top and (rows.fidelity == self.top).any():
+            own = learning.fit(self.learner, rows, key, top_only=True)
+        scores = [float(b.proxy.reliability.score[self.top]) if b else 0.0 for b in (joint, own)]
+        return trusting.Trust(joint, own, *scores)
+
+    def select(
+        self,
+        round_: Round,
+        rows: learning.Rows,
+        trust: trusting.Trust,
+        pool: _Pool,
+        crystals: Any,
+        expected: learning.Expectation,
+    ) -> tuple[np.ndarray, learning.Choice, Any]:
+        """What to ask the top for its promise, what to ask for information, and the verdict."""
+        at_top = pool.fidelity == self.top
+        promise = self.promise(round_, expected)
+        rankings, std, scale = [promise], 0.0, 1.0
+        if trust.single is not None and trust.follow and at_top.any():
+            own = self.promise(round_, learning.believe(self.learner, trust.single, crystals))
+            std = float(expected.std[np.argmax(np.where(at_top, own, -np.inf)), self.top])
+            scale = float(rows.score[rows.fidelity == self.top].std())
+            if not trusting.sure(std, scale):
+                rankings.append(own)
+        best = self.most_promising(round_, pool, rankings)
+        left = round_.allowance - len(best) * self.costs[self.top]
+
+        def inform(belief: learning.Belief, available: np.ndarray) -> learning.Choice:
+            allowed = left if round_.number < round_.rounds else 0.0
+            return learning.choose(
+                self.learner, belief, crystals, pool.fidelity, available,
+                best[: self.config.batch], allowed,
+            )  # fmt: skip
+
+        if trust.single is None:
+            return best, inform(trust.joint, pool.available), None
+        if not trust.follow:
+            return best, inform(trust.single, pool.available & at_top), None
+        choice = inform(trust.joint, pool.available)
+        cheap = len(choice.indices) > 0 and pool.fidelity[choice.indices[0]] < self.top
+        rate = np.inf
+        if cheap:
+            rate = choice.gains[0] / self.costs[pool.fidelity[choice.indices[0]]]
+        verdict = trusting.judge(trust, std, scale, rate)
+        if not verdict.worthwhile:
+            choice = inform(trust.single, pool.available & at_top)
+        return best, choice, verdict
 
     def train(self, round_: Round, belief: learning.Belief, key: jax.Array) -> learning.Draws:
         """Train the sampler, telling how far it is."""
@@ -207,17 +261,23 @@ class _Learned:
             },
         )
 
-    def most_promising(
-        self, round_: Round, pool: _Pool, mean: np.ndarray, std: np.ndarray
-    ) -> np.ndarray:
+    def promise(self, round_: Round, expected: learning.Expectation) -> np.ndarray:
+        """Mean plus one standard deviation at the top, [N].
+
+        In the last round the mean alone: nothing comes after it.
+        """
+        optimism = 0.0 if round_.number == round_.rounds else 1.0
+        return np.asarray(expected.mean[:, self.top] + optimism * expected.std[:, self.top])
+
+    def most_promising(self, round_: Round, pool: _Pool, rankings: list[np.ndarray]) -> np.ndarray:
         """Positions of what to ask the top oracle about, because it may be best.
 
-        By mean plus one standard deviation, and in the last round by the mean alone: nothing
-        comes after it. One of each formula, and few of each space group, as the proxy's errors
-        are alike among the alike.
+        Each ranking [N] has its turn. One of each formula, and few of each space group, as the
+        proxy's errors are alike among the alike.
         """
         last = round_.number == round_.rounds
-        order = np.argsort(-(mean if last else mean + std), kind="stable")
+        turns = [np.argsort(-ranking, kind="stable") for ranking in rankings]
+        order = np.stack(turns, axis=1).ravel()
         share = round_.allowance * (1.0 if last else self.config.exploit)
         costs = [self.costs[self.top]] * len(order)
         number = affordable(Account(share, 0.0, 0.0), costs)

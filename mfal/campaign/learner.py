@@ -51,6 +51,8 @@ _BUCKET = 256
 """Pools are padded to multiples of this."""
 _POOL = 256
 """Crystals drawn uniformly, which stand for the space where f* is estimated."""
+_PROHIBITIVE = 1e9
+"""Cost units that keep the sampler from a fidelity."""
 
 
 class Rows(NamedTuple):
@@ -194,23 +196,36 @@ def make_learner(
     )
 
 
-def fit(learner: Learner, rows: Rows, key: jax.Array) -> Belief:
+def fit(learner: Learner, rows: Rows, key: jax.Array, *, top_only: bool = False) -> Belief:
     """Fit the proxy to all rows and set the acquisition up from what it believes.
 
     The crystals seen so far and a uniform draw from the space are the pool on which the best value
     that the space holds, and the scale of the reward, are estimated.
+
+    Args:
+      learner: the compiled parts.
+      rows: all observations.
+      key: PRNG key. Two fits under one key leave the same rows out of the same members, so their
+        held-out scores can be compared.
+      top_only: learn from the top oracle's answers alone, and take the others to say nothing.
     """
     key_init, key_fit, key_pool, key_maxima = jax.random.split(key, 4)
     ensemble, levels = learner.ensemble, len(learner.problem.oracles)
-    data = _dataset(learner, rows)
+    data, costs = _dataset(learner, rows), jnp.asarray(learner.costs)
+    if top_only:
+        at_top = data.fidelity == levels - 1
+        # Masked, not cut out: the shapes stay, and what is compiled serves both fits.
+        data = data._replace(valid=data.valid & at_top)
+        costs = jnp.where(jnp.arange(levels) == levels - 1, costs, _PROHIBITIVE)
     proxy = ensemble.fit(ensemble.init(key_init), data, key_fit)
+    if top_only:
+        apart = proxy.reliability._replace(correlation=jnp.eye(levels))
+        proxy = proxy._replace(reliability=apart)
     pool = learner.crystals(learner.uniform(key_pool, _POOL))
     top = rows.score[rows.fidelity == levels - 1]
     best = float(top.max()) if len(top) else -np.inf
     everywhere = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), data.crystal, pool)
-    params = learner.acquisition(
-        proxy, everywhere, jnp.asarray(learner.costs), jnp.float32(best), key_maxima
-    )
+    params = learner.acquisition(proxy, everywhere, costs, jnp.float32(best), key_maxima)
     return Belief(data, proxy, params)
 
 

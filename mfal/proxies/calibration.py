@@ -14,6 +14,7 @@ __all__ = [
     "coverage",
     "crps_gaussian",
     "crps_members",
+    "held_out_score",
     "reliability_curve",
 ]
 
@@ -59,6 +60,21 @@ def crps_members(value: jax.Array, members: jax.Array) -> jax.Array:
     error = jnp.mean(jnp.abs(members - value[..., None]), axis=-1)
     apart = jnp.sum(jnp.abs(members[..., :, None] - members[..., None, :]), axis=(-1, -2))
     return error - apart / (2 * count * (count - 1))
+
+
+def held_out_score(value: jax.Array, mean: jax.Array, std: jax.Array, use: jax.Array) -> jax.Array:
+    """Mean log density of held-out observations, nats; -inf where there is none to judge by.
+
+    Args:
+      value: [N].
+      mean: [N], of each, predicted without it.
+      std: [N], of its observation, predicted without it.
+      use: [N] bool, the rows that count.
+    """
+    count = jnp.sum(use)
+    # A clip bounds what one outlier can do to the mean of few.
+    density = jnp.maximum(norm.logpdf((value - mean) / std), -12.5) - jnp.log(std)
+    return jnp.where(count > 0, jnp.sum(jnp.where(use, density, 0.0)) / count, -jnp.inf)
 
 
 def conformal_factor(surprise: jax.Array, valid: jax.Array, level: float) -> jax.Array:

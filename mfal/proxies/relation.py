@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
-from mfal.proxies.calibration import conformal_factor
+from mfal.proxies.calibration import conformal_factor, held_out_score
 from mfal.proxies.dataset import EXACT, Dataset
 
 __all__ = [
@@ -64,6 +64,9 @@ class Reliability(NamedTuple):
     interval: jax.Array
     """[M], multiple of the predicted standard deviation (spread and noise together) that covers
     90 % of held-out observations: 1.645 were they Gaussian."""
+    score: jax.Array
+    """[M], nats: mean log density of the held-out observations, in the scores' units; zero where
+    there is none. Comparable between two fits whose members left out the same rows."""
 
 
 class Posterior(NamedTuple):
@@ -82,7 +85,8 @@ def unknown_reliability(num_fidelities: int) -> Reliability:
     shape = (num_fidelities, num_fidelities)
     ones = jnp.ones(num_fidelities)
     eye = jnp.eye(num_fidelities)
-    return Reliability(ones, ones, eye, jnp.zeros(shape), ones, _GAUSSIAN_INTERVAL * ones)
+    interval = _GAUSSIAN_INTERVAL * ones
+    return Reliability(ones, ones, eye, jnp.zeros(shape), ones, interval, 0 * ones)
 
 
 def posterior(prediction: Prediction, reliability: Reliability) -> Posterior:
@@ -148,6 +152,10 @@ def measure_reliability(
     surprise = jnp.clip(error / total, -_MAX_SURPRISE, _MAX_SURPRISE)
     observed, pairs = _paired_correlation(surprise, in_fidelity, data.material)
 
+    score = jax.vmap(held_out_score, in_axes=(None, None, None, 1))(
+        error, jnp.zeros_like(error), total, in_fidelity > 0
+    )
+
     deviation = (means - jnp.mean(means, axis=0)) * data.valid[:, None]
     scatters = jnp.einsum("enm,enk->mk", deviation, deviation)
     scale = jnp.sqrt(jnp.diagonal(scatters)) + 1e-12
@@ -163,6 +171,7 @@ def measure_reliability(
         interval=jax.vmap(conformal_factor, in_axes=(None, 1, None))(
             error / total, in_fidelity > 0, _LEVEL
         ),
+        score=jnp.where(jnp.any(in_fidelity > 0, axis=0), score - jnp.log(value_scale), 0.0),
     )
 
 

@@ -8,11 +8,16 @@ import time
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 from toy_campaign import digest
 
 from mfal.campaign.budget import account_of
 from mfal.campaign.folder import read_campaign, stored_config
+from mfal.campaign.learned import _Learned
+from mfal.campaign.learner import believe
+from mfal.campaign.problem import make_problem
+from mfal.campaign.strategy import Round
 from mfal.cli import main
 from mfal.crystals.structures import crystal_from_structure, read_structure
 from mfal.report.summary import summarise
@@ -105,6 +110,40 @@ def test_the_record_keeps_tries_and_spread(whole):
     several = [a for a in seen if len(a.detail["answers"]) > 1]
     assert all(a.spread is not None for a in several)
     assert all(a.query.predicted["mean"] for a in answers)
+
+
+def test_each_round_records_what_the_guard_decided_and_what_fidelities_are_worth(whole):
+    with read_campaign(whole) as ledger:
+        rounds = dict(ledger.rounds("campaign"))
+        asked = [a.query for a in ledger.answers("campaign")]
+        worth = summarise(ledger).fidelities
+    for number in (1, 2):
+        verdict = rounds[number]["guard"]
+        assert verdict["on"]
+        assert verdict["calibrated"] == (verdict["joint_score"] >= verdict["single_score"] - 0.1)
+        assert [line.split()[1].rstrip(":") for line in rounds[number]["fidelities"]] == [
+            "lithium",
+            "volume",
+        ]
+        if not verdict["follow"]:
+            assert {query.fidelity for query in asked if query.round == number} == {2}
+    assert worth[-1] == rounds[3]["guard"]["text"]
+
+
+def test_the_guards_own_fit_sees_nothing_of_cheap_answers(whole):
+    with read_campaign(whole) as ledger:
+        config, answers = stored_config(ledger), ledger.answers("campaign")
+    thinker = _Learned(make_problem(config.space, config.oracles), config)
+    end = Round(3, 2, answers, 1.0, lambda _: set(), lambda *_: None)
+    rows = thinker.rows(end)
+    cheap = rows.fidelity < 2
+    other = rows._replace(score=np.where(cheap, -rows.score, rows.score).astype(np.float32))
+    fits = [thinker.trust(r, jax.random.key(0)) for r in (rows, other)]
+    means = [believe(thinker.learner, t.single, rows.crystal).mean[:, 2] for t in fits]
+    np.testing.assert_array_equal(*means)
+    joint = [believe(thinker.learner, t.joint, rows.crystal).mean[:, 2] for t in fits]
+    assert not np.array_equal(*joint)
+    assert fits[0].single_score == fits[1].single_score
 
 
 def test_killed_in_the_middle_and_resumed_it_ends_the_same(whole, cache, tmp_path):

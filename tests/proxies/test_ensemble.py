@@ -75,6 +75,27 @@ def test_a_useless_fidelity_is_given_no_correlation():
     assert abs(state.reliability.correlation[0, 1]) < 0.25
 
 
+def test_held_out_answers_find_out_a_cheap_oracle_that_misleads():
+    """Another function at the cheap fidelity worsens the top's predictions; the score says so."""
+    rng = np.random.default_rng(12)
+    x = rng.uniform(-1, 1, (150, 2))
+    fidelity, at = np.repeat([0, 1], [150, 24]), np.r_[np.arange(150), np.arange(24)]
+    top = low(x) + 0.02 * rng.normal(size=150)
+    loss, harm = {}, {}
+    for name, cheap in (("good", -2 * low(x)), ("bad", 2 * np.sin(7 * x[:, 1] + 4 * x[:, 0]))):
+        value = np.concatenate([cheap, top[:24]])
+        data = make_dataset(x[at].astype(np.float32), fidelity, value, capacity=256)
+        alone = data._replace(valid=data.valid & (data.fidelity == 1))
+        start, key = ENSEMBLE.init(jax.random.key(0)), jax.random.key(1)
+        both, own = (ENSEMBLE.fit(start, d, key) for d in (data, alone))
+        loss[name] = float(own.reliability.score[1] - both.reliability.score[1])
+        errors = [np.abs(predicted(s, x[24:]).members.mean(1)[:, 1] - top[24:]).mean()
+                  for s in (both, own)]  # fmt: skip
+        harm[name] = errors[0] / errors[1]
+    assert harm["good"] < 1 < harm["bad"]
+    assert loss["good"] < 0 < 0.2 < loss["bad"]
+
+
 def test_spread_grows_away_from_the_data(negative):
     inside = np.random.default_rng(4).uniform(-0.8, 0.8, (100, 2))
     outside = np.array([[3.0, 3.0], [-3.0, 3.0], [3.0, -3.0], [-3.0, -3.0]])

@@ -1,0 +1,118 @@
+"""Whether the cheap oracles' answers may steer a round: the guard, in the form a batch takes.
+
+The proxy is fitted twice, to all answers and to the top oracle's alone, and both are scored on the
+top oracle's answers that members have not seen (`mfal.acquisition.guard`):
+
+- where the joint fit predicts them worse, the whole round is planned by the top's own fit: the
+  sampler is trained on it and the top oracle alone is asked;
+- where the cheap queries promise next to nothing per cost, only they are given up;
+- where the joint fit is unsure of the crystal that the top's own fit would ask first, nothing is
+  skipped on its word: that fit's first choices get every second place among the round's top
+  queries.
+
+So a misleading oracle costs at most the queries that were made before it was found out.
+"""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from mfal.acquisition.guard import GuardConfig, Verdict, guard
+from mfal.campaign.learner import Belief
+
+__all__ = ["Trust", "judge", "predicts_no_worse", "record", "sentence", "sure"]
+
+# Of six small problems with a good cheap oracle and 18 with bad ones, this tells all but one and
+# all but three apart. Caution is cheap: a good oracle set aside is tried again in the next round.
+_CONFIG = GuardConfig(max_loss=0.1)
+
+
+class Trust(NamedTuple):
+    """Two fits to the same answers, and which of them to act on."""
+
+    joint: Belief
+    """Of all fidelities."""
+    single: Belief | None
+    """Of the top oracle's answers alone; None where there is no guard or no cheap oracle."""
+    joint_score: float
+    """Nats per held-out answer of the top oracle."""
+    single_score: float
+
+    @property
+    def follow(self) -> bool:
+        """Whether the joint fit predicts the top no worse than the top's own."""
+        return self.single is None or predicts_no_worse(self.joint_score, self.single_score)
+
+    @property
+    def belief(self) -> Belief:
+        """The fit to act on."""
+        return self.joint if self.single is None or self.follow else self.single
+
+
+def predicts_no_worse(joint_score: float, single_score: float) -> bool:
+    """Whether a joint fit's held-out score is within the guard's tolerance of the top's own.
+
+    Without any held-out answer both scores are zero: there is nothing to hold against it.
+    """
+    return joint_score >= single_score - _CONFIG.max_loss
+
+
+def sure(std: float, scale: float) -> bool:
+    """Whether a standard deviation is small beside the spread of the observed scores."""
+    return std <= _CONFIG.max_std * scale
+
+
+def judge(trust: Trust, std: float, scale: float, gain_per_cost: float) -> Verdict:
+    """The guard's three conditions.
+
+    Args:
+      trust: both fits' scores.
+      std: joint fit's standard deviation at the crystal that the single fit would ask first.
+      scale: spread of the top oracle's observed scores, the same unit.
+      gain_per_cost: of the first query for information, nats per cost unit.
+    """
+    return guard(
+        _CONFIG,
+        jnp.asarray(std),
+        scale,
+        jnp.asarray(gain_per_cost),
+        jnp.asarray(trust.joint_score),
+        jnp.asarray(trust.single_score),
+    )
+
+
+def sentence(trust: Trust, verdict: Verdict | None) -> str:
+    """What the guard decided, for the user.
+
+    Args:
+      trust: both fits.
+      verdict: on a round's proposal; None at the end or where the joint fit is turned down.
+    """
+    if trust.single is None:
+        return "the guard is off"
+    if not trust.follow:
+        decision = "cheap oracles not trusted, the top oracle's own answers decide"
+    elif verdict is not None and not bool(verdict.worthwhile):
+        decision = "cheap queries not worth their cost, the top oracle alone is asked"
+    elif verdict is not None and not bool(verdict.sure):
+        decision = "cheap oracles trusted, but every second top query is left to the top's own fit"
+    else:
+        decision = "cheap oracles trusted"
+    return (
+        f"guard: {decision} (log density of its held-out answers {trust.joint_score:.2f} with all"
+        f" answers, {trust.single_score:.2f} with its own)"
+    )
+
+
+def record(trust: Trust, verdict: Verdict | None) -> dict[str, Any]:
+    """The decision for the round's detail, JSON-ready."""
+    return {
+        "on": trust.single is not None,
+        "follow": trust.follow and (verdict is None or bool(verdict.worthwhile)),
+        "calibrated": trust.follow,
+        "sure": None if verdict is None else bool(verdict.sure),
+        "worthwhile": None if verdict is None else bool(verdict.worthwhile),
+        "joint_score": trust.joint_score,
+        "single_score": trust.single_score,
+        "text": sentence(trust, verdict),
+    }

@@ -1,0 +1,98 @@
+"""The guard's decisions in a round, on made-up beliefs: no fit, no compilation."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mfal.campaign import learned
+from mfal.campaign.learner import Choice, Expectation, Rows
+from mfal.campaign.trust import Trust, predicts_no_worse, record, sentence
+
+COSTS = (0.1, 1.0)
+FIDELITY = np.array([0, 1, 0, 1, 0, 1], np.int32)
+
+
+def trust(joint=-1.0, single=-1.0, guarded=True):
+    return Trust("joint", "single" if guarded else None, joint, single)  # type: ignore[arg-type]
+
+
+def select(monkeypatch, given, *, std=0.5, gain=0.2, number=1):
+    """Which model chose what: promising positions, informative positions, verdict."""
+    thinker = object.__new__(learned._Learned)
+    thinker.config = SimpleNamespace(exploit=0.5, batch=4)
+    thinker.top, thinker.costs, thinker.learner = 1, COSTS, None
+    own = np.array([0, 1, 0, 2, 0, 3.0])  # the top-only fit likes the last most, the joint the 2nd
+    beliefs = {"joint": own[[0, 5, 2, 3, 4, 1]], "single": own}
+
+    def believe(_, belief, crystals):
+        mean = np.stack([np.zeros(6), 10 * beliefs[belief]], axis=1)
+        return Expectation(mean, np.full((6, 2), std), np.zeros((6, 2)))
+
+    calls = []
+
+    def choose(_, belief, crystal, fidelity, available, pending, budget):
+        calls.append((belief, budget))
+        first = np.flatnonzero(available)[:1]
+        return Choice(first if budget else first[:0], np.array([gain])[: len(first)])
+
+    monkeypatch.setattr(learned.learning, "believe", believe)
+    monkeypatch.setattr(learned.learning, "choose", choose)
+    record = [SimpleNamespace(formula=f"f{i}", space_group=i) for i in range(6)]
+    pool = learned._Pool(record, FIDELITY, np.ones(6, bool), {})
+    round_ = SimpleNamespace(number=number, rounds=2, allowance=4.0)
+    rows = Rows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]))  # spread 1 at the top
+    acting = believe(None, given.belief, None)
+    best, choice, verdict = thinker.select(round_, rows, given, pool, None, acting)
+    return best.tolist(), choice.indices.tolist(), verdict, calls
+
+
+def test_a_joint_fit_that_predicts_the_top_worse_is_set_aside(monkeypatch):
+    best, informative, verdict, calls = select(monkeypatch, trust(-1.6, -1.0))
+    assert best == [5, 3]
+    assert FIDELITY[informative].tolist() == [1]
+    assert [belief for belief, _ in calls] == ["single"]
+    assert verdict is None
+
+
+def test_a_joint_fit_that_is_unsure_skips_nothing(monkeypatch):
+    best, informative, verdict, _ = select(monkeypatch, trust(), std=0.5)
+    assert best == [1, 5]  # the first choice of each
+    assert informative == [0]
+    assert not verdict.sure
+
+
+def test_a_joint_fit_that_is_sure_decides_alone(monkeypatch):
+    best, informative, verdict, _ = select(monkeypatch, trust(), std=0.05)
+    assert best == [1, 3]
+    assert informative == [0]
+    assert verdict.follow
+
+
+def test_cheap_queries_that_promise_nothing_are_given_up(monkeypatch):
+    _, informative, verdict, calls = select(monkeypatch, trust(), gain=1e-5)
+    assert not verdict.worthwhile
+    assert FIDELITY[informative].tolist() == [1]
+    assert [belief for belief, _ in calls] == ["joint", "single"]
+
+
+def test_without_the_guard_nothing_is_judged(monkeypatch):
+    best, informative, verdict, _ = select(monkeypatch, trust(-9.0, -1.0, guarded=False), gain=1e-5)
+    assert (best, informative, verdict) == ([1, 3], [0], None)
+
+
+def test_the_last_round_asks_for_no_information(monkeypatch):
+    *_, calls = select(monkeypatch, trust(), number=2)
+    assert {budget for _, budget in calls} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("joint", "single", "follow"),
+    [(-1.05, -1.0, True), (-1.15, -1.0, False), (-0.5, -1.0, True), (0.0, 0.0, True)],
+)
+def test_scores_decide_within_the_tolerance(joint, single, follow):
+    assert predicts_no_worse(joint, single) is follow
+    assert trust(joint, single).belief == ("joint" if follow else "single")
+    kept = record(trust(joint, single), None)
+    assert (kept["follow"], kept["calibrated"]) == (follow, follow)
+    assert ("not trusted" in sentence(trust(joint, single), None)) is not follow
