@@ -106,7 +106,7 @@ class Summary(NamedTuple):
     fidelities: list[str]
     """What each cheap fidelity is worth, one sentence each; empty before the end."""
     correlations: dict[int, list[list[float]]]
-    """[M][M], by round: the proxy's learnt correlation between fidelities before it decided."""
+    """[M, M], by round: the proxy's learnt correlation between fidelities before it decided."""
     intervals: dict[int, list[float]]
     """[M], by round: multiples of the proxy's standard deviation that covered 90 % of the rows
     held out in its fit."""
