@@ -51,6 +51,7 @@ SIZES = {
     "default": {"crystals": 1000, "seeds": 2, "tries": 128, "oracles": 30},
 }
 COUNT = 5  # structures that a realisation returns
+ANSWERED = 4  # of which are shown to the oracles
 ROUTES = ("templates", "placement", "placement on known sites", "all")
 MOST_WAYS = 2000  # Wyckoff assignments that are counted
 SAME_CELL = (0.03, 3.0)  # relative difference of lengths, degrees
@@ -217,7 +218,7 @@ def answers(known: Known, crystals: list[Known], tries: int) -> dict[str, Any]:
     charged = known.structure.copy().add_oxidation_state_by_element(dict(known.mould.species))
     values: dict[str, Any] = {}
     for route in ("placement", "placement on known sites"):
-        found = realised(known, crystals, route, 0, tries).structures
+        found = realised(known, crystals, route, 0, tries).structures[:ANSWERED]
         for oracle in default_oracles():
             observations = oracle.evaluate([charged, *found])
             values[f"{oracle.name}, {route}"] = [
@@ -346,13 +347,12 @@ def main() -> None:
     print(f"pairs of different structures that share a triple: {len(pairs)} {pairs}")
     order = np.random.default_rng(0).permutation(len(crystals))[: options.crystals]
     tasks: dict[str, Callable[[], Any]] = {}
-    for place, number in enumerate(order):
-        known = crystals[number]
+    for known in (crystals[number] for number in order):
         tasks[f"recover {known.name}"] = partial(
             recover, known, crystals, options.seeds, options.tries
         )
-        if place < options.oracles:
-            tasks[f"answer {known.name}"] = partial(answers, known, crystals, options.tries)
+    for known in (crystals[number] for number in order[: options.oracles]):
+        tasks[f"answer {known.name}"] = partial(answers, known, crystals, options.tries)
     kind = f"{options.max_atoms}_{options.seeds}_{options.tries}"
     pieces = do_pieces(options.out / f"triple_defines_crystal_{kind}.jsonl", tasks, options.minutes)
     records = {n.split()[1]: r for n, r in pieces.items() if n.startswith("recover ")}

@@ -87,9 +87,7 @@ def search(
         )
         return _Pool(result.arrangements, ancestor, _score(result, num_atoms))
 
-    wanted = max_tries - len(given)
-    # Variation takes half of what a first batch of random starts leaves over.
-    first = wanted if wanted <= _BATCH else _BATCH + (wanted - _BATCH) // 3
+    first = _first_generation(max_tries) - len(given)
     if assignment is not None:
         ways = [assignment]
     else:
@@ -150,6 +148,20 @@ def search(
         repeated=tried - len(order) + finite - len(best),
         diverged=len(order) - finite,
     )
+
+
+def _first_generation(max_tries: int) -> int:
+    """Arrangements that are not varied from others: a third of what exceeds one batch, and one.
+
+    In whole batches where there is more than one: part of a batch costs as much as the whole, and
+    what is too little for a batch of variations would not be used.
+
+    >>> [_first_generation(n) for n in (16, 64, 128, 256, 1024)]
+    [16, 64, 64, 128, 384]
+    """
+    if max_tries <= _BATCH:
+        return max_tries
+    return _BATCH * round((_BATCH + (max_tries - _BATCH) / 3) / _BATCH)
 
 
 def _score(relaxed: Relaxation, num_atoms: int) -> np.ndarray:

@@ -1,0 +1,317 @@
+"""Does a campaign over several fidelities beat one that asks the top oracle alone, at equal cost?
+
+Whole campaigns, de novo, by the strategy of `mfal discover`, with small settings and the same
+budget, which pays for the initial data (known crystals) too:
+
+- multi-fidelity: Sendek's probability, the migration barrier, the conductivity; with and without
+  the guard against misleading fidelities;
+- misled: the same with a second fidelity that says the contrary (5 eV minus the barrier), with and
+  without the guard;
+- single-fidelity: the conductivity alone;
+- random: crystals drawn at random, each asked at the top, after the single-fidelity campaign's
+  initial data.
+
+The truth is the top oracle, the conductivity at 300 K of the bond-valence hop network (not an
+experiment). Compared are the best and the mean of the ten best proposals that it was asked about,
+as the cost grows; a place among the ten that is not yet filled counts as the oracle's lower bound.
+Intervals are 90 %, by bootstrap over seeds; differences are paired by seed.
+
+    python experiments/campaigns_compared.py [--size small]
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from shared import do_pieces, interval, save_figure, write_record
+
+from mfal.campaign.config import CampaignConfig, ProxyConfig, SamplerConfig
+from mfal.campaign.executors import WorkerPool
+from mfal.campaign.folder import CAMPAIGN, RANDOM, read_campaign
+from mfal.campaign.ledger import Answer
+from mfal.campaign.loop import run_campaign
+from mfal.oracles import bvse_oracle, conductivity_oracle, default_oracles
+from mfal.oracles.types import Observation, Oracle
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+SIZES = {
+    "small": {"seeds": 4, "budget": 30.0, "rounds": 2},
+    "default": {"seeds": 10, "budget": 40.0, "rounds": 3},
+}
+TOP = 10
+HERE = Path(__file__).stem
+
+
+# --- oracles, which the workers import from here --------------------------------------------------
+
+
+def three_oracles() -> tuple[Oracle, ...]:
+    """The default ones."""
+    return tuple(map(_remembered, default_oracles()))
+
+
+def contrary_oracles() -> tuple[Oracle, ...]:
+    """The default ones, of which the second says the contrary."""
+    sendek, bvse, conductivity = default_oracles()
+    highest = bvse.bounds[1]
+
+    def evaluate(structures: "Sequence[Structure]") -> list[Observation]:
+        return [
+            each._replace(value=highest - float(np.clip(each.value, *bvse.bounds)))
+            for each in bvse_oracle().evaluate(structures)
+        ]
+
+    contrary = bvse._replace(name="contrary", evaluate=evaluate)
+    return tuple(map(_remembered, (sendek, contrary, conductivity)))
+
+
+def top_alone() -> tuple[Oracle, ...]:
+    """The conductivity, as the only fidelity."""
+    return (_remembered(conductivity_oracle()._replace(fidelity=0)),)
+
+
+def _remembered(oracle: Oracle) -> Oracle:
+    """The oracle with the answers of this process kept: the known crystals come up again.
+
+    Costs are charged as ever; only the wall time is spared.
+    """
+
+    def evaluate(structures: "Sequence[Structure]") -> list[Observation]:
+        found = []
+        for structure in structures:
+            places = np.round(structure.frac_coords, 6), np.round(structure.lattice.matrix, 6)
+            species = tuple(str(site.species) for site in structure)
+            key = (oracle.name, species, *(array.tobytes() for array in places))
+            if key not in _MEMORY:
+                _MEMORY[key] = oracle.evaluate([structure])[0]
+            found.append(_MEMORY[key])
+        return found
+
+    return oracle._replace(evaluate=evaluate)
+
+
+_MEMORY: dict[tuple[Any, ...], Observation] = {}
+
+VARIANTS: dict[str, tuple[str, bool]] = {
+    "multi-fidelity": (f"{HERE}:three_oracles", True),
+    "multi-fidelity, no guard": (f"{HERE}:three_oracles", False),
+    "misled": (f"{HERE}:contrary_oracles", True),
+    "misled, no guard": (f"{HERE}:contrary_oracles", False),
+    "single-fidelity": (f"{HERE}:top_alone", True),
+}
+
+
+# --- campaigns ------------------------------------------------------------------------------------
+
+
+def campaign(
+    variant: str, seed: int, budget: float, rounds: int, executor: Executor
+) -> dict[str, Any]:
+    """What one campaign found at which cost; the random search too where it runs beside."""
+    oracles, guarded = VARIANTS[variant]
+    beside = variant == "single-fidelity"
+    config = CampaignConfig(
+        budget=budget,
+        seed=seed,
+        rounds=rounds,
+        initial=12,
+        realisations=1,
+        baseline=beside,
+        oracles=(oracles,),
+        proxy=ProxyConfig(steps=300),
+        sampler=SamplerConfig(steps=150),
+    )
+    config = replace(config, guard=guarded)
+    start = time.time()
+    with tempfile.TemporaryDirectory() as folder:
+        run_campaign(Path(folder), config, executor=executor)
+        with read_campaign(Path(folder)) as ledger:
+            top = max(t.fidelity for t in ledger.tallies())
+            initial = ledger.cost_of_round(CAMPAIGN, 0)
+            result: dict[str, Any] = {"campaign": _history(ledger.answers(CAMPAIGN), top, 0.0)}
+            if beside:
+                # The random search is charged for the initial data as well.
+                result["random"] = _history(ledger.answers(RANDOM), top, initial)
+            result["guard"] = [
+                (detail.get("guard") or {}).get("text") for _, detail in ledger.rounds(CAMPAIGN)
+            ]
+    print(f"{variant}, seed {seed}: {time.time() - start:.0f} s", flush=True)
+    return result | {"initial": initial, "seconds": time.time() - start}
+
+
+def _history(answers: Sequence[Answer], top: int, paid: float) -> list[list[Any]]:
+    """(cost so far, formula, value of a proposal at the top or None, fidelity) of each answer."""
+    rows = []
+    low, high = conductivity_oracle().bounds
+    for answer in answers:
+        paid += answer.query.cost
+        proposal = answer.query.crystal.structure is None
+        value = None
+        if proposal and answer.query.fidelity == top and answer.value is not None:
+            value = float(np.clip(answer.value, low, high))
+        name = f"{answer.query.crystal.formula} ({answer.query.crystal.space_group})"
+        rows.append([round(paid, 4), name, value, answer.query.fidelity])
+    return rows
+
+
+def best_so_far(history: list[list[Any]], cost: float, number: int, floor: float) -> float:
+    """Mean of the `number` best values found by a cost; places not filled count as the floor."""
+    values = sorted(v for paid, _, v, _ in history if v is not None and paid <= cost + 1e-6)[::-1]
+    best = values[:number]
+    return float(np.mean(best + [floor] * (number - len(best))))
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def histories(pieces: dict[str, Any]) -> dict[str, dict[int, list[list[Any]]]]:
+    """By strategy and seed."""
+    found: dict[str, dict[int, list[list[Any]]]] = {name: {} for name in (*VARIANTS, "random")}
+    for name, piece in pieces.items():
+        seed, variant = name.split(" ", 1)
+        found[variant][int(seed)] = piece["campaign"]
+        if "random" in piece:
+            found["random"][int(seed)] = piece["random"]
+    return {name: by_seed for name, by_seed in found.items() if by_seed}
+
+
+def show(found: dict[str, dict[int, Any]], costs: Sequence[float], floor: float) -> dict[str, Any]:
+    """Prints the tables and returns them."""
+    table: dict[str, Any] = {}
+    for number in (1, TOP):
+        title = "best proposal" if number == 1 else f"mean of the {number} best"
+        print(f"\n{title}, log10 S/cm, after a cost of")
+        print(f"{'':26s}{'seeds':>6s}" + "".join(f"{cost:>24.0f}" for cost in costs))
+        for name, by_seed in found.items():
+            cells = [
+                interval([best_so_far(h, cost, number, floor) for h in by_seed.values()])
+                for cost in costs
+            ]
+            table.setdefault(name, {})[title] = dict(zip(map(str, costs), cells, strict=True))
+            print(f"{name:26s}{len(by_seed):6d}" + "".join(f"{cell!s:>24s}" for cell in cells))
+    return table
+
+
+def conclude(found: dict[str, dict[int, Any]], cost: float, floor: float) -> list[str]:
+    """Paired differences at the end, in words."""
+    lines = []
+    pairs = (
+        ("multi-fidelity", "single-fidelity"),
+        ("multi-fidelity", "random"),
+        ("single-fidelity", "random"),
+        ("multi-fidelity", "multi-fidelity, no guard"),
+        ("misled", "misled, no guard"),
+        ("misled", "single-fidelity"),
+        ("misled, no guard", "single-fidelity"),
+    )
+    for one, other in pairs:
+        seeds = sorted(found.get(one, {}).keys() & found.get(other, {}).keys())
+        if len(seeds) < 2:
+            continue
+        for number in (1, TOP):
+            change = interval(
+                [
+                    best_so_far(found[one][s], cost, number, floor)
+                    - best_so_far(found[other][s], cost, number, floor)
+                    for s in seeds
+                ]
+            )
+            verb = "beats" if change.low > 0 else "loses to" if change.high < 0 else "equals"
+            if verb == "equals":
+                verb = "is not told apart from"
+            what = "best" if number == 1 else f"mean of the {number} best"
+            lines.append(f"{one} {verb} {other} by the {what}: {change} ({len(seeds)} seeds)")
+    return lines
+
+
+def figure(
+    found: dict[str, dict[int, Any]], start: float, budget: float, floor: float, path: Path
+) -> None:
+    """Best and ten best against cost, medians with quartiles."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    whole, axes = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
+    grid = np.linspace(start, budget, 60)
+    for axis, number in zip(axes, (1, TOP), strict=True):
+        for color, (name, by_seed) in enumerate(found.items()):
+            curves = np.array(
+                [[best_so_far(h, c, number, floor) for c in grid] for h in by_seed.values()]
+            )
+            low, middle, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
+            axis.plot(grid, middle, label=name, color=f"C{color}")
+            axis.fill_between(grid, low, high, color=f"C{color}", alpha=0.1, linewidth=0)
+        axis.set(xlabel="cost, evaluations of the top oracle")
+    axes[0].set_ylabel("best proposal, log10 S/cm")
+    axes[1].set_ylabel(f"mean of the {TOP} best, log10 S/cm")
+    axes[0].legend(frameon=False, fontsize=7)
+    save_figure(whole, path)
+
+
+def main() -> None:
+    """Run all campaigns, then print, write and plot."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="default")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--budget", type=float, help="evaluations of the top oracle")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--minutes", type=float, help="begin no new campaign after so long")
+    options = parser.parse_args()
+    for name, value in SIZES[options.size].items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    start = time.time()
+
+    # The workers find the oracles of this file.
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    one_thread = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
+    one_thread["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    pool = WorkerPool(options.workers, timeout=120.0, environment=one_thread)
+    try:
+        tasks: dict[str, Callable[[], Any]] = {
+            f"{seed} {variant}": partial(
+                campaign, variant, seed, options.budget, options.rounds, pool
+            )
+            for seed in range(options.seeds)
+            for variant in VARIANTS
+        }
+        kind = f"{options.budget:g}_{options.rounds}"
+        pieces = do_pieces(options.out / f"campaigns_compared_{kind}.jsonl", tasks, options.minutes)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    found = histories(pieces)
+    floor = conductivity_oracle().bounds[0]
+    initial = max(piece["initial"] for piece in pieces.values())
+    costs = np.linspace(initial, options.budget, 4)[1:].tolist()
+    table = show(found, costs, floor)
+    lines = conclude(found, options.budget, floor)
+    print("\nAt the end of the budget:\n" + "\n".join(lines))
+    print(
+        "What would overturn this: another budget (this one buys few proposals), another top\n"
+        "oracle (this one over-rates barrierless maps), or cheap oracles cheaper than these."
+    )
+    write_record(
+        options.out / "campaigns_compared.json",
+        {"table": table, "conclusions": lines, "campaigns": pieces},
+        options,
+        time.time() - start,
+    )
+    figure(found, initial, options.budget, floor, options.out / "campaigns_compared.png")
+
+
+if __name__ == "__main__":
+    main()
