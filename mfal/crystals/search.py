@@ -1,6 +1,7 @@
 """The search for atoms of low bond-valence energy in a given group and cell.
 
-Generation by generation: random starts and given ones are relaxed; the best are varied (all atoms
+Generation by generation: many random starts are relaxed a little, and the best of them and given
+ones further; the best are varied (all atoms
 thrown anew on the same Wyckoff positions, one orbit thrown, two species exchanged) and relaxed
 again; the survivors are relaxed to the end. All draws come from one generator, so the seed fixes
 the outcome.
@@ -23,6 +24,8 @@ VALENCE_WEIGHT = 2.0
 
 _BATCH = 64  # arrangements that are relaxed together
 _SURVIVORS = 16  # of each generation, to be varied
+_SCREENED = 4  # random starts for each that is relaxed further
+_SCREENING_STEPS = 20
 _STEPS = 100  # bring most starts within 1 meV an atom of their minimum
 _FINAL_STEPS = 60
 _JOLT = 0.04  # standard deviation, fractions of the cell edges
@@ -70,36 +73,42 @@ def search(
       counts: atoms of each kind in the cell.
       given: starts from elsewhere, relaxed beside the random ones and kept to the end.
       assignment: the Wyckoff positions to fill, if they are known; drawn otherwise.
-      max_tries: arrangements to relax, the given ones among them.
+      max_tries: arrangements to relax, the given ones among them; from one batch on, each random
+        one is the best of a few that are relaxed a little.
       rng: source of all randomness.
     """
     num_atoms = sum(counts)
     given = list(given)[:max_tries]
 
-    def rough(arrangements: list[Arrangement], ancestor: list[int]) -> _Pool:
+    def rough(arrangements: list[Arrangement], ancestor: list[int], steps: int = _STEPS) -> _Pool:
         result = relax(
             space_group_number,
             cell,
             species,
             arrangements,
-            steps=_STEPS,
+            steps=steps,
             valence_weight=VALENCE_WEIGHT,
         )
         return _Pool(result.arrangements, ancestor, _score(result, num_atoms))
 
     first = _first_generation(max_tries) - len(given)
+    # Small searches don't fill the batches that screening would take.
+    drawn = _SCREENED * first if max_tries >= _BATCH else first
     if assignment is not None:
         ways = [assignment]
     else:
         ways = assignments(
             space_group_number,
             counts,
-            num=first,
+            num=drawn,
             rng=rng,
             cell=cell,
             least=least_distances(species),
         )
-    starts, exhausted = _random_starts(space_group_number, ways, first, rng)
+    starts, exhausted = _random_starts(space_group_number, ways, drawn, rng)
+    if len(starts) > first:
+        screened = rough(starts, [-1] * len(starts), _SCREENING_STEPS)
+        starts = [screened.arrangements[i] for i in _distinct(screened, first)]
     arrangements = given + starts
     if not arrangements:
         empty = Relaxation([], np.zeros(0), np.zeros(0), np.zeros(0))
