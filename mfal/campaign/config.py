@@ -1,14 +1,16 @@
 """What a campaign is told: frozen dataclasses, from TOML and flags, back to TOML.
 
 A campaign's result is a function of its configuration and of nothing else, save the fields marked
-as `execution`: those say where and how queries run, and may differ from one start to the next.
+as `execution`: those say where and how long queries run, and may differ from one start to the next.
+With an `overlap` the order in which answers come bears on it too; that order is in the ledger.
 """
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ __all__ = [
     "ProxyConfig",
     "SamplerConfig",
     "SpaceConfig",
+    "by_oracle",
     "describe_differences",
     "from_mapping",
     "option_paths",
@@ -94,12 +97,23 @@ class SamplerConfig:
 
 @dataclass(frozen=True)
 class ExecutionConfig:
-    """Where and how queries run; nothing here changes a result."""
+    """Where and how long queries run; nothing here changes an answer."""
 
+    executor: str = _option(
+        "local",
+        "who runs the queries: local, dask://HOST[:PORT], parsl:FILE (Python that sets `config`),"
+        " or module:function returning a concurrent.futures.Executor",
+    )
     workers: int = _option(2, "worker processes on this machine")
     timeout: float = _option(120.0, "seconds that one query may take before it is stopped")
+    timeouts: tuple[str, ...] = _option(
+        (), "seconds for the queries of single oracles instead, each as ORACLE=SECONDS"
+    )
     retries: int = _option(1, "how often a query is tried again after a crash or a stop")
     memory: float = _option(4.0, "GiB that one worker may hold before it is stopped")
+    hours: float | None = _option(
+        None, "hours after which no more queries go out; the same command goes on"
+    )
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,18 @@ class CampaignConfig:
         120.0, "cost units to spend in all; one evaluation of the top oracle costs 1"
     )
     seed: int = _option(0, "seed of everything drawn at random")
+    limits: tuple[str, ...] = _option(
+        (), "cost units that single oracles may take of the budget, each as ORACLE=UNITS"
+    )
     rounds: int = _option(5, "rounds of fit, train, sample, query")
+    target: float | None = _option(
+        None, "value of the top oracle, in its unit, at which a proposal ends the campaign"
+    )
+    overlap: float = _option(
+        0.0,
+        "share of a round's queries that may still be open when the next round is decided; 0 waits"
+        " for all, above 0 slow queries don't hold up new ones",
+    )
     initial: int = _option(24, "known crystals queried at the start, at all fidelities")
     realisations: int = _option(3, "atom arrangements tried per proposed crystal")
     batch: int = _option(16, "most queries for information in one round")
@@ -146,8 +171,14 @@ class CampaignConfig:
             raise MfalError(f"seed {self.seed}", "give a number below 2**32")
         if not 0 <= self.exploit <= 1:
             raise MfalError(f"exploit {self.exploit:g}", "give a share from 0 to 1")
+        if not 0 <= self.overlap < 1:
+            raise MfalError(f"overlap {self.overlap:g}", "give a share from 0 to below 1")
+        if self.target is not None and not math.isfinite(self.target):
+            raise MfalError(f"target {self.target:g}", "give a finite value of the top oracle")
         if not self.oracles:
             raise MfalError("no oracles", "name at least one as module:function")
+        by_oracle("limits", self.limits)
+        by_oracle("execution.timeouts", self.execution.timeouts)
         for section in ("proxy", "sampler"):
             for item in fields(getattr(self, section)):
                 value = getattr(getattr(self, section), item.name)
@@ -155,11 +186,34 @@ class CampaignConfig:
                     _at_least(f"{section}.{item.name}", value, 1)
         _at_least("execution.workers", self.execution.workers, 1)
         _at_least("execution.retries", self.execution.retries, 0)
-        for name in ("timeout", "memory"):
-            if not getattr(self.execution, name) > 0:
-                raise MfalError(
-                    f"execution.{name} {getattr(self.execution, name):g}", "give a positive number"
-                )
+        for name in ("timeout", "memory", "hours"):
+            value = getattr(self.execution, name)
+            if value is not None and not value > 0:
+                raise MfalError(f"execution.{name} {value:g}", "give a positive number")
+
+
+def by_oracle(option: str, entries: Sequence[str]) -> dict[str, float]:
+    """Entries such as "bvse=20" as a mapping from oracle to number.
+
+    Raises:
+      MfalError: for an entry of another form, a number that isn't positive, a name given twice.
+
+    >>> by_oracle("limits", ["bvse=20", "sendek=1.5"])
+    {'bvse': 20.0, 'sendek': 1.5}
+    """
+    found: dict[str, float] = {}
+    for entry in entries:
+        name, separator, text = entry.rpartition("=")
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (separator and name and 0 < number < math.inf):
+            raise MfalError(f"{option} {entry!r}", "write ORACLE=NUMBER with a positive number")
+        if name in found:
+            raise MfalError(f"{option} names {name} twice", "give one number for each oracle")
+        found[name] = number
+    return found
 
 
 def option_paths(
@@ -285,6 +339,8 @@ def _literal(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(_literal(each) for each in value) + "]"
+    if value is None:
+        return "none"
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return '"' + "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in escaped) + '"'

@@ -8,15 +8,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mfal.campaign.folder import HANDOFF, LEDGER_NAME
-from mfal.campaign.ledger import Ledger
+from mfal.campaign.folder import CAMPAIGN, HANDOFF, LEDGER_NAME
+from mfal.campaign.ledger import Answer, Ledger
 from mfal.campaign.lock import exclusive
-from mfal.campaign.records import Outcome, Proposal, Query
+from mfal.campaign.records import CrystalRecord, Outcome, Proposal, Query
 from mfal.errors import MfalError
 
-__all__ = ["ask", "campaign_name", "measurement", "tell"]
+__all__ = ["ask", "campaign_name", "lessons", "measurement", "tell"]
 
 _VERSION = "1"
+_TEACHING = ("ionic_conductivity", "migration_barrier")
+"""Quantities that oracles estimate too, so that a measured value can teach the proxy."""
 
 
 def ask(
@@ -56,7 +58,10 @@ def ask(
         open_ = [query for query in ledger.pending(HANDOFF) if query.oracle == wanted]
         asked = ledger.asked(HANDOFF, list(cifs))
         new = [p for p, _ in ranked if (p.crystal.hash, p.fidelity) not in asked]
-        new = new[: max(0, number - len(open_))]
+        new = [
+            proposal._replace(parents=ledger.queries_about(CAMPAIGN, proposal.crystal.hash))
+            for proposal in new[: max(0, number - len(open_))]
+        ]
         if new:
             rounds = [n for n, _ in ledger.rounds(HANDOFF)]
             ledger.propose(HANDOFF, max(rounds, default=0) + 1, new, {"measurement": wanted})
@@ -132,6 +137,25 @@ def tell(folder: Path, source: Path, *, partial: bool = False) -> tuple[int, tup
             outcome = Outcome(answer.value, answer.uncertainty, status, 0.0, detail)
             number += ledger.conclude(query, outcome)
     return number, answers.problems
+
+
+def lessons(told: Sequence[Answer], unit: str) -> dict[str, tuple[CrystalRecord, float]]:
+    """What told answers say of the quantity that the top oracle estimates, by crystal (its hash).
+
+    A limit of detection counts as the value itself. The last answer about a crystal counts.
+
+    Args:
+      told: ended queries of the HANDOFF account.
+      unit: the top oracle's.
+    """
+    return {
+        answer.query.crystal.hash: (answer.query.crystal, answer.value)
+        for answer in told
+        if answer.kind == "observed"
+        and answer.value is not None
+        and answer.query.oracle in _TEACHING
+        and answer.detail.get("unit") == unit
+    }
 
 
 def campaign_name(folder: Path) -> str:

@@ -20,6 +20,8 @@ from mfal.campaign import learner as learning
 from mfal.campaign import trust as trusting
 from mfal.campaign.budget import Account, affordable
 from mfal.campaign.config import CampaignConfig
+from mfal.campaign.handoff import lessons
+from mfal.campaign.limited import choose_within
 from mfal.campaign.problem import Problem, crystal_arrays, known_record, record_of
 from mfal.campaign.records import CrystalRecord, Proposal
 from mfal.campaign.strategy import Decision, Round, Strategy
@@ -51,6 +53,10 @@ class _Pool(NamedTuple):
     """int32"""
     available: np.ndarray
     """bool, which may be asked for information: those drawn for it, and crystals asked before."""
+    pending: np.ndarray
+    """Positions of those that are open already, [P] int: at the end, none of them available."""
+    parents: dict[str, tuple[int, ...]]
+    """Earlier queries about each crystal (its hash)."""
     counts: dict[str, int]
 
 
@@ -73,6 +79,7 @@ class _Learned:
         known = self.problem.known()[: 2 * self.config.initial]
         order = np.asarray(jax.random.permutation(jax.random.fold_in(self.key, 0), len(known)))
         share = _INITIAL_SHARE * round_.allowance
+        shares = [_INITIAL_SHARE * allowance for allowance in round_.allowances]
         # One structure each, as the atoms are known. All fidelities or none: pairs of answers
         # teach what the fidelities have to do with each other.
         each = sum(oracle.cost for oracle in self.problem.oracles)
@@ -83,6 +90,14 @@ class _Learned:
                 f"budget {round_.allowance:g} buys no initial data",
                 f"give at least {least:.3g} cost units",
             )
+        for oracle, part in zip(self.problem.oracles, shares, strict=True):
+            fits = affordable(Account(part, 0.0, 0.0), [oracle.cost] * number)
+            if not fits:
+                raise MfalError(
+                    f"the limit of {oracle.name} buys no initial data",
+                    f"give it at least {oracle.cost / _INITIAL_SHARE:.3g} cost units",
+                )
+            number = min(number, fits)
         proposals = [
             self.proposal(known_record(structure, name), fidelity, 1, {})
             for name, structure in (known[i] for i in order[:number])
@@ -117,6 +132,7 @@ class _Learned:
                 fidelity,
                 self.config.realisations,
                 {**self.predicted(expected, i), "gain": gain},
+                pool.parents.get(pool.records[i].hash, ()),
             )
             for i, fidelity, gain in picked
         ]
@@ -137,7 +153,8 @@ class _Learned:
 
     def baseline(self, round_: Round) -> Decision:
         """Uniform draws at the top fidelity."""
-        number = int(round_.allowance / self.costs[self.top] + 1e-6)
+        allowance = min(round_.allowance, round_.allowances[self.top])
+        number = int(allowance / self.costs[self.top] + 1e-6)
         if not number:
             return Decision([], {})
         key = jax.random.fold_in(self.key, _BASELINE_STREAM + round_.number)
@@ -188,6 +205,7 @@ class _Learned:
     ) -> tuple[np.ndarray, learning.Choice, Any]:
         """What to ask the top for its promise, what to ask for information, and the verdict."""
         at_top = pool.fidelity == self.top
+        at_top[pool.pending] = False
         promise = self.promise(round_, expected)
         rankings, std, scale = [promise], 0.0, 1.0
         if trust.single is not None and trust.follow and at_top.any():
@@ -197,14 +215,16 @@ class _Learned:
             if not trusting.sure(std, scale):
                 rankings.append(own)
         best = self.most_promising(round_, pool, rankings)
-        left = round_.allowance - len(best) * self.costs[self.top]
+        spent = len(best) * self.costs[self.top]
+        left = round_.allowance - spent
+        limits = [limit - spent * (m == self.top) for m, limit in enumerate(round_.allowances)]
+        waiting = np.concatenate([pool.pending, best[: self.config.batch]])
 
         def inform(belief: learning.Belief, available: np.ndarray) -> learning.Choice:
             allowed = left if round_.number < round_.rounds else 0.0
-            return learning.choose(
-                self.learner, belief, crystals, pool.fidelity, available,
-                best[: self.config.batch], allowed,
-            )  # fmt: skip
+            return choose_within(
+                self.learner, belief, crystals, pool.fidelity, available, waiting, allowed, limits
+            )
 
         if trust.single is None:
             return best, inform(trust.joint, pool.available), None
@@ -250,10 +270,18 @@ class _Learned:
         pairs |= {(name, self.top): crystal for (name, _), crystal in list(pairs.items())}
         open_ = {pair: crystal for pair, crystal in pairs.items() if pair not in asked}
         drawn = {(record.hash, m) for record, m in zip(records, draws.fidelity, strict=True)}
+        waiting = [query.crystal for query in round_.pending]
+        levels = [fidelity for _, fidelity in open_] + [q.fidelity for q in round_.pending]
+        available = [pair in drawn or pair[0] in earlier for pair in open_]
+        parents: dict[str, tuple[int, ...]] = {}
+        for query in [answer.query for answer in round_.answers] + list(round_.pending):
+            parents[query.crystal.hash] = (*parents.get(query.crystal.hash, ()), query.id)
         return _Pool(
-            records=list(open_.values()),
-            fidelity=np.array([fidelity for _, fidelity in open_], np.int32),
-            available=np.array([pair in drawn or pair[0] in earlier for pair in open_], bool),
+            records=[*open_.values(), *waiting],
+            fidelity=np.array(levels, np.int32),
+            available=np.array(available + [False] * len(waiting), bool),
+            pending=np.arange(len(open_), len(open_) + len(waiting)),
+            parents=parents,
             counts={
                 "drawn": len(records),
                 "distinct": len({record.hash for record in records}),
@@ -279,12 +307,15 @@ class _Learned:
         turns = [np.argsort(-ranking, kind="stable") for ranking in rankings]
         order = np.stack(turns, axis=1).ravel()
         share = round_.allowance * (1.0 if last else self.config.exploit)
+        share = min(share, round_.allowances[self.top])
         costs = [self.costs[self.top]] * len(order)
         number = affordable(Account(share, 0.0, 0.0), costs)
-        formulas: set[str] = set()
-        groups: Counter[int] = Counter()
+        # What is being asked is as good as found: it isn't to be found again.
+        waiting = [pool.records[i] for i in pool.pending if pool.fidelity[i] == self.top]
+        formulas = {record.formula for record in waiting}
+        groups = Counter(record.space_group for record in waiting)
         found: list[int] = []
-        for i in order.tolist():
+        for i in order[~np.isin(order, pool.pending)].tolist():
             record = pool.records[i]
             crowded = groups[record.space_group] >= max(1, number // _GROUPS)
             if len(found) == number:
@@ -296,18 +327,31 @@ class _Learned:
         return np.array(found, int)
 
     def rows(self, round_: Round) -> learning.Rows:
-        """The campaign's observations as scores, in the order of decisions."""
-        seen = [answer for answer in round_.answers if answer.kind == "observed"]
+        """Observations as scores, in the order of decisions; what was told comes last.
+
+        A measured value of what the top oracle estimates stands in for the oracle's own answer
+        about that crystal.
+        """
+        told = lessons(round_.told, self.problem.oracles[self.top].unit)
+        seen = [
+            answer
+            for answer in round_.answers
+            if answer.kind == "observed"
+            and not (answer.query.fidelity == self.top and answer.query.crystal.hash in told)
+        ]
         if not seen:
             reasons = sorted({answer.detail["status"] for answer in round_.answers})
             raise MfalError(
                 f"no query of the initial data was answered ({'; '.join(reasons[:3])})",
                 "check the oracles with `mfal score`",
             )
+        facts = [(a.query.crystal, a.query.fidelity, a.value or 0.0) for a in seen]
+        facts += [(crystal, self.top, value) for crystal, value in told.values()]
+        facts = facts[-self.config.proxy.capacity :]
         return learning.Rows(
-            crystal_arrays([answer.query.crystal for answer in seen]),
-            np.array([answer.query.fidelity for answer in seen], np.int32),
-            np.array([self.score(a.query.fidelity, a.value or 0.0) for a in seen], np.float32),
+            crystal_arrays([crystal for crystal, _, _ in facts]),
+            np.array([fidelity for _, fidelity, _ in facts], np.int32),
+            np.array([self.score(fidelity, value) for _, fidelity, value in facts], np.float32),
         )
 
     def score(self, fidelity: int, value: float) -> float:
@@ -337,7 +381,12 @@ class _Learned:
         return [one(i) for i in range(len(crystals.space_group_number))]
 
     def proposal(
-        self, crystal: CrystalRecord, fidelity: int, structures: int, predicted: dict[str, Any]
+        self,
+        crystal: CrystalRecord,
+        fidelity: int,
+        structures: int,
+        predicted: dict[str, Any],
+        parents: tuple[int, ...] = (),
     ) -> Proposal:
         """A query whose cost is known before it is asked."""
         oracle = self.problem.oracles[fidelity]
@@ -349,4 +398,5 @@ class _Learned:
             oracle.cost * structures,
             structures,
             predicted,
+            parents,
         )

@@ -264,12 +264,14 @@ def choose(
       crystal: [N], the crystals that might be asked about.
       fidelity: [N] int32, at which fidelity each would be asked.
       available: [N] bool, which of them may be chosen.
-      pending: positions that are being asked already, at most as many as a batch holds.
+      pending: positions that are being asked already; a new multiple of the batch's size compiles
+        anew.
       budget: cost units that the batch may take.
     """
     if not len(fidelity) or budget <= 0:
         return Choice(np.zeros(0, int), np.zeros(0))
     same = np.unique(_rows_of(crystal), axis=0, return_inverse=True)[1].reshape(-1)
+    spare = max(-(-len(pending) // learner.size), 1) * learner.size - len(pending)
     batch = learner.batch(
         belief.proxy,
         belief.params.information.maxima,
@@ -278,7 +280,7 @@ def choose(
         _pad(same.astype(np.int32)),
         jnp.float32(budget),
         _pad(available, edge=False),
-        np.pad(pending.astype(np.int32), (0, learner.size - len(pending)), constant_values=-1),
+        np.pad(pending.astype(np.int32), (0, spare), constant_values=-1),
     )
     indices = np.asarray(batch.indices)
     return Choice(indices[indices >= 0], np.asarray(batch.gains)[indices >= 0])

@@ -1,21 +1,26 @@
 """The campaign: initial data, rounds of proposals and answers, and a last word.
 
-Everything that a round decides is a function of the configuration and of the answers in the
-ledger, read in the order of decisions. A round's proposals enter the ledger in one transaction:
-a process killed before it decides again, one killed after it asks what is still open.
+Everything that a round decides is a function of the configuration and of what was in the ledger
+when the round was opened: answers, open queries, and what `mfal tell` brought. The ledger keeps
+that place, so a process killed before the decision decides again and the same; one killed after it
+asks what is still open.
 """
 
-from collections.abc import Sequence
-from concurrent.futures import Executor
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
-from mfal.campaign.budget import Account, account_of
-from mfal.campaign.config import CampaignConfig
+from mfal.campaign.budget import Account, account_of, limits_of
+from mfal.campaign.clusters import open_executor
+from mfal.campaign.config import CampaignConfig, by_oracle
 from mfal.campaign.dispatch import Dispatcher
 from mfal.campaign.events import Best, Event, Notify, Progress, silent
-from mfal.campaign.executors import WorkerPool
-from mfal.campaign.folder import CAMPAIGN, RANDOM, open_campaign
+from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM, open_campaign
+from mfal.campaign.guard import Limits
+from mfal.campaign.handoff import lessons
 from mfal.campaign.ledger import Ledger
 from mfal.campaign.records import Outcome, Query
 from mfal.campaign.strategy import Decision, Round, Strategy
@@ -23,7 +28,7 @@ from mfal.campaign.tasks import load_oracles
 from mfal.errors import MfalError
 from mfal.oracles.types import Oracle
 
-__all__ = ["make_pool", "run_campaign"]
+__all__ = ["rank_again", "run_campaign"]
 
 
 def run_campaign(
@@ -33,50 +38,71 @@ def run_campaign(
     notify: Notify = silent,
     executor: Executor | None = None,
     strategy: Strategy | None = None,
-) -> None:
+) -> bool:
     """Start a campaign in a folder, or go on with the one that is there, to its end.
 
     Args:
       folder: made where it is missing.
       config: must agree with the one in the folder, save in how queries run.
       notify: called with every event.
-      executor: runs the queries; a pool of worker processes if left out. It is not shut down.
+      executor: runs the queries; the one that the configuration names if left out. It is not shut
+        down.
       strategy: decides what to ask; the learning one if left out.
+
+    Returns:
+      Whether the campaign has come to its end; False where its time ran out before.
 
     Raises:
       MfalError: for what the user can mend; the ledger keeps all that was paid for.
     """
     oracles = load_oracles(config.oracles)
+    limits_of(by_oracle("limits", config.limits), oracles)
+    limits_of(by_oracle("execution.timeouts", config.execution.timeouts), oracles)
     if strategy is None:
         strategy = _learned(config)
+    with (
+        open_campaign(folder, config, oracles) as ledger,
+        nullcontext(executor) if executor is not None else open_executor(config) as runner,
+    ):
+        return _Campaign(ledger, config, oracles, strategy, runner, notify).run()
+
+
+def rank_again(
+    folder: Path,
+    config: CampaignConfig,
+    *,
+    notify: Notify = silent,
+    strategy: Strategy | None = None,
+) -> bool:
+    """Fit a finished campaign's proxy again if answers have been told since, and write its ranking.
+
+    Returns:
+      Whether there was anything new.
+
+    Raises:
+      MfalError: as `run_campaign`.
+    """
+    oracles = load_oracles(config.oracles)
     with open_campaign(folder, config, oracles) as ledger:
-        if executor is not None:
-            _Campaign(ledger, config, oracles, strategy, executor, notify).run()
-            return
-        pool = make_pool(config)
-        try:
-            _Campaign(ledger, config, oracles, strategy, pool, notify).run()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        if not _news(ledger, oracles):
+            return False
+        if strategy is None:
+            strategy = _learned(config)
+        with ThreadPoolExecutor(1) as unused:
+            campaign = _Campaign(ledger, config, oracles, strategy, unused, notify)
+            campaign.conclude("answers were told")
+    return True
 
 
-def make_pool(config: CampaignConfig) -> WorkerPool:
-    """Worker processes with one thread each, so that answers don't depend on their number."""
-    one_thread = {
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "NUMBA_NUM_THREADS": "1",
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    }
-    execution = config.execution
-    return WorkerPool(
-        execution.workers,
-        timeout=execution.timeout,
-        retries=execution.retries,
-        memory=execution.memory,
-        environment=one_thread,
-    )
+def _news(ledger: Ledger, oracles: Sequence[Oracle]) -> bool:
+    """Whether a finished campaign has been told what bears on its last ranking."""
+    rounds = ledger.rounds(CAMPAIGN)
+    if not rounds or not rounds[-1][1].get("final"):
+        return False
+    unit = oracles[-1].unit
+    basis = ledger.basis(CAMPAIGN, rounds[-1][0])
+    before = lessons(ledger.answers(HANDOFF, basis=basis), unit) if basis else {}
+    return lessons(ledger.answers(HANDOFF), unit) != before
 
 
 def _learned(config: CampaignConfig) -> Strategy:
@@ -103,9 +129,20 @@ class _Campaign:
         self.oracles = oracles
         self.strategy = strategy
         self.notify = notify
-        self.dispatcher = Dispatcher(ledger, executor, config.oracles)
+        self.limits = limits_of(by_oracle("limits", config.limits), oracles)
+        self.dispatcher = Dispatcher(ledger, executor, config.oracles, self.limits_of_query)
+        hours = config.execution.hours
+        # A clock that nobody can set: the wall's may jump.
+        self.deadline = None if hours is None else time.monotonic() + 3600 * hours
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        try:
+            return self.to_the_end()
+        except KeyboardInterrupt:
+            self.dispatcher.poll(lambda query, outcome: None)  # what has come is not lost
+            raise
+
+    def to_the_end(self) -> bool:
         rounds = self.config.rounds
         written = {account: self.written(account) for account in (CAMPAIGN, RANDOM)}
         if written[CAMPAIGN]:
@@ -113,7 +150,13 @@ class _Campaign:
         if 0 not in written[CAMPAIGN]:
             self.decide(CAMPAIGN, 0, self.strategy.initial)
         self.answer("initial", 0)
+        number, reason, stopped = 0, "all rounds are done", False
         for number in range(1, rounds + 1):
+            if self.reached():
+                reason = f"the target of {self.config.target:g} {self.oracles[-1].unit} is reached"
+                break
+            if stopped := self.late():
+                break
             if self.config.baseline:
                 if number not in written[RANDOM]:
                     self.decide(RANDOM, number, self.strategy.baseline)
@@ -121,40 +164,81 @@ class _Campaign:
                 self.dispatcher.submit(self.ledger.pending(RANDOM))
             if number not in written[CAMPAIGN]:
                 self.decide(CAMPAIGN, number, self.strategy.propose)
-            self.answer("query", number)
+            if number + 1 not in written[CAMPAIGN]:
+                self.answer("query", number, self.config.overlap if number < rounds else 0.0)
+        self.answer("query", number)
+        if stopped or self.ledger.pending(CAMPAIGN) or self.ledger.pending(RANDOM):
+            self.tell("stopped", number, "the time is up; the same command goes on")
+            return False
         if rounds + 1 not in written[CAMPAIGN]:
-            detail = self.strategy.conclude(self.round(CAMPAIGN, rounds + 1))
-            self.ledger.propose(CAMPAIGN, rounds + 1, [], {**detail, "final": True})
-        self.tell("done", rounds, "all rounds are done")
+            self.conclude(reason)
+        elif _news(self.ledger, self.oracles):
+            self.conclude("answers were told")
+        self.tell("done", rounds, reason)
+        return True
 
     def written(self, account: str) -> set[int]:
         return {number for number, _ in self.ledger.rounds(account)}
 
-    def decide(self, account: str, number: int, decider: Any) -> None:
-        """Write a round's decision, checked against the budget."""
+    def late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def reached(self) -> bool:
+        """Whether a proposal has met the target."""
+        best, target = self.best(), self.config.target
+        if target is None or best is None or best.known:
+            return False
+        return best.value >= target if self.oracles[-1].higher_is_better else best.value <= target
+
+    def decide(self, account: str, number: int, decider: Callable[[Round], Decision]) -> None:
+        """Write a round's decision, checked against the budget and the limits."""
         round_ = self.round(account, number)
-        decision: Decision = decider(round_)
-        cost = sum(proposal.cost for proposal in decision.proposals)
         free = self.account(account).free
-        if cost > free * (1 + 1e-9) + 1e-9:
-            raise MfalError(
-                f"round {number} would cost {cost:g} of {free:g} free cost units",
-                "the strategy must keep within its allowance",
-            )
+        if number and free < min(oracle.cost for oracle in self.oracles):
+            decision = Decision([], {"skipped": "the budget is spent"})
+        else:
+            decision = decider(round_)
+        costs = [0.0] * len(self.oracles)
+        for proposal in decision.proposals:
+            costs[proposal.fidelity] += proposal.cost
+        self.check(f"round {number}", sum(costs), free, "the strategy must keep within its share")
+        for oracle, cost, left in zip(self.oracles, costs, self.free(account), strict=True):
+            what = f"round {number}, {oracle.name} alone,"
+            self.check(what, cost, left, "the strategy must keep within the limits")
         self.ledger.propose(account, number, decision.proposals, decision.detail)
+
+    def check(self, what: str, cost: float, free: float, remedy: str) -> None:
+        if cost > free * (1 + 1e-9) + 1e-9:
+            raise MfalError(f"{what} would cost {cost:g} of {free:g} free cost units", remedy)
+
+    def conclude(self, reason: str) -> None:
+        """Write a ranking: the campaign's last word until something new is told."""
+        number = max(self.config.rounds, *self.written(CAMPAIGN), 0) + 1
+        detail = self.strategy.conclude(self.round(CAMPAIGN, number))
+        self.ledger.propose(CAMPAIGN, number, [], {**detail, "final": True, "reason": reason})
 
     def round(self, account: str, number: int) -> Round:
         """What a decision may rest on; an equal share of what is left is its allowance."""
-        rounds = self.config.rounds
-        left = 1 if number == 0 else max(rounds - number + 1, 1)
+        basis = self.ledger.open_round(account, number)
+        left = 1 if number == 0 else max(self.config.rounds - number + 1, 1)
+        own = account == CAMPAIGN
         capacity = self.config.proxy.capacity
+
+        def tell(stage: str, text: str, done: int, total: int) -> None:
+            # Workers don't stand still while this thread thinks: what they have said is kept.
+            self.dispatcher.poll(lambda query, outcome: None)
+            self.tell(stage, number, text, done, total)
+
         return Round(
             number=number,
-            rounds=rounds,
-            answers=self.ledger.answers(account, limit=capacity) if account == CAMPAIGN else [],
+            rounds=self.config.rounds,
+            answers=self.ledger.answers(account, limit=capacity, basis=basis) if own else [],
+            pending=self.ledger.pending(account, basis=basis) if own else [],
+            told=self.ledger.answers(HANDOFF, limit=capacity, basis=basis) if own else [],
             allowance=self.account(account).free / left,
+            allowances=tuple(free / left for free in self.free(account)),
             asked=lambda crystals: self.ledger.asked(account, crystals),
-            tell=lambda stage, text, done, total: self.tell(stage, number, text, done, total),
+            tell=tell,
         )
 
     def account(self, name: str) -> Account:
@@ -164,24 +248,48 @@ class _Campaign:
         """
         budget = self.config.budget
         if name == RANDOM:
-            budget -= self.ledger.cost_of_round(CAMPAIGN, 0)
+            budget -= sum(self.ledger.costs_of_round(CAMPAIGN, 0).values())
         return account_of(self.ledger.tallies(), name, budget)
 
-    def answer(self, stage: str, number: int) -> None:
-        """Ask whatever is open and wait for all that is under way."""
+    def free(self, name: str) -> tuple[float, ...]:
+        """What each fidelity may still take of a budget; infinite where nothing limits it."""
+        paid = self.ledger.costs_of_round(CAMPAIGN, 0) if name == RANDOM else {}
+        tallies = self.ledger.tallies()
+        return tuple(
+            account_of(tallies, name, limit - paid.get(m, 0.0), fidelity=m).free
+            if math.isfinite(limit)
+            else math.inf
+            for m, limit in enumerate(self.limits)
+        )
+
+    def limits_of_query(self, query: Query) -> Limits:
+        """Time, memory and repetitions of a query."""
+        execution = self.config.execution
+        timeouts = by_oracle("execution.timeouts", execution.timeouts)
+        timeout = timeouts.get(query.oracle, execution.timeout)
+        return Limits(timeout, execution.retries, execution.memory)
+
+    def answer(self, stage: str, number: int, share: float = 0.0) -> None:
+        """Ask whatever is open and wait for the answers, or for all but a share of the round's.
+
+        Without a share, the random search's are waited for as well.
+        """
         pending = self.ledger.pending(CAMPAIGN)
-        if not pending and not self.dispatcher.pending:
+        if not self.late():
+            self.dispatcher.submit(pending)
+        account = CAMPAIGN if share else None
+        total, done = self.dispatcher.pending(account), 0
+        leave = int(share * sum(query.round == number for query in pending))
+        if total <= leave:
             return
-        self.dispatcher.submit(pending)
-        total, done = self.dispatcher.pending, 0
         self.tell(stage, number, self.mix(pending, total), 0, total)
 
         def told(query: Query, outcome: Outcome) -> None:
             nonlocal done
-            done += 1
+            done += account in (None, query.account)
             self.tell(stage, number, self.sentence(query, outcome), done, total)
 
-        self.dispatcher.gather(told)
+        self.dispatcher.gather(told, account=account, leave=leave, deadline=self.deadline)
 
     def mix(self, queries: Sequence[Query], total: int) -> str:
         """How many queries go to which oracle."""
@@ -189,7 +297,7 @@ class _Campaign:
         parts = [f"{n} {o.name}" for n, o in zip(counts, self.oracles, strict=True) if n]
         text = f"asking {len(queries)} questions: {', '.join(parts)}"
         others = total - len(queries)
-        return f"{text}; and {others} for the random search" if others else text
+        return f"{text}; and {others} for the random search" if others > 0 else text
 
     def sentence(self, query: Query, outcome: Outcome) -> str:
         """What an oracle has said."""

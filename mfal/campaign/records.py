@@ -56,6 +56,8 @@ class Proposal(NamedTuple):
     predicted: dict[str, Any]
     """What the proxy expected, by fidelity in the oracle's unit: mean, standard deviation of the
     true value, and noise, the standard deviation of an answer around it."""
+    parents: tuple[int, ...] = ()
+    """Ids of the earlier queries that it follows from: those about the same crystal."""
 
 
 class Query(NamedTuple):
@@ -72,6 +74,7 @@ class Query(NamedTuple):
     structures: int
     seed: int
     predicted: dict[str, Any]
+    parents: tuple[int, ...]
 
 
 class Outcome(NamedTuple):

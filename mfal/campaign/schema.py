@@ -119,5 +119,21 @@ _VERSION_1 = _TABLES + "".join(
     _append_only(table) for table in ("meta", "crystal", "round", "query", "event")
 )
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+# `basis` says what a decision rests on, and is written before the decision is made: the last event
+# and the last query that it may see. A decision lost in a kill is made again from the same rows,
+# whatever has been answered since.
+_VERSION_2 = """
+ALTER TABLE query ADD COLUMN parents TEXT NOT NULL DEFAULT '[]';
+
+CREATE TABLE basis (
+    account TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    event INTEGER NOT NULL,
+    query INTEGER NOT NULL,
+    time REAL NOT NULL,
+    PRIMARY KEY (account, round)
+) STRICT;
+""" + _append_only("basis")
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -17,7 +17,8 @@ def read_status(ledger: Ledger) -> dict[str, Any]:
     oracles = ledger.meta("oracles")
     tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
     account = account_of(tallies, CAMPAIGN, config.budget)
-    rounds = [number for number, _ in ledger.rounds(CAMPAIGN)]
+    written = ledger.rounds(CAMPAIGN)
+    rounds = [number for number, _ in written]
     queries = {}
     for fidelity, oracle in enumerate(oracles):
         number = {t.kind: t.number for t in tallies if t.fidelity == fidelity}
@@ -36,6 +37,7 @@ def read_status(ledger: Ledger) -> dict[str, Any]:
     )
     return {
         "state": "finished" if latest > config.rounds else f"{open_queries} queries open",
+        "reason": written[-1][1].get("reason") if written else None,
         "round": min(latest, config.rounds),
         "rounds": config.rounds,
         "budget": {

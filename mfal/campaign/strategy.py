@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from mfal.campaign.ledger import Answer
-from mfal.campaign.records import Proposal
+from mfal.campaign.records import Proposal, Query
 
 __all__ = ["Decision", "Round", "Strategy"]
 
@@ -21,8 +21,14 @@ class Round(NamedTuple):
     rounds: int
     answers: Sequence[Answer]
     """The latest ended queries of the campaign, in the order of decisions."""
+    pending: Sequence[Query]
+    """The campaign's queries that are still open: they are as good as chosen."""
+    told: Sequence[Answer]
+    """Measurements and computations from elsewhere that have come back, in the order of asking."""
     allowance: float
     """Cost units that the round may take."""
+    allowances: tuple[float, ...]
+    """Cost units that each fidelity may take of them; infinite where nothing limits it."""
     asked: Callable[[Iterable[str]], set[tuple[str, int]]]
     """Hashes of crystals to the (hash, fidelity) that have been asked."""
     tell: Callable[[str, str, int, int], None]

@@ -22,7 +22,7 @@ from mfal.oracles.types import Observation, Oracle
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["Task", "ask", "evaluate", "load_oracles", "task_of"]
+__all__ = ["Task", "ask", "evaluate", "import_reference", "load_oracles", "task_of"]
 
 
 class Task(NamedTuple):
@@ -52,7 +52,7 @@ def load_oracles(references: tuple[str, ...]) -> tuple[Oracle, ...]:
     """
     found: list[Oracle] = []
     for reference in references:
-        made = _import(reference)()
+        made = import_reference(reference, "oracle")()
         found.extend([made] if isinstance(made, Oracle) else made)
     found.sort(key=lambda oracle: oracle.fidelity)
     if [oracle.fidelity for oracle in found] != list(range(len(found))):
@@ -161,12 +161,17 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, bool, type(None))) else str(value)
 
 
-def _import(reference: str) -> Any:
+def import_reference(reference: str, what: str) -> Any:
+    """The function behind module:function; `what` says in errors what it was to make.
+
+    Raises:
+      MfalError: where it leads nowhere.
+    """
     module, separator, name = reference.partition(":")
     remedy = "give an importable module:function"
     if not separator:
-        raise MfalError(f"oracle {reference!r}", remedy)
+        raise MfalError(f"{what} {reference!r}", remedy)
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise MfalError(f"oracle {reference!r}: {error}", remedy) from None
+        raise MfalError(f"{what} {reference!r}: {error}", remedy) from None

@@ -1,6 +1,7 @@
 """`mfal discover`: a whole campaign, from nothing to ranked candidates."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,18 @@ __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
 The same command goes on with a campaign that was stopped; what was paid for is never paid twice.
+Ctrl-C stops one: what has been answered is written first. DIR/config.toml holds all options as
+they were understood: --config DIR/config.toml --out OTHER does the whole campaign again.
+
+exit codes:
+  0  the campaign has ended, with candidates
+  1  it has ended without any, or its --hours ran out before the end
+  2  wrong use or input, or a full disk, or a broken machine: one line says what, and the remedy
+  130  stopped by Ctrl-C or SIGTERM; the same command goes on
 
 example:
   mfal discover --budget 60 --seed 1 --out campaign
+  mfal discover --executor dask://head-node:8786 --overlap 0.5 --limits conductivity=40
 """
 
 
@@ -46,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
     config = config_from(options)
     use_compilation_cache()
     from mfal.campaign.folder import read_campaign
+    from mfal.campaign.interrupts import interruptible
     from mfal.campaign.loop import run_campaign
     from mfal.campaign.tasks import load_oracles
     from mfal.cli.console import make_console
@@ -58,12 +69,13 @@ def run(options: argparse.Namespace) -> int:
     console = make_console(stderr=options.json)
     oracles = load_oracles(config.oracles)
     try:
-        with show_progress(console, config, oracles, options.out) as notify:
-            run_campaign(options.out, config, notify=notify)
+        with interruptible(), show_progress(console, config, oracles, options.out) as notify:
+            ended = run_campaign(options.out, config, notify=notify)
     except KeyboardInterrupt:
         console.print(
-            f"Stopped. All answers are in {options.out}; run the same command to go on.",
+            f"Stopped. All answers are in {options.out}; to go on: {_command(options)}",
             markup=False,
+            soft_wrap=True,
         )
         return 130
     with read_campaign(options.out) as ledger:
@@ -74,5 +86,16 @@ def run(options: argparse.Namespace) -> int:
         print(to_json(summary))
     else:
         print_summary(console, summary, options.out)
+    if not ended:
+        console.print(
+            f"The time is up; to go on: {_command(options)}", markup=False, soft_wrap=True
+        )
     sys.stdout.flush()
-    return 0 if summary.candidates else 1
+    return 0 if ended and summary.candidates else 1
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command that goes on with a campaign: its folder holds its configuration."""
+    folder = shlex.quote(str(options.out))
+    config = shlex.quote(str(options.out / "config.toml"))
+    return f"mfal discover --out {folder} --config {config}"

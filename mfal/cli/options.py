@@ -1,6 +1,7 @@
 """Flags made from the configuration's fields, and the configuration made from flags and TOML."""
 
 import argparse
+import types
 import typing
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from mfal.campaign.config import CampaignConfig, from_mapping, option_paths, rea
 __all__ = ["add_config_options", "config_from"]
 
 _DESTINATION = "option:"
+_SHORT = {f"execution.{name}": (f"--{name}",) for name in ("executor", "hours", "workers")}
+"""Flags without the name of their table, for what is typed most."""
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +30,9 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
             title = f"[{section}] options" if section else "campaign options"
             groups[section] = parser.add_argument_group(title)
         shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        shown = "none" if shown in ("", None) else shown
         groups[section].add_argument(
+            *_SHORT.get(path, ()),
             f"--{path.replace('.', '-').replace('_', '-')}",
             dest=_DESTINATION + path,
             default=argparse.SUPPRESS,
@@ -57,6 +62,8 @@ def config_from(options: argparse.Namespace) -> CampaignConfig:
 def _argument(kind: Any) -> dict[str, Any]:
     if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
+    if isinstance(kind, types.UnionType):
+        (kind,) = (each for each in typing.get_args(kind) if each is not type(None))
     if typing.get_origin(kind) is tuple:
         inner = typing.get_args(kind)[0]
         return {"type": inner, "nargs": "+", "metavar": "X"}

@@ -38,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(status, indent=1, ensure_ascii=False))
         return 0
     account = status["budget"]
-    print(f"{options.folder}: round {status['round']} of {status['rounds']}, {status['state']}")
+    where = f"round {status['round']} of {status['rounds']}, {status['state']}"
+    print(f"{options.folder}: {where}" + (f" ({status['reason']})" if status["reason"] else ""))
     print(
         f"budget   {account['spent']:.4g} of {account['total']:g} cost units spent,"
         f" {account['reserved']:.4g} reserved"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import toy_campaign
 
-import mfal.campaign.ledger as ledger_module
+import mfal.campaign.database as database
 from mfal.campaign.loop import run_campaign
 
 WRITES = ("BEGIN", "INSERT", "COMMIT", "CREATE", "PRAGMA")
@@ -51,7 +51,7 @@ def in_fork(work: Callable[[], None]) -> int:
 
 def kill_at_statement(number: int) -> None:
     """From now on, die just before the given write reaches the database."""
-    connect = ledger_module._connect
+    connect = database.connect
     count = itertools.count()
 
     def look(statement: str) -> None:
@@ -63,7 +63,7 @@ def kill_at_statement(number: int) -> None:
         connection.set_trace_callback(look)
         return connection
 
-    ledger_module._connect = traced
+    database.connect = traced
 
 
 def finish(folder: Path) -> list:

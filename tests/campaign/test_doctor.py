@@ -105,8 +105,10 @@ def test_an_edited_configuration_is_noted(tmp_path):
 
 def test_an_older_ledger_is_brought_up_to_date(tmp_path, monkeypatch):
     fill(tmp_path)
-    monkeypatch.setattr("mfal.campaign.ledger.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (x);"))
-    monkeypatch.setattr("mfal.campaign.ledger.SCHEMA_VERSION", len(MIGRATIONS) + 1)
+    monkeypatch.setattr(
+        "mfal.campaign.database.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (x);")
+    )
+    monkeypatch.setattr("mfal.campaign.database.SCHEMA_VERSION", len(MIGRATIONS) + 1)
     assert problems(tmp_path) == []
     with Ledger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
         assert ledger.connection.execute("SELECT count(*) FROM extra").fetchone() == (0,)

@@ -197,16 +197,16 @@ def test_a_migration_that_is_cut_short_leaves_the_old_version(tmp_path, monkeypa
     with Ledger(path) as ledger:
         ledger.propose("campaign", 0, [proposal(1)], {})
     broken = (*MIGRATIONS, "CREATE TABLE extra (x); CREATE TABLE extra (x);")
-    monkeypatch.setattr("mfal.campaign.ledger.MIGRATIONS", broken)
-    monkeypatch.setattr("mfal.campaign.ledger.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr("mfal.campaign.database.MIGRATIONS", broken)
+    monkeypatch.setattr("mfal.campaign.database.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     with pytest.raises(MfalError, match="extra already exists"):
         Ledger(path)
     monkeypatch.undo()
     with Ledger(path) as ledger:
         assert len(ledger.pending("campaign")) == 1
     fine = (*MIGRATIONS, "CREATE TABLE extra (x);")
-    monkeypatch.setattr("mfal.campaign.ledger.MIGRATIONS", fine)
-    monkeypatch.setattr("mfal.campaign.ledger.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr("mfal.campaign.database.MIGRATIONS", fine)
+    monkeypatch.setattr("mfal.campaign.database.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     with Ledger(path) as ledger:
         assert len(ledger.pending("campaign")) == 1
         assert ledger.connection.execute("SELECT count(*) FROM extra").fetchone() == (0,)

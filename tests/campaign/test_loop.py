@@ -10,9 +10,10 @@ from toy_campaign import CONFIG, InstantExecutor, digest, strategy
 
 from mfal.campaign.budget import account_of
 from mfal.campaign.config import ExecutionConfig, from_mapping, read_toml
+from mfal.campaign.database import connect as open_file
 from mfal.campaign.executors import TaskFailure
 from mfal.campaign.folder import read_campaign
-from mfal.campaign.ledger import Ledger, _connect
+from mfal.campaign.ledger import Ledger
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
 from mfal.campaign.strategy import Decision
@@ -162,10 +163,10 @@ def test_a_full_disk_is_named_and_leaves_the_previous_state(tmp_path, monkeypatc
     connections = []
 
     def connect(path, readonly):
-        connections.append(_connect(path, readonly))
+        connections.append(open_file(path, readonly))
         return connections[-1]
 
-    monkeypatch.setattr("mfal.campaign.ledger._connect", connect)
+    monkeypatch.setattr("mfal.campaign.database.connect", connect)
 
     def limited(round_):
         # From the second round on, the file may not grow.
