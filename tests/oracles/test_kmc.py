@@ -1,3 +1,6 @@
+from itertools import combinations
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -156,14 +159,33 @@ def test_the_two_backends_agree(ions: int, repulsion: float) -> None:
     assert one.hops == pytest.approx(two.hops, rel=0.02)
 
 
-def test_repulsion_is_felt() -> None:
-    network = _cubic()
-    free, repelled = (
-        simulate(network, KELVIN, 108, (6, 6, 6), repulsion=v, replicas=4).tracer_mean
-        for v in (0.0, 0.1)
+@pytest.mark.parametrize("backend", ["numba", "jax"])
+def test_repelling_ions_hop_as_often_as_by_enumeration(backend: Literal["numba", "jax"]) -> None:
+    sites, ions, repulsion = 8, 4, 0.12
+    ring = _lattice(3.0 * np.eye(3), [[0, 0, 0]], [(0, 0, (1, 0, 0))])
+    states = np.array(
+        [[k in held for k in range(sites)] for held in combinations(range(sites), ions)], int
     )
-    # Half filled, with pairs avoided: most hops out of order now cost energy.
-    assert repelled[0] < free[0] - 5 * free[1]
+    boltzmann = np.exp(-repulsion / (BOLTZMANN * KELVIN))
+
+    def pairs(state: np.ndarray) -> int:
+        return int((state * np.roll(state, 1)).sum())
+
+    weight = np.array([boltzmann ** pairs(state) for state in states])
+    rate = np.zeros(len(states))
+    for n, state in enumerate(states):
+        for k in np.flatnonzero(state):
+            for to in ((k + 1) % sites, (k - 1) % sites):
+                if not state[to]:
+                    after = state.copy()
+                    after[[k, to]] = 0, 1
+                    rate[n] += min(1.0, boltzmann ** (pairs(after) - pairs(state)))
+    exact = 1e13 * np.exp(-0.3 / (BOLTZMANN * KELVIN)) * (weight @ rate) / weight.sum()
+    result = simulate(
+        ring, KELVIN, ions, (sites, 1, 1), repulsion=repulsion, replicas=8, blocks=10,
+        attempts_per_ion=2000, backend=backend,
+    )  # fmt: skip
+    assert result.hops / (8 * result.time) == pytest.approx(exact, rel=0.01)
 
 
 def test_detailed_balance_of_the_tables() -> None:
