@@ -41,7 +41,8 @@ from mfal.oracles.decorations import sample_decoration
 from mfal.oracles.framework import Framework, framework_of
 from mfal.oracles.network import BOLTZMANN, HopNetwork, hop_network, open_dimensions
 from mfal.oracles.percolation import Percolation, percolate
-from mfal.oracles.sendek import FEATURES, expected_features, probability, sampled_features
+from mfal.oracles.sendek import FEATURES, expected_features, probability
+from mfal.oracles.sendek_sampled import sampled_features
 from mfal.oracles.standard import LEAST_VACANCY, LOCALISED
 from mfal.oracles.symmetry import symmetric_grid
 

@@ -54,12 +54,8 @@ def sendek_oracle(sampled: bool = False) -> Oracle:
     """
 
     def answer(structure: "Structure") -> Answer:
-        from mfal.oracles.sendek import (
-            FEATURES,
-            expected_features,
-            probability,
-            sampled_features,
-        )
+        from mfal.oracles.sendek import FEATURES, expected_features, probability
+        from mfal.oracles.sendek_sampled import sampled_features
 
         provenance: dict[str, Any] = {"method": "Sendek logistic regression"}
         notes = []

@@ -6,7 +6,8 @@ from pymatgen.core import Lattice, Structure
 
 from mfal.data.embedded import load_embedded
 from mfal.errors import MfalError
-from mfal.oracles.sendek import expected_features, probability, sampled_features
+from mfal.oracles.sendek import expected_features, probability
+from mfal.oracles.sendek_sampled import sampled_features
 
 
 def _embedded(name: str) -> Structure:
