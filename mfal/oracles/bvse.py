@@ -218,8 +218,14 @@ def _run_chunk(points: np.ndarray, anions: np.ndarray, cations: np.ndarray) -> n
 
 
 def _bucket(length: int) -> int:
-    """The compiled list length that holds `length` entries: a power of two, at least 128."""
-    return max(128, 1 << max(length - 1, 0).bit_length())
+    """The compiled list length that holds `length` entries: 512, and four times as much each.
+
+    Few, as each costs seconds to compile; the kernel stops at the lists' end, not at the bucket's.
+    """
+    size = 512
+    while size < length:
+        size *= 4
+    return size
 
 
 def _blocks(lists: np.ndarray, length: int, size: int, filler: tuple[float, ...]) -> np.ndarray:
