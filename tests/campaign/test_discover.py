@@ -134,7 +134,17 @@ def test_the_guards_own_fit_sees_nothing_of_cheap_answers(whole):
     with read_campaign(whole) as ledger:
         config, answers = stored_config(ledger), ledger.answers("campaign")
     thinker = _Learned(make_problem(config.space, config.oracles), config)
-    end = Round(3, 2, answers, 1.0, lambda _: set(), lambda *_: None)
+    end = Round(
+        number=3,
+        rounds=2,
+        answers=answers,
+        pending=[],
+        told=[],
+        allowance=1.0,
+        allowances=(1.0, 1.0, 1.0),
+        asked=lambda _: set(),
+        tell=lambda *_: None,
+    )
     rows = thinker.rows(end)
     cheap = rows.fidelity < 2
     other = rows._replace(score=np.where(cheap, -rows.score, rows.score).astype(np.float32))

@@ -21,7 +21,8 @@ def select(monkeypatch, given, *, std=0.5, gain=0.2, number=1):
     """Which model chose what: promising positions, informative positions, verdict."""
     thinker = object.__new__(learned._Learned)
     thinker.config = SimpleNamespace(exploit=0.5, batch=4)
-    thinker.top, thinker.costs, thinker.learner = 1, COSTS, None
+    thinker.top, thinker.costs = 1, COSTS
+    thinker.learner = SimpleNamespace(costs=COSTS, size=4)
     own = np.array([0, 1, 0, 2, 0, 3.0])  # the top-only fit likes the last most, the joint the 2nd
     beliefs = {"joint": own[[0, 5, 2, 3, 4, 1]], "single": own}
 
@@ -33,14 +34,21 @@ def select(monkeypatch, given, *, std=0.5, gain=0.2, number=1):
 
     def choose(_, belief, crystal, fidelity, available, pending, budget):
         calls.append((belief, budget))
-        first = np.flatnonzero(available)[:1]
-        return Choice(first if budget else first[:0], np.array([gain])[: len(first)])
+        first = np.flatnonzero(available)[: 1 if budget else 0]
+        return Choice(first, np.array([gain])[: len(first)])
 
     monkeypatch.setattr(learned.learning, "believe", believe)
     monkeypatch.setattr(learned.learning, "choose", choose)
     record = [SimpleNamespace(formula=f"f{i}", space_group=i) for i in range(6)]
-    pool = learned._Pool(record, FIDELITY, np.ones(6, bool), {})
-    round_ = SimpleNamespace(number=number, rounds=2, allowance=4.0)
+    pool = learned._Pool(
+        records=record,
+        fidelity=FIDELITY,
+        available=np.ones(6, bool),
+        pending=np.zeros(0, int),
+        parents={},
+        counts={},
+    )
+    round_ = SimpleNamespace(number=number, rounds=2, allowance=4.0, allowances=(np.inf, np.inf))
     rows = Rows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]))  # spread 1 at the top
     acting = believe(None, given.belief, None)
     best, choice, verdict = thinker.select(round_, rows, given, pool, None, acting)
