@@ -1,10 +1,9 @@
 """The search for atoms of low bond-valence energy in a given group and cell.
 
-Generation by generation: many random starts are relaxed a little, and the best of them and given
-ones further; the best are varied (all atoms
-thrown anew on the same Wyckoff positions, one orbit thrown, two species exchanged) and relaxed
-again; the survivors are relaxed to the end. All draws come from one generator, so the seed fixes
-the outcome.
+Generation by generation: many random starts are relaxed a little, the best of them and given ones
+further; the best of these are varied (all atoms thrown anew on the same Wyckoff positions, one
+orbit thrown, two species exchanged) and relaxed again; the survivors are relaxed to the end. All
+draws come from one generator, so the seed fixes the outcome.
 """
 
 from collections.abc import Sequence
