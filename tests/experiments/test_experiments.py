@@ -1,0 +1,129 @@
+"""The arithmetic of the experiments, and that their scripts run."""
+
+import importlib
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mfal.envs.hypergrid import HypergridSpec, hypergrid
+from mfal.oracles.thermochemistry import measured_table
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+
+
+@pytest.fixture(scope="module")
+def script():
+    """A module of the folder by its name."""
+    sys.path.insert(0, str(FOLDER))
+    yield importlib.import_module
+    sys.path.remove(str(FOLDER))
+
+
+def test_intraclass_correlation_of_shrout_and_fleiss(script):
+    # Table 2 of Psychol. Bull. 86, 420 (1979): six targets, four judges; ICC(1, 1) is .17.
+    ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+    intraclass = script("triple_defines_crystal").intraclass
+    assert intraclass([np.array(row, float) for row in ratings]) == pytest.approx(0.17, abs=0.005)
+
+
+def test_interval_is_the_normal_one_for_many_items(script):
+    items = np.random.default_rng(1).normal(3.0, 2.0, 400)
+    found = script("shared").interval(items)
+    half = 1.645 * items.std() / 20
+    assert found.middle == pytest.approx(items.mean())
+    assert found.low == pytest.approx(items.mean() - half, abs=0.15 * half)
+    assert found.high == pytest.approx(items.mean() + half, abs=0.15 * half)
+
+
+def test_pieces_are_done_once_and_a_torn_line_again(script, tmp_path):
+    do_pieces, ran = script("shared").do_pieces, Counter()
+
+    def task(name):
+        ran[name] += 1
+        return {"name": name, "value": 1.5}
+
+    tasks = {name: lambda name=name: task(name) for name in "abc"}
+    path = tmp_path / "pieces.jsonl"
+    first = do_pieces(path, {name: tasks[name] for name in "ab"})
+    path.write_text(path.read_text() + '["c", {"name"')  # killed while it wrote
+    assert do_pieces(path, tasks) == {**first, "c": {"name": "c", "value": 1.5}}
+    assert do_pieces(path, tasks)["c"]["value"] == 1.5
+    assert ran == {"a": 1, "b": 1, "c": 1}
+
+
+def test_growth_of_a_power_law(script):
+    points = [(n, [2e-3 * n**1.5 * f for f in (0.99, 1.0, 1.01)]) for n in (10, 100, 1000)]
+    found = script("scale").exponent(points)
+    assert found.middle == pytest.approx(1.5, abs=1e-6)
+    assert found.low <= 1.5 <= found.high < 1.51
+
+
+def test_places_not_filled_count_as_the_floor(script):
+    best_so_far = script("campaigns_compared").best_so_far
+    history = [[1.0, "a", None, 0], [2.0, "b", -4.0, 2], [3.0, "c", -2.0, 2], [4.0, "d", -3.0, 2]]
+    assert best_so_far(history, 0.5, 1, -20.0) == -20.0
+    assert best_so_far(history, 2.0, 2, -20.0) == -12.0
+    assert best_so_far(history, 4.0, 2, -20.0) == -2.5
+
+
+def test_window_of_a_binary_salt(script):
+    """LiCl withstands lithium; chlorine is set free where 2 LiCl -> 2 Li + Cl2 takes no work."""
+    gibbs = next(row.gibbs for row in measured_table() if row.formula == "LiCl")
+    faraday = 96.48533212  # kJ/mol per eV: CODATA's e times Avogadro's constant
+    assert script("gflownet_rewards").window("LiCl") == pytest.approx(-gibbs / faraday, abs=2e-3)
+
+
+def test_metropolis_keeps_the_reweighed_random_search(script):
+    """Chains on a small grid, against the random search's own draws weighed by exp(w)."""
+    searches = script("searches")
+    env = hypergrid(HypergridSpec(2, 3))
+
+    def weight(params, state):
+        return params * jnp.sum(state.position**2)
+
+    def shares(states, weights):
+        cells = np.asarray(states.position[..., 0] * 3 + states.position[..., 1]).ravel()
+        total = np.bincount(cells, np.asarray(weights).ravel(), minlength=9)
+        return total / total.sum()
+
+    drawn = searches.random_search(env, weight, 0.4, jax.random.key(0), 4096, 4)
+    expected = shares(drawn.states, np.exp(drawn.log_weight))
+    chains = searches.metropolis(env, weight, 0.4, jax.random.key(1), 512, 60)
+    later = jax.tree.map(lambda leaf: leaf[20:], chains)
+    found = shares(later.states, jnp.ones_like(later.log_weight))
+    assert np.abs(found - expected).sum() / 2 < 0.03
+    assert np.abs(shares(drawn.states, jnp.ones_like(drawn.log_weight)) - expected).sum() / 2 > 0.1
+
+
+SMOKE = {
+    "triple_defines_crystal": [
+        "--crystals",
+        "2",
+        "--seeds",
+        "1",
+        "--tries",
+        "16",
+        "--oracles",
+        "1",
+    ],
+    "gflownet_rewards": ["--labels", "10", "--steps", "20", "--samples", "3", "--top", "2"],
+    "campaigns_compared": ["--seeds", "1", "--budget", "12", "--rounds", "1"],
+    "scale": ["--size", "small", "--axes", "ensemble rows", "observations"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMOKE)
+def test_smoke(name, tmp_path):
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *SMOKE[name], "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "What would overturn this" in done.stdout
+    assert (tmp_path / f"{name}.json").exists()
+    assert (tmp_path / f"{name}.png").exists()
