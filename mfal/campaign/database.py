@@ -151,6 +151,8 @@ def _remedy(error: sqlite3.DatabaseError, path: Path) -> str:
         return "make the folder writable, or give another with --out"
     if "locked" in text or "busy" in text:
         return "another process holds the file; wait for it to end"
+    if "disk I/O" in text:
+        return "see that the disk has space and is in order, and run the same command again"
     if "malformed" in text or "not a database" in text or "disk image" in text:
         return f"run `mfal doctor {path.parent}`, and restore the file from a copy"
     return f"run `mfal doctor {path.parent}`"
