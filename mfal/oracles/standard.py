@@ -213,8 +213,12 @@ def conductivity_oracle(
 
 
 def default_oracles() -> tuple[Oracle, ...]:
-    """Sendek's probability, the migration barrier, the conductivity at 300 K."""
-    return sendek_oracle(), bvse_oracle(), conductivity_oracle()
+    """Sendek's probability, the migration barrier, the conductivity at 300 K.
+
+    Sendek's by sampled occupations: on OBELiX that raises the rank correlation from 0.46 to 0.53
+    (by 0.07, 90 % interval 0.04 to 0.10, `experiments/oracles_vs_experiment.py`).
+    """
+    return sendek_oracle(sampled=True), bvse_oracle(), conductivity_oracle()
 
 
 def score_files(

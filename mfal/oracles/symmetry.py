@@ -1,6 +1,7 @@
 """Grids that share the symmetry of a framework, so that each orbit of points is computed once."""
 
 import math
+import os
 from typing import Any, NamedTuple
 
 import numba
@@ -67,6 +68,8 @@ def position_noise(framework: Framework) -> tuple[int, int]:
     Where the second number is larger the atoms miss the places of a higher symmetry by little:
     rounded or noisy coordinates, which barriers feel.
     """
+    # The wide tolerance makes spglib give up some attempts, of which it tells on standard error.
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")
     return len(_operations(framework)[0]), len(_operations(framework, NOISE)[0])
 
 
