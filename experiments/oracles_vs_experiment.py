@@ -341,7 +341,7 @@ def report_line(
     """Prints one score's worth and returns it."""
     keep = np.isfinite(scores)
     scores, target, groups = scores[keep], target[keep], groups[keep]
-    if len(scores) < 15:
+    if len(scores) < 10:
         return {"name": name, "n": len(scores)}
     fast = target >= FAST
     rho = bootstrap(groups, lambda rows: float(spearmanr(scores[rows], target[rows])[0]))
