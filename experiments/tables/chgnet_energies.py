@@ -1,7 +1,7 @@
 """Build `mfal/oracles/tables/chgnet.json`: energies of thiophosphates, garnets and their rivals.
 
     pip install -e '.[mlip]'
-    python experiments/tables/chgnet_energies.py [FOLDER]
+    python experiments/tables/chgnet_energies.py [--folder FOLDER] [--only FORMULA ...]
 
 No measured or openly carried computed energies bound the systems of the sulfide conductors, so
 their phases are relaxed here with one interatomic potential, CHGNet 0.4.2 (B. Deng et al., Nat.
@@ -13,9 +13,11 @@ Project's corrected energies. Structures come from
 - simple structure types written out below, for elements and binaries that neither has.
 
 Each is relaxed, cell included, until forces are below 0.05 eV/Å; of each formula the lowest energy
-is kept. Runs for about half an hour on one core.
+is kept. Runs for about half an hour on one core. With --only the named formulas are relaxed anew,
+and their rows replaced in the table as it stands.
 """
 
+import argparse
 import gzip
 import json
 import subprocess
@@ -27,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from pymatgen.core import Lattice, PeriodicSite, Structure
+from pymatgen.core import Composition, Lattice, PeriodicSite, Structure
 from pymatgen.transformations.standard_transformations import (
     OrderDisorderedStructureTransformation,
 )
@@ -216,8 +218,13 @@ def all_structures(folder: Path) -> Iterator[tuple[str, Structure]]:
             yield f"{formula} type, {source}", _exchanged(structure, *EXCHANGED[formula])
 
 
-def main(folder: Path) -> None:
-    """Relax, keep the lowest of each formula, write."""
+def main(folder: Path, only: frozenset[str] = frozenset()) -> None:
+    """Relax, keep the lowest of each formula, write.
+
+    Args:
+      folder: where the package of structures is downloaded to.
+      only: reduced formulas to relax anew, the other rows stay as they are; empty means all.
+    """
     calculator = load_calculator("chgnet")
     lowest: dict[str, dict[str, object]] = {}
     for source, structure in all_structures(folder):
@@ -228,6 +235,8 @@ def main(folder: Path) -> None:
         if len(primitive) > LARGEST:
             continue
         formula = primitive.composition.element_composition.reduced_formula
+        if only and formula not in only:
+            continue
         start = time.perf_counter()
         try:
             relaxed = relax_with(primitive, calculator, CONFIG)
@@ -250,7 +259,17 @@ def main(folder: Path) -> None:
                 "per_atom": per_atom,
                 "parameters": {"run_type": "CHGNet 0.4.2"},
             }
-    _write(lowest)
+    kept = _kept() if only else {}
+    missing = only - set(lowest)
+    if missing:
+        raise SystemExit(f"no structure of {', '.join(sorted(missing))} could be relaxed")
+    _write(kept | lowest)
+
+
+def _kept() -> dict[str, dict[str, object]]:
+    """The rows of the table as it stands, by reduced formula."""
+    rows = json.loads(TARGET.read_text())
+    return {Composition(row["composition"]).reduced_formula: row for row in rows}
 
 
 def _write(lowest: dict[str, dict[str, object]]) -> None:
@@ -280,8 +299,9 @@ def _rock_salt(symbol: str, a: float) -> Structure:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            main(Path(temporary))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="where to keep the download")
+    parser.add_argument("--only", nargs="+", default=[], metavar="FORMULA", help="rows to replace")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        main(options.folder or Path(temporary), frozenset(options.only))
