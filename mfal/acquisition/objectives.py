@@ -2,7 +2,8 @@
 
 The constraint is log sigma subject to window ⊇ [low, high] V and a hull distance below a bound;
 the two objectives of the front are log sigma and the width of the window. A window that no source
-of energies can bound is unknown, not bad: such candidates are listed with the reason, beside it.
+of energies can bound, or the hull distance of a compound whose own energy nobody has told, is
+unknown, not bad: such candidates are listed beside the front, with the reason.
 """
 
 import csv
@@ -19,7 +20,16 @@ from mfal.errors import MfalError
 if TYPE_CHECKING:
     from mfal.oracles.energies import Energies
 
-__all__ = ["Requirement", "Tradeoff", "stability_tradeoff", "write_tradeoff"]
+__all__ = [
+    "Limits",
+    "Requirement",
+    "Tradeoff",
+    "find_limits",
+    "meets",
+    "rank_tradeoffs",
+    "stability_tradeoff",
+    "write_tradeoff",
+]
 
 
 class Requirement(NamedTuple):
@@ -28,28 +38,20 @@ class Requirement(NamedTuple):
     low: float = 0.0
     """V against lithium of the negative electrode."""
     high: float = 0.0
-    """V of the positive electrode; both 0 asks for nothing."""
+    """V of the positive electrode; no more than `low` asks nothing of the window."""
     max_hull_distance: float = math.inf
     """eV per atom."""
 
 
-class Tradeoff(NamedTuple):
-    """One candidate's two objectives."""
+class Limits(NamedTuple):
+    """What is known of one compound's stability."""
 
-    id: str
-    formula: str
-    log_sigma: float
-    """log10 of the conductivity in S/cm."""
     reduction: float
     """V against lithium; NaN if unknown, like the next two."""
     oxidation: float
+    """V against lithium."""
     hull_distance: float
-    """eV per atom."""
-    feasible: bool
-    """Whether the requirement is known to be met."""
-    rank: int
-    """0 on the Pareto front of log sigma and width among the feasible ones, 1 on the next, ...; -1
-    for the others."""
+    """eV per atom; NaN also where the window is that of the phases it would become."""
     source: str
     """Where the energies come from, or why the window is unknown."""
 
@@ -57,6 +59,76 @@ class Tradeoff(NamedTuple):
     def width(self) -> float:
         """V."""
         return self.oxidation - self.reduction
+
+
+class Tradeoff(NamedTuple):
+    """One candidate's two objectives."""
+
+    id: str
+    formula: str
+    value: float
+    """The first objective: log10 of the conductivity in S/cm."""
+    reduction: float
+    """V against lithium; NaN if unknown, like the next two."""
+    oxidation: float
+    hull_distance: float
+    """eV per atom."""
+    feasible: bool | None
+    """Whether the requirement is met; None if that isn't known."""
+    rank: int
+    """0 on the Pareto front of value and width among the feasible ones, 1 on the next, ...; -1 for
+    the others."""
+    source: str
+    """Where the energies come from, or why the window is unknown."""
+
+    @property
+    def width(self) -> float:
+        """V."""
+        return self.oxidation - self.reduction
+
+
+def find_limits(formula: str, sources: "Sequence[Energies]") -> Limits:
+    """A formula's window and hull distance by the first source that can bound them.
+
+    The hull distance is that of the formula's most stable phase, the least that a crystal of the
+    formula can have; the window is the same for all of them that aren't below the hull. Where no
+    source has the compound's own energy, the window is that of the phases it would become
+    (`mfal.oracles.stability.equilibrium_window`) and the hull distance unknown.
+    """
+    from mfal.oracles.stability import first_bounded_window
+
+    try:
+        window = first_bounded_window(formula, sources, itself=False)
+    except MfalError as error:
+        return Limits(math.nan, math.nan, math.nan, error.what)
+    source = window.source
+    if math.isnan(window.hull_distance):
+        source = (
+            f"{source}; if it is no more stable than {' + '.join(sorted(window.decomposition))}"
+        )
+    return Limits(
+        float(window.reduction or 0.0), float(window.oxidation or 0.0), window.hull_distance, source
+    )
+
+
+def meets(limits: Limits, requirement: Requirement) -> bool | None:
+    """Whether the requirement is met; None if what is known doesn't tell.
+
+    >>> meets(Limits(1.7, 2.1, 0.02, "CHGNet"), Requirement(0.0, 2.0))
+    False
+    >>> meets(Limits(0.0, 2.1, float("nan"), ""), Requirement(0.0, 2.0, max_hull_distance=0.1))
+    """
+    answers: list[bool | None] = []
+    unknown = math.isnan(limits.width)
+    if requirement.high > requirement.low:
+        wide = limits.reduction <= requirement.low and limits.oxidation >= requirement.high
+        answers.append(None if unknown else wide)
+    if requirement.max_hull_distance < math.inf:
+        near = limits.hull_distance <= requirement.max_hull_distance
+        answers.append(None if math.isnan(limits.hull_distance) else near)
+    if False in answers:
+        return False
+    return None if None in answers or unknown else True
 
 
 def stability_tradeoff(
@@ -71,44 +143,71 @@ def stability_tradeoff(
       sources: of energies, the most trusted first; each window comes from one of them.
       requirement: the constraint.
     """
-    from mfal.oracles.stability import first_bounded_window, is_stable_between
+    found = [find_limits(formula, sources) for _, formula, _ in candidates]
+    return rank_tradeoffs(candidates, found, requirement)
 
-    rows = []
-    for name, formula, log_sigma in candidates:
-        try:
-            window = first_bounded_window(formula, sources)
-        except MfalError as error:
-            unknown = (math.nan, math.nan, math.nan)
-            rows.append(Tradeoff(name, formula, log_sigma, *unknown, False, -1, error.what))
-            continue
-        feasible = requirement.high <= requirement.low or is_stable_between(
-            window, requirement.low, requirement.high
-        )
-        feasible &= window.hull_distance <= requirement.max_hull_distance
-        known = (
-            float(window.reduction or 0.0),
-            float(window.oxidation or 0.0),
-            window.hull_distance,
-        )
-        rows.append(Tradeoff(name, formula, log_sigma, *known, feasible, -1, window.source))
+
+def rank_tradeoffs(
+    candidates: Sequence[tuple[str, str, float]],
+    limits: Sequence[Limits],
+    requirement: Requirement,
+    *,
+    higher_is_better: bool = True,
+) -> list[Tradeoff]:
+    """Feasibility and Pareto ranks of candidates whose limits are known, in their order.
+
+    Args:
+      candidates: id, formula and value.
+      limits: of each candidate.
+      requirement: the constraint.
+      higher_is_better: whether larger values are better.
+    """
+    rows = [
+        Tradeoff(*candidate, *known[:3], meets(known, requirement), -1, known.source)
+        for candidate, known in zip(candidates, limits, strict=True)
+    ]
     if not rows:
         return []
-    values = np.array([[row.log_sigma, row.width] for row in rows])
-    ranks = pareto_ranks(values, feasible=[row.feasible for row in rows])
+    values = np.array([[row.value, row.width] for row in rows])
+    ranks = pareto_ranks(
+        values,
+        maximise=(higher_is_better, True),
+        feasible=[row.feasible is True for row in rows],
+    )
     return [row._replace(rank=int(rank)) for row, rank in zip(rows, ranks, strict=True)]
 
 
-def write_tradeoff(path: Path | str, rows: Sequence[Tradeoff]) -> None:
-    """Write the candidates as CSV, the front first, then by conductivity.
+def write_tradeoff(
+    path: Path | str,
+    rows: Sequence[Tradeoff],
+    *,
+    value: str = "log_sigma [log10 S/cm]",
+    higher_is_better: bool = True,
+) -> None:
+    """Write the candidates as CSV, the front first, then by value.
+
+    Args:
+      path: file to write.
+      rows: candidates.
+      value: name and unit of the first objective.
+      higher_is_better: its direction.
 
     Raises:
       MfalError: the file can't be written.
     """
-    ordered = sorted(rows, key=lambda row: (row.rank < 0, row.rank, -row.log_sigma))
+    sign = -1.0 if higher_is_better else 1.0
+    ordered = sorted(rows, key=lambda row: (row.rank < 0, row.rank, sign * row.value))
+    names = {
+        "value": value,
+        "reduction": "reduction [V]",
+        "oxidation": "oxidation [V]",
+        "hull_distance": "hull_distance [eV/atom]",
+    }
     try:
         with Path(path).open("w", newline="", encoding="utf8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*Tradeoff._fields, "width"])
+            header = [names.get(name, name) for name in Tradeoff._fields]
+            writer.writerow([*header, "width [V]"])
             for row in ordered:
                 writer.writerow([_text(value) for value in (*row, row.width)])
     except OSError as error:
@@ -118,6 +217,8 @@ def write_tradeoff(path: Path | str, rows: Sequence[Tradeoff]) -> None:
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -40,6 +40,8 @@ class AcquisitionParams(NamedTuple):
     """State of the fitted proxy."""
     information: InformationParams
     reward: RewardParams
+    feasibility: Any = None
+    """What a constraint's weight depends on (`mfal.acquisition.feasibility`); None without one."""
 
 
 def default_reward(scale: jax.Array | float, exponent: float = 2.0) -> RewardParams:

@@ -23,6 +23,7 @@ __all__ = [
     "ProxyConfig",
     "SamplerConfig",
     "SpaceConfig",
+    "StabilityConfig",
     "by_oracle",
     "describe_differences",
     "from_mapping",
@@ -96,6 +97,34 @@ class SamplerConfig:
 
 
 @dataclass(frozen=True)
+class StabilityConfig:
+    """What electrodes ask of a candidate, and how that bears on the search."""
+
+    mode: str = _option(
+        "off",
+        "off; constraint: only what may meet the requirement is asked for its promise; objective:"
+        " the width of the stability window counts beside the top oracle's value",
+    )
+    low: float = _option(0.0, "V against lithium to which the window must reach down")
+    high: float = _option(
+        0.0, "V against lithium to which it must reach up; no more than low asks nothing"
+    )
+    max_hull_distance: float = _option(
+        float("inf"), "eV per atom above the convex hull, at most; inf asks nothing"
+    )
+    unknown: float = _option(
+        0.5,
+        "weight from 0 to 1 of candidates of which it isn't known whether they meet the"
+        " requirement; 0 leaves them out",
+    )
+    energies: tuple[str, ...] = _option(
+        ("measured", "computed", "potential"),
+        "sources of energies, the most trusted first: measured, computed, potential, FILE.json, or"
+        " exhaustive:FILE.json for a file that holds every compound of its elements",
+    )
+
+
+@dataclass(frozen=True)
 class ExecutionConfig:
     """Where and how long queries run; nothing here changes an answer."""
 
@@ -157,6 +186,7 @@ class CampaignConfig:
     space: SpaceConfig = field(default_factory=SpaceConfig)
     proxy: ProxyConfig = field(default_factory=ProxyConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    stability: StabilityConfig = field(default_factory=StabilityConfig)
     execution: ExecutionConfig = field(
         default_factory=ExecutionConfig, metadata={"execution": True}
     )
@@ -184,6 +214,7 @@ class CampaignConfig:
                 value = getattr(getattr(self, section), item.name)
                 if item.type in (int, "int"):
                     _at_least(f"{section}.{item.name}", value, 1)
+        _check_stability(self.stability)
         _at_least("execution.workers", self.execution.workers, 1)
         _at_least("execution.retries", self.execution.retries, 0)
         for name in ("timeout", "memory", "hours"):
@@ -307,6 +338,27 @@ def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{item.name}.")
         else:
             yield prefix + item.name, value
+
+
+def _check_stability(stability: StabilityConfig) -> None:
+    modes = ("off", "constraint", "objective")
+    if stability.mode not in modes:
+        raise MfalError(f"stability.mode {stability.mode!r}", f"give one of {', '.join(modes)}")
+    if not 0 <= stability.unknown <= 1:
+        raise MfalError(f"stability.unknown {stability.unknown:g}", "give a weight from 0 to 1")
+    for name in ("low", "high", "max_hull_distance"):
+        if not getattr(stability, name) >= 0:
+            raise MfalError(
+                f"stability.{name} {getattr(stability, name):g}", "give a number of 0 or more"
+            )
+    if not stability.energies:
+        raise MfalError("no stability.energies", "name at least one source")
+    asks = stability.high > stability.low or stability.max_hull_distance < float("inf")
+    if stability.mode == "constraint" and not asks:
+        raise MfalError(
+            "stability.mode constraint without a requirement",
+            "give stability.low and stability.high, or stability.max_hull_distance",
+        )
 
 
 def _at_least(path: str, value: int, least: int) -> None:

@@ -6,8 +6,9 @@ share of the round goes to the top oracle's word on what looks best, the rest to
 greatest joint information per cost: without the first, cheap oracles might be asked for ever, and
 one that misleads could do so unnoticed. The last round asks the top oracle only. The guard
 (`mfal.campaign.trust`) sees to it that cheap answers steer a round only while they don't make the
-predictions of the top worse. The search to compare with draws crystals at random and asks the top
-oracle about each.
+predictions of the top worse. A requirement on stability (`mfal.campaign.stability`) weighs the
+sampler's reward and says what may be asked. The search to compare with draws crystals at random and
+asks the top oracle about each.
 """
 
 from collections import Counter
@@ -24,6 +25,7 @@ from mfal.campaign.handoff import lessons
 from mfal.campaign.limited import choose_within
 from mfal.campaign.problem import Problem, crystal_arrays, known_record, record_of
 from mfal.campaign.records import CrystalRecord, Proposal
+from mfal.campaign.stability import Judged, make_stability, window_oracle
 from mfal.campaign.strategy import Decision, Round, Strategy
 from mfal.errors import MfalError
 
@@ -37,6 +39,9 @@ _BASELINE_BUCKET = 64
 """Random draws per dispatch."""
 _BASELINE_STREAM = 1 << 20
 """Added to a round's number, so that the random search draws from another stream."""
+_WINDOW_STREAM = 1 << 21
+"""Of the draws from which the sampler learns what meets a requirement on stability."""
+_WINDOW_DRAWS = 192
 
 
 def learned_strategy(problem: Problem, config: CampaignConfig) -> Strategy:
@@ -58,6 +63,8 @@ class _Pool(NamedTuple):
     parents: dict[str, tuple[int, ...]]
     """Earlier queries about each crystal (its hash)."""
     counts: dict[str, int]
+    judged: Judged | None = None
+    """What is known of the stability, where there is a requirement."""
 
 
 class _Learned:
@@ -70,8 +77,15 @@ class _Learned:
         self.top = len(problem.oracles) - 1
         # A proposed crystal's atoms are not known: oracles are asked about several arrangements.
         self.costs = tuple(oracle.cost * config.realisations for oracle in problem.oracles)
+        self.stability = make_stability(config.stability)
+        self.window = window_oracle(problem.oracles) if self.stability else None
         self.learner = learning.make_learner(
-            problem, config.proxy, config.sampler, config.batch, self.costs
+            problem,
+            config.proxy,
+            config.sampler,
+            config.batch,
+            self.costs,
+            constrained=self.stability is not None,
         )
 
     def initial(self, round_: Round) -> Decision:
@@ -111,7 +125,7 @@ class _Learned:
         rows = self.rows(round_)
         round_.tell("fit", f"fitting the proxy to {len(rows.score)} answers", 0, 0)
         trust = self.trust(rows, key_fit)
-        belief = trust.belief
+        belief = self.constrained(round_, trust.belief)
         draws = self.train(round_, belief, key_train)
         round_.tell("choose", "choosing a batch among the candidates", 0, 0)
         pool = self.pool(round_, draws)
@@ -121,7 +135,9 @@ class _Learned:
         judged = trusting.record(trust, verdict)
         if judged["on"]:
             round_.tell("guard", judged["text"], 0, 0)
+        windows = self.windows(round_, pool, best)
         picked: list[tuple[int, int, float | None]] = [(i, self.top, None) for i in best.tolist()]
+        picked += [(i, fidelity, None) for i, fidelity in windows]
         picked += [
             (i, int(pool.fidelity[i]), float(gain))
             for i, gain in zip(informative.indices, informative.gains, strict=True)
@@ -131,7 +147,7 @@ class _Learned:
                 pool.records[i],
                 fidelity,
                 self.config.realisations,
-                {**self.predicted(expected, i), "gain": gain},
+                {**self.predicted(expected, i), "gain": gain, **_stability(pool.judged, i)},
                 pool.parents.get(pool.records[i].hash, ()),
             )
             for i, fidelity, gain in picked
@@ -146,6 +162,7 @@ class _Learned:
             "candidates": pool.counts,
             "most_promising": len(best),
             "informative": len(informative.indices),
+            **({"windows": len(windows), "feasible": pool.judged.counts} if pool.judged else {}),
             "guard": judged,
             "fidelities": learning.fidelity_worth(self.learner, trust.joint),
         }
@@ -178,7 +195,15 @@ class _Learned:
         expected = learning.believe(self.learner, trust.belief, arrays)
         judged = trusting.record(trust, None)
         worth = learning.fidelity_worth(self.learner, trust.joint)
+        found = None
+        if self.stability:
+            found = self.stability.judge(list(crystals.values()), round_.answers)
         return {
+            "stability": {
+                name: each
+                for i, name in enumerate(crystals)
+                for each in _stability(found, i).values()
+            },
             "predictions": {name: self.predicted(expected, i) for i, name in enumerate(crystals)},
             "fidelities": worth + ([judged["text"]] if judged["on"] else []),
             "correlation": np.asarray(trust.joint.proxy.reliability.correlation).tolist(),
@@ -215,10 +240,14 @@ class _Learned:
             if not trusting.sure(std, scale):
                 rankings.append(own)
         best = self.most_promising(round_, pool, rankings)
-        spent = len(best) * self.costs[self.top]
-        left = round_.allowance - spent
-        limits = [limit - spent * (m == self.top) for m, limit in enumerate(round_.allowances)]
+        windows = self.windows(round_, pool, best)
+        spent = [0.0] * (self.top + 1)
+        for fidelity in [self.top] * len(best) + [fidelity for _, fidelity in windows]:
+            spent[fidelity] += self.costs[fidelity]
+        left = round_.allowance - sum(spent)
+        limits = [limit - taken for limit, taken in zip(round_.allowances, spent, strict=True)]
         waiting = np.concatenate([pool.pending, best[: self.config.batch]])
+        pool = _without(pool, windows)
 
         def inform(belief: learning.Belief, available: np.ndarray) -> learning.Choice:
             allowed = left if round_.number < round_.rounds else 0.0
@@ -272,16 +301,19 @@ class _Learned:
         drawn = {(record.hash, m) for record, m in zip(records, draws.fidelity, strict=True)}
         waiting = [query.crystal for query in round_.pending]
         levels = [fidelity for _, fidelity in open_] + [q.fidelity for q in round_.pending]
-        available = [pair in drawn or pair[0] in earlier for pair in open_]
+        available = [pair in drawn or pair[0] in earlier for pair in open_] + [False] * len(waiting)
         parents: dict[str, tuple[int, ...]] = {}
         for query in [answer.query for answer in round_.answers] + list(round_.pending):
             parents[query.crystal.hash] = (*parents.get(query.crystal.hash, ()), query.id)
+        askable = [*open_.values(), *waiting]
+        judged = self.stability.judge(askable, round_.answers) if self.stability else None
         return _Pool(
-            records=[*open_.values(), *waiting],
+            records=askable,
             fidelity=np.array(levels, np.int32),
-            available=np.array(available + [False] * len(waiting), bool),
+            available=np.array(available, bool) & (judged.label > 0 if judged else True),
             pending=np.arange(len(open_), len(open_) + len(waiting)),
             parents=parents,
+            judged=judged,
             counts={
                 "drawn": len(records),
                 "distinct": len({record.hash for record in records}),
@@ -304,12 +336,24 @@ class _Learned:
         proxy's errors are alike among the alike.
         """
         last = round_.number == round_.rounds
-        turns = [np.argsort(-ranking, kind="stable") for ranking in rankings]
+        turns = [
+            self.stability.order(pool.judged, ranking)
+            if self.stability and pool.judged
+            else np.argsort(-ranking, kind="stable")
+            for ranking in rankings
+        ]
         order = np.stack(turns, axis=1).ravel()
         share = round_.allowance * (1.0 if last else self.config.exploit)
-        share = min(share, round_.allowances[self.top])
-        costs = [self.costs[self.top]] * len(order)
-        number = affordable(Account(share, 0.0, 0.0), costs)
+        # An oracle that can tell the window is asked beside the top.
+        each = [self.top] if self.window is None else [self.top, self.window]
+        together = [sum(self.costs[m] for m in each)] * len(order)
+        number = min(
+            affordable(Account(share, 0.0, 0.0), together),
+            *(
+                affordable(Account(round_.allowances[m], 0.0, 0.0), [self.costs[m]] * len(order))
+                for m in each
+            ),
+        )
         # What is being asked is as good as found: it isn't to be found again.
         waiting = [pool.records[i] for i in pool.pending if pool.fidelity[i] == self.top]
         formulas = {record.formula for record in waiting}
@@ -325,6 +369,30 @@ class _Learned:
                 groups[record.space_group] += 1
                 found.append(i)
         return np.array(found, int)
+
+    def constrained(self, round_: Round, belief: learning.Belief) -> learning.Belief:
+        """Teach the sampler's reward what meets the requirement, where there is one."""
+        if self.stability is None:
+            return belief
+        round_.tell("windows", "finding stability windows", 0, 0)
+        # The same draws in every round, so that their windows are found once.
+        states = self.learner.uniform(jax.random.fold_in(self.key, _WINDOW_STREAM), _WINDOW_DRAWS)
+        records = self.records(states, self.learner.crystals(states), "sampled")
+        records += [answer.query.crystal for answer in round_.answers]
+        judged = self.stability.judge(records, round_.answers)
+        composition = np.asarray(crystal_arrays(records).composition)
+        return learning.constrain(belief, composition, judged.label)
+
+    def windows(self, round_: Round, pool: _Pool, best: np.ndarray) -> list[tuple[int, int]]:
+        """Positions, and the fidelity of the oracle that is to tell their own hull distance."""
+        if self.window is None:
+            return []
+        asked = round_.asked({pool.records[i].hash for i in best.tolist()})
+        return [
+            (i, self.window)
+            for i in best.tolist()
+            if (pool.records[i].hash, self.window) not in asked
+        ]
 
     def rows(self, round_: Round) -> learning.Rows:
         """Observations as scores, in the order of decisions; what was told comes last.
@@ -400,3 +468,18 @@ class _Learned:
             predicted,
             parents,
         )
+
+
+def _without(pool: _Pool, taken: list[tuple[int, int]]) -> _Pool:
+    """The pool without queries that are decided on already."""
+    pairs = {(pool.records[i].hash, fidelity) for i, fidelity in taken}
+    left = [
+        (record.hash, fidelity) not in pairs
+        for record, fidelity in zip(pool.records, pool.fidelity.tolist(), strict=True)
+    ]
+    return pool._replace(available=pool.available & np.array(left, bool))
+
+
+def _stability(judged: Judged | None, i: int) -> dict[str, Any]:
+    """What the ledger keeps of one candidate's stability."""
+    return {"stability": judged.plain(i)} if judged else {}

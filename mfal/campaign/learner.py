@@ -20,6 +20,7 @@ from mfal.acquisition import (
     ensemble_belief,
     make_log_reward,
 )
+from mfal.acquisition.feasibility import fit_feasibility, log_feasibility
 from mfal.campaign.config import ProxyConfig, SamplerConfig
 from mfal.campaign.problem import Problem
 from mfal.campaign.uniform import log_density, sample_uniformly
@@ -41,6 +42,7 @@ __all__ = [
     "Rows",
     "believe",
     "choose",
+    "constrain",
     "fidelity_worth",
     "fit",
     "make_learner",
@@ -136,6 +138,8 @@ def make_learner(
     sampler: SamplerConfig,
     batch: int,
     costs: tuple[float, ...],
+    *,
+    constrained: bool = False,
 ) -> Learner:
     """Builds the proxy and the sampler for a problem; the same arguments give the same, compiled.
 
@@ -145,6 +149,7 @@ def make_learner(
       sampler: of the GFlowNet.
       batch: most queries that one choice takes.
       costs: cost units of one query of a proposed crystal at each fidelity.
+      constrained: whether the reward is weighed by `AcquisitionParams.feasibility` (`constrain`).
     """
     levels = len(problem.oracles)
     ensemble = make_ensemble(
@@ -165,7 +170,10 @@ def make_learner(
         # The target is the random search's distribution, weighed by the information. A bare
         # reward would favour whatever there is most of: groups with many free lattice parameters
         # (a power of ten for each) and compositions of many elements.
-        return information(params, state) + log_density(problem.environment, state.inner)
+        reward = information(params, state) + log_density(problem.environment, state.inner)
+        if constrained:
+            reward += log_feasibility(params.feasibility, crystal_of(state).composition)
+        return reward
 
     trainer = make_trainer(
         with_fidelity(problem.environment, levels),
@@ -227,6 +235,19 @@ def fit(learner: Learner, rows: Rows, key: jax.Array, *, top_only: bool = False)
     everywhere = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), data.crystal, pool)
     params = learner.acquisition(proxy, everywhere, costs, jnp.float32(best), key_maxima)
     return Belief(data, proxy, params)
+
+
+def constrain(belief: Belief, composition: np.ndarray, label: np.ndarray) -> Belief:
+    """Teach the reward which compositions meet a constraint.
+
+    Args:
+      belief: of this round, for a learner that is `constrained`.
+      composition: [N, 103], atoms of each element.
+      label: [N], 0 to 1.
+    """
+    valid = _pad(np.ones(len(label), bool), edge=False)
+    feasibility = fit_feasibility(_pad(composition), _pad(label), valid)
+    return belief._replace(params=belief.params._replace(feasibility=feasibility))
 
 
 def train_and_sample(

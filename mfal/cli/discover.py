@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
     from mfal.report.display import show_progress
     from mfal.report.export import write_candidates
     from mfal.report.html import write_page
+    from mfal.report.pareto import write_pareto
     from mfal.report.summary import summarise, to_json
     from mfal.report.terminal import print_summary
 
@@ -81,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
     with read_campaign(options.out) as ledger:
         summary = summarise(ledger)
     write_candidates(summary, options.out)
+    write_pareto(summary, options.out)
     write_page(summary, options.out)
     if options.json:
         print(to_json(summary))

@@ -53,7 +53,11 @@ ENDERGONIC = frozenset(
 
 
 def missing_phases(
-    composition: Composition, known: Iterable[Composition], limit: Limit
+    composition: Composition,
+    known: Iterable[Composition],
+    limit: Limit,
+    *,
+    itself: bool = True,
 ) -> tuple[str, ...]:
     """What the table lacks for one limit of the window, in words; empty where it lacks nothing.
 
@@ -62,12 +66,13 @@ def missing_phases(
       known: compositions of all compounds whose energies are known, the compound's own included.
       limit: "reduction" needs the alloys of lithium and of the cations with each other;
         "oxidation" happens among the compounds of the anions, so alloys don't matter.
+      itself: whether the compound's own energy is needed too.
     """
     compounds = list(known)
     systems = {frozenset(_symbols(compound)) for compound in compounds}
     formula = composition.reduced_formula
     lacking = []
-    if formula not in {compound.reduced_formula for compound in compounds}:
+    if itself and formula not in {compound.reduced_formula for compound in compounds}:
         lacking.append(f"the energy of {formula} itself")
     elements = sorted(_symbols(composition))
     lacking += [

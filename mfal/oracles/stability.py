@@ -18,7 +18,7 @@ is the one of the phases that it decomposes to, and the distance is reported.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pymatgen.analysis.phase_diagram import PhaseDiagram
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "StabilityWindow",
+    "equilibrium_window",
     "first_bounded_window",
     "hull_distance",
     "is_stable_between",
@@ -52,6 +53,8 @@ AGREEMENT = 1e-3
 """V, between the two ways to a limit; they differ by rounding only."""
 WIDEST = 7.0
 """V; beyond fluorine's potential against lithium nothing is measured."""
+FARTHEST = 5.0
+"""eV per atom from the hull; what lies farther is no compound."""
 
 
 class StabilityWindow(NamedTuple):
@@ -64,7 +67,8 @@ class StabilityWindow(NamedTuple):
     oxidation: float | None
     """V, above which it releases lithium; infinite without lithium; None if it wasn't asked for."""
     hull_distance: float
-    """eV per atom above the convex hull, 0 where stable."""
+    """eV per atom above the convex hull, 0 where stable; NaN where the compound's own energy isn't
+    known."""
     decomposition: dict[str, float]
     """Phases at equilibrium to atomic fractions; the compound itself where stable."""
     reduced_to: str | None
@@ -93,7 +97,8 @@ def stability_window(
     Args:
       compound: its formula.
       energies: of the compound and its competitors, from one source.
-      candidate: the compound's own energy, on the scale of `energies`, if the table lacks it.
+      candidate: the compound's own energy, on the scale of `energies`, if the table lacks it or
+        knows another structure; the hull distance then is this one's.
       limits: which ends of the window to find; each needs other competing phases.
 
     Raises:
@@ -101,21 +106,27 @@ def stability_window(
     """
     composition = _composition(compound)
     diagram, entries = _diagram(composition, energies, candidate, limits)
-    own = _lowest(composition, entries)
+    own = candidate or _lowest(composition, entries)
     phases, distance = diagram.get_decomp_and_e_above_hull(own)
-    reduction, oxidation, below, above = _limits(diagram, composition)
-    return StabilityWindow(
-        formula=composition.reduced_formula,
-        reduction=reduction if "reduction" in limits else None,
-        oxidation=oxidation if "oxidation" in limits else None,
-        hull_distance=max(0.0, float(distance or 0.0)),
-        decomposition={
-            phase.composition.reduced_formula: round(float(share), 6)
-            for phase, share in (phases or {}).items()
-        },
-        reduced_to=below if "reduction" in limits else None,
-        oxidised_to=above if "oxidation" in limits else None,
-        source=energies.source,
+    window = _window(diagram, composition, phases or {}, limits, energies.source)
+    return window._replace(hull_distance=max(0.0, float(distance or 0.0)))
+
+
+def equilibrium_window(
+    compound: Composition | str, energies: Energies, *, limits: Sequence[Limit] = BOTH
+) -> StabilityWindow:
+    """The window of a compound whose own energy isn't known: that of the phases it would become.
+
+    It is the compound's own if that is on the hull of the known phases or above it. A compound
+    below it has a wider window: adding it leaves E(n) where it was beyond some n > 0 and lowers
+    E(0), so that dE/dn at 0+ grows and the reduction limit falls; in the same way the oxidation
+    limit rises. So nothing that is promised here is lost when the energy becomes known. The hull
+    distance is NaN. Arguments and errors as in `stability_window`, but for the compound's energy.
+    """
+    composition = _composition(compound)
+    diagram, _ = _diagram(composition, energies, None, limits, itself=False)
+    return _window(
+        diagram, composition, diagram.get_decomposition(composition), limits, energies.source
     )
 
 
@@ -124,21 +135,30 @@ def first_bounded_window(
     sources: Sequence[Energies],
     *,
     limits: Sequence[Limit] = BOTH,
+    itself: bool = True,
 ) -> StabilityWindow:
     """The window by the first source that can bound it; every limit comes from that one source.
+
+    Args:
+      compound: its formula.
+      sources: the most trusted first.
+      limits: which ends of the window to find.
+      itself: whether the compound's own energy must be known. If not, and no source has it, the
+        first source that can gives the `equilibrium_window`.
 
     Raises:
       MfalError: no source can; the message is the first one's, since sources go by trust.
     """
     refusals: list[MfalError] = []
-    for energies in sources:
-        try:
-            return stability_window(compound, energies, limits=limits)
-        except MfalError as error:
-            refusals.append(error)
+    for find in (stability_window,) if itself else (stability_window, equilibrium_window):
+        for energies in sources:
+            try:
+                return find(compound, energies, limits=limits)
+            except MfalError as error:
+                refusals.append(error)
     if not refusals:
         raise MfalError(f"{compound}: no source of energies", "give at least one")
-    raise refusals[0]
+    raise refusals[0 if itself else len(sources)]
 
 
 def hull_distance(
@@ -174,7 +194,7 @@ def is_stable_between(
 def stability_oracle(
     energies: Energies | Sequence[Energies],
     *,
-    quantity: Literal["width", "reduction", "oxidation"] = "width",
+    quantity: Literal["width", "reduction", "oxidation", "hull_distance"] = "width",
     fidelity: int = 0,
     cost: float = 0.01,
     entry_of: "Callable[[Structure], ComputedEntry] | None" = None,
@@ -183,14 +203,18 @@ def stability_oracle(
 
     Args:
       energies: the competing phases; of several sources the first that can bound the window.
-      quantity: the value: the window's width, or one of its ends (a low reduction limit is good).
+      quantity: the value: the window's width, one of its ends (a low reduction limit is good), or
+        the distance from the hull. A campaign's requirement on stability reads the whole window
+        from the provenance, whichever of "width" and "hull_distance" is the value.
       fidelity: the oracle's rank.
       cost: cost units of one evaluation.
       entry_of: energy of a structure on the scale of `energies`, for compounds that the table lacks
         (`mfal.oracles.potential_energy.entry_from_calculator`); then the structure counts, not only
         its formula.
     """
-    limits: tuple[Limit, ...] = BOTH if quantity == "width" else (quantity,)
+    limits: tuple[Limit, ...] = (
+        (quantity,) if quantity == "reduction" or quantity == "oxidation" else BOTH
+    )
     sources = (energies,) if isinstance(energies, Energies) else tuple(energies)
     if entry_of is not None and len(sources) != 1:
         raise MfalError("structures' energies need competitors of one source", "give one source")
@@ -216,15 +240,39 @@ def stability_oracle(
     def evaluate(structures: "Sequence[Structure]") -> list[Observation]:
         return [answer(structure) for structure in structures]
 
+    distance = quantity == "hull_distance"
     return Oracle(
-        name=f"window_{quantity}",
+        name=quantity if distance else f"window_{quantity}",
         version=f"1:{names}",
         fidelity=fidelity,
         cost=cost,
-        unit="V",
-        higher_is_better=quantity != "reduction",
-        bounds=(0.0, WIDEST),
+        unit="eV/atom" if distance else "V",
+        higher_is_better=quantity in ("width", "oxidation"),
+        bounds=(0.0, FARTHEST if distance else WIDEST),
         evaluate=evaluate,
+    )
+
+
+def _window(
+    diagram: PhaseDiagram,
+    composition: Composition,
+    phases: Mapping[Any, float],
+    limits: Sequence[Limit],
+    source: str,
+) -> StabilityWindow:
+    reduction, oxidation, below, above = _limits(diagram, composition)
+    return StabilityWindow(
+        formula=composition.reduced_formula,
+        reduction=reduction if "reduction" in limits else None,
+        oxidation=oxidation if "oxidation" in limits else None,
+        hull_distance=math.nan,
+        decomposition={
+            phase.composition.reduced_formula: round(float(share), 6)
+            for phase, share in phases.items()
+        },
+        reduced_to=below if "reduction" in limits else None,
+        oxidised_to=above if "oxidation" in limits else None,
+        source=source,
     )
 
 
@@ -248,6 +296,7 @@ def _diagram(
     energies: Energies,
     candidate: ComputedEntry | None,
     limits: Sequence[Limit],
+    itself: bool = True,
 ) -> tuple[PhaseDiagram, list[ComputedEntry]]:
     elements = {"Li"} | {element.symbol for element in composition.elements}
     entries = list(chemical_system(energies, elements))
@@ -264,11 +313,12 @@ def _diagram(
     lacking = [f"the element {symbol}" for symbol in sorted(elements - alone)]
     if not lacking and energies.exhaustive:
         formulas = {compound.reduced_formula for compound in known}
-        if composition.reduced_formula not in formulas:
+        if itself and composition.reduced_formula not in formulas:
             lacking = [f"the energy of {composition.reduced_formula} itself"]
     elif not lacking:
         for limit in limits:
-            lacking += [p for p in missing_phases(composition, known, limit) if p not in lacking]
+            missing = missing_phases(composition, known, limit, itself=itself)
+            lacking += [phase for phase in missing if phase not in lacking]
     if lacking:
         wanted = " and ".join(limits)
         raise MfalError(

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 
+from mfal.acquisition.objectives import Tradeoff
 from mfal.errors import MfalError
 from mfal.report.summary import Candidate, Summary
 
@@ -12,6 +14,14 @@ __all__ = ["candidate_table", "write_candidates"]
 
 CSV_NAME = "candidates.csv"
 CIF_FOLDER = "cifs"
+_STABILITY = [
+    "window_reduction [V]",
+    "window_oxidation [V]",
+    "window_width [V]",
+    "hull_distance [eV/atom]",
+    "meets_requirement",
+    "pareto_rank",
+]
 
 
 def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
@@ -25,6 +35,8 @@ def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
             f"{oracle.name}_predicted [{oracle.unit}]",
             f"{oracle.name}_status",
         ]
+    if summary.tradeoffs:
+        header += _STABILITY
     header += ["a [Å]", "b [Å]", "c [Å]", "alpha [°]", "beta [°]", "gamma [°]"]
     header += ["cell", "oxidation_states", "round", "arrangements_tried", "measured", "cif", "id"]
     return header, [_row(candidate, summary) for candidate in summary.candidates]
@@ -67,6 +79,8 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
             _number(predicted[m]) if predicted else "",
             str(answer.detail.get("status", answer.kind)) if answer else "not asked",
         ]
+    if summary.tradeoffs:
+        row += _stability(summary.tradeoffs.get(crystal.hash))
     row += [f"{x:.4f}" for x in crystal.lattice]
     row += [
         " ".join(f"{symbol}{count}" for symbol, count in crystal.composition.items()),
@@ -78,6 +92,15 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
         crystal.hash,
     ]
     return row
+
+
+def _stability(found: Tradeoff | None) -> list[Any]:
+    if found is None:
+        return [""] * len(_STABILITY)
+    feasible = {True: "yes", False: "no", None: "unknown"}[found.feasible]
+    numbers = (found.reduction, found.oxidation, found.width, found.hull_distance)
+    rank = str(found.rank) if found.rank >= 0 else ""
+    return [*("" if math.isnan(x) else _number(x) for x in numbers), feasible, rank]
 
 
 def _cif(candidate: Candidate, summary: Summary) -> str:

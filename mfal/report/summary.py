@@ -7,9 +7,11 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
 from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM
 from mfal.campaign.ledger import Answer, Ledger
 from mfal.campaign.records import CrystalRecord
+from mfal.campaign.stability import limits_from_plain
 
 __all__ = [
     "TOP_K",
@@ -20,6 +22,7 @@ __all__ = [
     "summarise",
     "to_dict",
     "to_json",
+    "tradeoff_to_plain",
 ]
 
 
@@ -113,6 +116,9 @@ class Summary(NamedTuple):
     answers: list[Answer]
     """All of the campaign's, in the order of decision."""
     finished: bool
+    tradeoffs: dict[str, Tradeoff] = {}  # noqa: RUF012 - a tuple's default, never written to
+    """Stability windows and Pareto ranks of the candidates by crystal hash, where the campaign
+    looks at them."""
 
     @property
     def top(self) -> OracleFacts:
@@ -136,13 +142,17 @@ def summarise(ledger: Ledger) -> Summary:
     random = ledger.answers(RANDOM)
     known = [a for a in initial if a.query.fidelity == top and a.value is not None]
     tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
+    candidates = _candidates(later, predictions, top, better, _measured(ledger))
+    tradeoffs = _tradeoffs(config, candidates, (final or {}).get("stability", {}), better)
+    if config.get("stability", {}).get("mode") == "constraint":
+        candidates = _feasible_first(candidates, tradeoffs)
     by_kind = {kind: sum(t.cost for t in tallies if t.kind == kind) for kind in _KINDS}
     spent = by_kind["observed"] + by_kind["failed"]
     mixes = _mixes(answers, oracles)
     return Summary(
         config=config,
         oracles=oracles,
-        candidates=_candidates(later, predictions, top, better, _measured(ledger)),
+        candidates=candidates,
         campaign=_curve(later, initial_cost, top, better),
         random=_curve(random, initial_cost, top, better) if random else None,
         initial_cost=initial_cost,
@@ -163,6 +173,7 @@ def summarise(ledger: Ledger) -> Summary:
         intervals={n: d["interval"] for n, d in rounds if "interval" in d},
         answers=answers,
         finished=final is not None,
+        tradeoffs=tradeoffs,
     )
 
 
@@ -221,6 +232,41 @@ def _candidates(
         )
     found.sort(key=lambda c: (-c.value if better else c.value, c.crystal.hash))
     return [candidate._replace(rank=rank) for rank, candidate in enumerate(found, 1)]
+
+
+def _tradeoffs(
+    config: dict[str, Any],
+    candidates: Sequence[Candidate],
+    final: dict[str, Any],
+    better: bool,
+) -> dict[str, Tradeoff]:
+    """By the last word on each candidate's window, or what was known when it was chosen."""
+    stability = config.get("stability", {})
+    rows, limits = [], []
+    for candidate in candidates:
+        chosen = (a.query.predicted.get("stability") for a in candidate.observed.values())
+        known = final.get(candidate.crystal.hash) or next(filter(None, chosen), None)
+        if known:
+            rows.append((candidate.crystal.hash, candidate.crystal.formula, candidate.value))
+            limits.append(limits_from_plain(known))
+    if not rows:
+        return {}
+    requirement = Requirement(stability["low"], stability["high"], stability["max_hull_distance"])
+    ranked = rank_tradeoffs(rows, limits, requirement, higher_is_better=better)
+    return {row.id: row for row in ranked}
+
+
+def _feasible_first(
+    candidates: Sequence[Candidate], tradeoffs: dict[str, Tradeoff]
+) -> list[Candidate]:
+    """What is known to miss the requirement goes to the end, in its order."""
+
+    def misses(candidate: Candidate) -> bool:
+        found = tradeoffs.get(candidate.crystal.hash)
+        return found is not None and found.feasible is False
+
+    ordered = sorted(candidates, key=misses)
+    return [candidate._replace(rank=rank) for rank, candidate in enumerate(ordered, 1)]
 
 
 def _curve(answers: Sequence[Answer], paid: float, top: int, better: bool) -> Curve:
@@ -293,6 +339,7 @@ def _facts(oracle: OracleFacts) -> dict[str, Any]:
 
 def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
     crystal = candidate.crystal
+    found = summary.tradeoffs.get(crystal.hash)
     return {
         "rank": candidate.rank,
         "id": crystal.hash,
@@ -311,4 +358,21 @@ def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
         "predicted": candidate.predicted,
         "measured": candidate.measured,
         "file": f"cifs/{candidate.file_name}" if candidate.cif else None,
+        **({"stability": tradeoff_to_plain(found)} if found else {}),
+    }
+
+
+def tradeoff_to_plain(row: Tradeoff) -> dict[str, Any]:
+    """A candidate's window for machines; what is unknown is null."""
+    numbers = {
+        "reduction": row.reduction,
+        "oxidation": row.oxidation,
+        "width": row.width,
+        "hull_distance": row.hull_distance,
+    }
+    return {
+        **{name: x if math.isfinite(x) else None for name, x in numbers.items()},
+        "feasible": row.feasible,
+        "pareto_rank": row.rank if row.rank >= 0 else None,
+        "source": row.source,
     }

@@ -5,7 +5,15 @@ import pytest
 from pymatgen.core import Composition
 from pymatgen.entries.computed_entries import ComputedEntry
 
-from mfal.acquisition.objectives import Requirement, stability_tradeoff, write_tradeoff
+from mfal.acquisition.objectives import (
+    Limits,
+    Requirement,
+    find_limits,
+    meets,
+    rank_tradeoffs,
+    stability_tradeoff,
+    write_tradeoff,
+)
 from mfal.errors import MfalError
 from mfal.oracles.energies import Energies
 
@@ -29,7 +37,7 @@ def test_front_of_conductivity_and_width():
     assert Composition("Li3SCl").num_atoms == 5
     rows = stability_tradeoff(CANDIDATES, [SOURCE])
     assert [row.rank for row in rows] == [1, 0, 0, 0, -1, 1]
-    assert [row.feasible for row in rows] == [True, True, True, True, False, True]
+    assert [row.feasible for row in rows] == [True, True, True, True, None, True]
     assert rows[1].width == pytest.approx(3.9)
     assert rows[2].hull_distance == pytest.approx(0.04)
 
@@ -54,9 +62,9 @@ def test_table_lists_the_front_first(tmp_path):
     write_tradeoff(path, stability_tradeoff(CANDIDATES, [SOURCE]))
     rows = list(csv.DictReader(path.open()))
     assert [row["id"] for row in rows] == ["c", "d", "b", "a", "f", "e"]
-    assert rows[0]["width"] == "2.1"
-    assert rows[-1]["width"] == ""
-    assert rows[-1]["feasible"] == "no"
+    assert rows[0]["width [V]"] == "2.1"
+    assert rows[-1]["width [V]"] == ""
+    assert rows[-1]["feasible"] == "unknown"
 
 
 def test_table_that_can_not_be_written_is_named(tmp_path):
@@ -66,3 +74,40 @@ def test_table_that_can_not_be_written_is_named(tmp_path):
 
 def test_no_candidates_are_no_tradeoff():
     assert stability_tradeoff([], [SOURCE]) == []
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("limits", "requirement", "verdict"),
+    [
+        (Limits(0.5, 3.0, 0.05, ""), Requirement(1.0, 2.5, 0.1), True),
+        (Limits(0.5, 3.0, 0.20, ""), Requirement(1.0, 2.5, 0.1), False),
+        (Limits(1.1, 3.0, 0.05, ""), Requirement(1.0, 2.5, 0.1), False),
+        (Limits(0.5, 2.4, NAN, ""), Requirement(1.0, 2.5, 0.1), False),
+        (Limits(0.5, 3.0, NAN, ""), Requirement(1.0, 2.5, 0.1), None),
+        (Limits(0.5, 3.0, NAN, ""), Requirement(1.0, 2.5), True),
+        (Limits(NAN, NAN, NAN, ""), Requirement(1.0, 2.5), None),
+        (Limits(NAN, NAN, NAN, ""), Requirement(), None),
+        (Limits(NAN, NAN, 0.3, ""), Requirement(1.0, 2.5, 0.1), False),
+        (Limits(0.5, math.inf, 0.0, ""), Requirement(1.0, 5.0), True),
+    ],
+)
+def test_what_is_unknown_neither_meets_nor_misses(limits, requirement, verdict):
+    assert meets(limits, requirement) is verdict
+
+
+def test_compound_without_energy_has_the_window_of_what_it_becomes():
+    found = find_limits("Li4OS", [SOURCE])  # Li2O and Li2S: the sulfide goes first
+    assert (found.reduction, found.oxidation) == (0.0, pytest.approx(2.1))
+    assert math.isnan(found.hull_distance)
+    assert "no more stable than Li2O + Li2S" in found.source
+
+
+def test_a_value_that_should_be_small_leads_the_front_where_it_is():
+    limits = [Limits(0.0, 2.0, 0.0, "")] * 2
+    rows = rank_tradeoffs(
+        [("a", "Li2S", 0.3), ("b", "Li2S", 0.2)], limits, Requirement(), higher_is_better=False
+    )
+    assert [row.rank for row in rows] == [1, 0]

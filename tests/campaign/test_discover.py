@@ -1,5 +1,7 @@
 """The whole campaign with its real parts, small: environment, proxy, sampler, atoms, workers."""
 
+import csv
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +12,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from pymatgen.core import Structure
+from stability_oracles import AS_IT_STANDS, IonicBonds, energies
 from toy_campaign import digest
 
 from mfal.campaign.budget import account_of
@@ -20,6 +24,8 @@ from mfal.campaign.problem import make_problem
 from mfal.campaign.strategy import Round
 from mfal.cli import main
 from mfal.crystals.structures import crystal_from_structure, read_structure
+from mfal.oracles.potential_energy import entry_from_calculator
+from mfal.oracles.stability import stability_window
 from mfal.report.summary import summarise
 
 HERE = Path(__file__).parent
@@ -29,7 +35,12 @@ rounds = 2
 initial = 4
 realisations = 2
 batch = 4
-oracles = ["toy_oracles:three"]
+oracles = ["stability_oracles:chain"]
+[stability]
+mode = "constraint"
+low = 1.0
+high = 2.5
+energies = ["measured"]
 [space]
 elements = ["Li", "O", "S"]
 max_elements = 3
@@ -86,6 +97,62 @@ def test_it_ends_with_candidates_files_and_a_plot(whole):
     assert summary.random is not None
     assert (whole / "best_against_cost.png").stat().st_size > 5000
     assert len((whole / "candidates.csv").read_text().splitlines()) == len(summary.candidates) + 1
+
+
+def test_the_front_is_of_what_meets_the_requirement(whole):
+    """Windows and fronts of the files, against the calculator and a search by pairs."""
+    rows = list(csv.DictReader((whole / "pareto.csv").open()))
+    told = [row for row in rows if row["source"] == "IonicBonds"]
+    assert told
+    for row in told:
+        with read_campaign(whole) as ledger:
+            (answer,) = (
+                a
+                for a in ledger.answers("campaign")
+                if a.query.crystal.hash == row["id"] and a.query.oracle == "hull_distance"
+            )
+        structure = Structure.from_str(answer.detail["cif"], "cif")
+        entry = entry_from_calculator(structure, IonicBonds(), AS_IT_STANDS)
+        window = stability_window(structure.composition, energies(), candidate=entry)
+        assert float(row["hull_distance [eV/atom]"]) == pytest.approx(
+            window.hull_distance, rel=1e-3
+        )
+        assert float(row["oxidation [V]"]) == pytest.approx(window.oxidation, rel=1e-3)
+    points = {
+        row["id"]: (float(row["distance [angstrom]"]), float(row["width [V]"]))
+        for row in rows
+        if row["feasible"] == "yes"
+    }
+    assert points
+    for row in rows:
+        wide = float(row["reduction [V]"]) <= 1.0 and float(row["oxidation [V]"]) >= 2.5
+        assert (row["feasible"] == "yes") == wide
+        own = points.get(row["id"])
+        beaten = own is not None and any(
+            other != own and other[0] >= own[0] and other[1] >= own[1] for other in points.values()
+        )
+        assert (row["rank"] == "0") == (wide and not beaten)
+    plain = json.loads((whole / "pareto.json").read_text())
+    assert {row["id"] for row in plain["fronts"][0]} == {r["id"] for r in rows if r["rank"] == "0"}
+    assert plain["requirement"] == {"low": 1.0, "high": 2.5, "max_hull_distance": None}
+    candidates = list(csv.DictReader((whole / "candidates.csv").open()))
+    assert {c["id"]: c["pareto_rank"] for c in candidates} == {
+        row["id"]: row["rank"].replace("-1", "") for row in rows
+    }
+    meets = [c["meets_requirement"] != "no" for c in candidates]
+    assert meets == sorted(meets, reverse=True)
+
+
+def test_what_misses_the_requirement_is_not_asked(whole):
+    """Sulfides' windows end below 2.5 V: the embedded energies rule their formulas out."""
+    with read_campaign(whole) as ledger:
+        answers = [a for a in ledger.answers("campaign") if a.query.round > 0]
+        details = [detail for number, detail in ledger.rounds("campaign") if 0 < number < 3]
+    assert all(a.query.predicted["stability"]["feasible"] is not False for a in answers)
+    assert sum(detail["feasible"]["no"] for detail in details) > 0
+    top = {a.query.crystal.hash for a in answers if a.query.fidelity == 2}
+    judged = {a.query.crystal.hash for a in answers if a.query.oracle == "hull_distance"}
+    assert top <= judged
 
 
 def test_each_cif_is_the_candidate_that_it_is_named_after(whole):

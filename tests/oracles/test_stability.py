@@ -12,6 +12,7 @@ from pymatgen.entries.computed_entries import ComputedEntry
 from mfal.errors import MfalError
 from mfal.oracles.energies import Energies
 from mfal.oracles.stability import (
+    equilibrium_window,
     first_bounded_window,
     hull_distance,
     is_stable_between,
@@ -246,6 +247,32 @@ def test_first_source_that_can_bound_a_window_gives_all_of_it():
         first_bounded_window("Li2S", [])
 
 
+def test_a_stable_compound_widens_the_window_of_what_it_is_made_of():
+    """Compounds left out of a table: theirs is the wider window, or the same."""
+    energies = potential_energies()
+    narrower = 0
+    for formula in ("Li3PS4", "LiNbO3", "Li3PO4", "Li6PS5Cl", "Li2GeS3", "Li2ZrO3"):
+        others = tuple(e for e in energies.entries if e.composition.reduced_formula != formula)
+        whole = stability_window(formula, energies)
+        without = equilibrium_window(formula, energies._replace(entries=others))
+        assert math.isnan(without.hull_distance)
+        assert without.reduction >= whole.reduction - 1e-6
+        assert without.oxidation <= whole.oxidation + 1e-6
+        narrower += without.width < whole.width - 1e-3
+        if whole.hull_distance > 0:
+            assert without[1:3] == pytest.approx(whole[1:3], abs=1e-6)
+    assert narrower >= 2
+
+
+def test_an_equilibrium_needs_the_competing_phases_all_the_same():
+    with pytest.raises(MfalError, match="any Ge-Li compound"):
+        equilibrium_window("Li5GeN3", measured_energies(), limits=("reduction",))
+    window = first_bounded_window("Li3ClO", (measured_energies(),), itself=False)
+    assert set(window.decomposition) == {"Li2O", "LiCl"}
+    with pytest.raises(MfalError, match="the energy of Li3ClO itself"):
+        first_bounded_window("Li3ClO", (measured_energies(),))
+
+
 def test_formula_that_is_none_is_refused():
     with pytest.raises(MfalError, match="not a formula"):
         stability_window("Li2Qq", measured_energies())
@@ -286,3 +313,18 @@ def test_oracle_takes_the_energy_of_the_structure_itself():
     oracle = stability_oracle(table({"Li2S": -4.2}), quantity="oxidation", entry_of=deeper)
     (answer,) = oracle.evaluate([antifluorite("S", 5.71)])
     assert answer.value == pytest.approx(2.3)
+
+
+def test_hull_distance_as_an_oracle_tells_the_window_too():
+    def shallower(structure: Structure) -> ComputedEntry:
+        return ComputedEntry(structure.composition, -3.9 * structure.composition["S"])
+
+    oracle = stability_oracle(table({"Li2S": -4.2}), quantity="hull_distance", entry_of=shallower)
+    (answer,) = oracle.evaluate([antifluorite("S", 5.71)])
+    assert answer.value == pytest.approx(0.1)
+    assert answer.provenance["oxidation"] == pytest.approx(2.1)
+    assert (oracle.name, oracle.unit, oracle.higher_is_better) == (
+        "hull_distance",
+        "eV/atom",
+        False,
+    )

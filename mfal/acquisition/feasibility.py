@@ -1,0 +1,77 @@
+"""How likely a composition is to meet a constraint: logistic regression, to weigh a reward with.
+
+The value of a query under a constraint is its value without one times the probability that the
+constraint is met (Gardner, Kusner, Xu, Weinberger & Cunningham, ICML 2014, PMLR 32, 937). Whether
+it is met may take a phase diagram to say, which a trainer can't trace; what the diagrams say of a
+few hundred compositions teaches a regression that it can. Labels may be any shares from 0 to 1:
+the same serves a second objective.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mfal.crystals.types import NUM_ELEMENTS
+
+__all__ = ["FLOOR", "FeasibilityParams", "fit_feasibility", "log_feasibility", "probability"]
+
+FLOOR = 0.02
+"""Least weight, so that no reward vanishes and the regression's errors can be found out."""
+_RIDGE = 0.05
+"""Inverse prior variance of a weight; inputs are of order one."""
+_STEPS = 12
+"""Newton steps; the problem is convex and they converge quadratically."""
+_PRESENT = 1e-6
+
+
+class FeasibilityParams(NamedTuple):
+    """A fitted regression; a pytree, so that a new round doesn't recompile."""
+
+    weights: jax.Array
+    """[2 · 103 + 1], of presence, of atomic fraction, and of the constant."""
+
+
+@jax.jit
+def fit_feasibility(
+    composition: jax.Array, label: jax.Array, valid: jax.Array
+) -> FeasibilityParams:
+    """The maximum of the posterior density under a Gaussian prior.
+
+    Args:
+      composition: [N, 103], atoms of each element.
+      label: [N], 0 to 1.
+      valid: [N] bool; other rows don't count.
+    """
+    inputs = jax.vmap(_inputs)(composition)
+    count = valid.astype(inputs.dtype)
+    # The constant is free: how common feasible compositions are is no matter of prior belief.
+    ridge = jnp.full(inputs.shape[1], _RIDGE).at[-1].set(1e-4)
+
+    def newton(_: int, weights: jax.Array) -> jax.Array:
+        mean = jax.nn.sigmoid(inputs @ weights)
+        gradient = inputs.T @ (count * (mean - label)) + ridge * weights
+        curvature = (inputs * (count * mean * (1 - mean))[:, None]).T @ inputs + jnp.diag(ridge)
+        step = jnp.linalg.solve(curvature, gradient)
+        # Far from the maximum the quadratic model overshoots; no sensible step is longer.
+        return weights - step * jnp.minimum(1.0, 4.0 / (jnp.linalg.norm(step) + 1e-6))
+
+    return FeasibilityParams(jax.lax.fori_loop(0, _STEPS, newton, jnp.zeros(inputs.shape[1])))
+
+
+def probability(params: FeasibilityParams, composition: jax.Array) -> jax.Array:
+    """The expected label of one composition [103], []."""
+    return jax.nn.sigmoid(_inputs(composition) @ params.weights)
+
+
+def log_feasibility(params: FeasibilityParams, composition: jax.Array) -> jax.Array:
+    """What to add to a log reward, [] float32: log(FLOOR + (1 - FLOOR) p)."""
+    return jnp.log(FLOOR + (1.0 - FLOOR) * probability(params, composition))
+
+
+def _inputs(composition: jax.Array) -> jax.Array:
+    """[207] float32. One bad element spoils a compound however little of it there is."""
+    assert composition.shape == (NUM_ELEMENTS,)
+    fraction = composition / jnp.maximum(jnp.sum(composition), _PRESENT)
+    present = (fraction > _PRESENT).astype(jnp.float32)
+    return jnp.concatenate([present, fraction, jnp.ones(1)]).astype(jnp.float32)

@@ -1,0 +1,71 @@
+"""The trade-off between the top oracle's value and the stability window, as files."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from mfal.acquisition.objectives import Tradeoff, write_tradeoff
+from mfal.errors import MfalError
+from mfal.report.summary import Summary, tradeoff_to_plain
+
+__all__ = ["PARETO_CSV", "PARETO_JSON", "pareto_to_plain", "write_pareto"]
+
+PARETO_CSV = "pareto.csv"
+PARETO_JSON = "pareto.json"
+
+
+def write_pareto(summary: Summary, folder: Path) -> list[Path]:
+    """pareto.csv with every candidate, the front first, and pareto.json; returns what was written.
+
+    Nothing is written for a campaign that doesn't look at stability.
+    """
+    if not summary.tradeoffs:
+        return []
+    top = summary.top
+    written = [folder / PARETO_CSV, folder / PARETO_JSON]
+    write_tradeoff(
+        written[0],
+        list(summary.tradeoffs.values()),
+        value=f"{top.name} [{top.unit}]",
+        higher_is_better=top.higher_is_better,
+    )
+    try:
+        text = json.dumps(pareto_to_plain(summary), indent=1, allow_nan=False)
+        written[1].write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise MfalError(
+            f"{written[1]}: {error.strerror}", "make the folder writable or free some space"
+        ) from None
+    return written
+
+
+def pareto_to_plain(summary: Summary) -> dict[str, Any]:
+    """The objectives, the requirement, and the fronts, best first."""
+    stability, top = summary.config["stability"], summary.top
+    fronts: dict[int, list[Tradeoff]] = {}
+    for row in summary.tradeoffs.values():
+        fronts.setdefault(row.rank, []).append(row)
+    sign = -1.0 if top.higher_is_better else 1.0
+    distance = stability["max_hull_distance"]
+
+    def plain(rows: list[Tradeoff]) -> list[dict[str, Any]]:
+        ordered = sorted(rows, key=lambda row: (sign * row.value, row.id))
+        return [
+            {"id": row.id, "formula": row.formula, "value": row.value, **tradeoff_to_plain(row)}
+            for row in ordered
+        ]
+
+    return {
+        "objectives": [
+            {"name": top.name, "unit": top.unit, "maximise": top.higher_is_better},
+            {"name": "window_width", "unit": "V", "maximise": True},
+        ],
+        "requirement": {
+            "low": stability["low"],
+            "high": stability["high"],
+            "max_hull_distance": distance if math.isfinite(distance) else None,
+        },
+        "fronts": [plain(fronts[rank]) for rank in sorted(fronts) if rank >= 0],
+        "others": plain(fronts.get(-1, [])),
+    }
