@@ -189,8 +189,8 @@ def test_each_round_records_what_the_guard_decided_and_what_fidelities_are_worth
         assert verdict["on"]
         assert verdict["calibrated"] == (verdict["joint_score"] >= verdict["single_score"] - 0.1)
         assert [line.split()[1].rstrip(":") for line in rounds[number]["fidelities"]] == [
-            "lithium",
-            "volume",
+            "formation_energy",
+            "hull_distance",
         ]
         if not verdict["follow"]:
             assert {query.fidelity for query in asked if query.round == number} == {2}

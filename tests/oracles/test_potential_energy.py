@@ -6,6 +6,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from mfal.errors import MfalError
+from mfal.oracles import mlip
 from mfal.oracles.potential_energy import (
     RelaxationConfig,
     energies_from_calculator,
@@ -16,6 +17,7 @@ from mfal.oracles.potential_energy import (
     relax_with,
 )
 from mfal.oracles.stability import stability_oracle, stability_window
+from mfal.oracles.thermochemistry import potential_energies
 
 pytest.importorskip("ase")
 
@@ -161,6 +163,40 @@ def test_unknown_and_absent_calculators_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "chgnet", None)
     with pytest.raises(MfalError, match=r"pip install 'mfal\[mlip\]'"):
         load_calculator("chgnet")
+
+
+def test_a_potential_is_loaded_by_the_first_structure_and_judges_it_by_its_own_table(monkeypatch):
+    """With the embedded table's energy of Li2S, and 0.1 eV per atom above it."""
+    (known,) = (e for e in potential_energies().entries if e.composition.reduced_formula == "Li2S")
+    loads = []
+
+    def load(name):
+        loads.append(name)
+        energy = known.energy_per_atom + 0.1
+        return tabulated({frozenset({"Li", "S"}): {"Li": energy, "S": energy}})
+
+    monkeypatch.setattr(mlip, "load_calculator", load)
+    monkeypatch.setattr(mlip, "version", lambda name: "0.4.2")
+    monkeypatch.setattr(mlip.importlib.util, "find_spec", lambda name: object())
+    distance, formation = mlip.hull_distance(), mlip.formation_energy()
+    assert loads == []
+    (answer,) = distance.evaluate([antifluorite()])
+    assert answer.value == pytest.approx(0.1, abs=1e-6)
+    assert answer.provenance["oxidation"] == pytest.approx(2.13, abs=0.01)
+    (answer,) = formation.evaluate([antifluorite()])
+    elements = reference_energies(potential_energies())
+    expected = known.energy_per_atom + 0.1 - (2 * elements["Li"] + elements["S"]) / 3
+    assert answer.value == pytest.approx(expected)
+    assert loads == ["chgnet", "chgnet"]
+    chain = mlip.stable_conductors()
+    assert [oracle.fidelity for oracle in chain] == [0, 1, 2, 3]
+    assert [oracle.name for oracle in chain[2:]] == ["hull_distance", "conductivity"]
+
+
+def test_a_potential_that_is_absent_is_named_before_a_campaign_begins(monkeypatch):
+    monkeypatch.setattr(mlip.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MfalError, match=r"chgnet isn't installed; pip install 'mfal\[mlip\]'"):
+        mlip.stable_conductors()
 
 
 @pytest.mark.slow
