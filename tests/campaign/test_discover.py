@@ -193,7 +193,9 @@ def test_each_round_records_what_the_guard_decided_and_what_fidelities_are_worth
             "hull_distance",
         ]
         if not verdict["follow"]:
-            assert {query.fidelity for query in asked if query.round == number} == {2}
+            # Hull distances are asked for the requirement's sake, whatever they tell of the top.
+            mine = [q for q in asked if q.round == number and q.oracle != "hull_distance"]
+            assert {query.fidelity for query in mine} == {2}
     assert worth[-1] == rounds[3]["guard"]["text"]
 
 
