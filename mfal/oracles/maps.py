@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mfal.oracles.framework import Framework
     from mfal.oracles.percolation import Percolation
+    from mfal.oracles.symmetry import Grid
 
 __all__ = ["NO_BARRIER", "Answer", "MapOptions", "averaged", "finite", "map_record", "read_map"]
 
@@ -88,7 +89,7 @@ def averaged(
 
 def read_map(
     structure: "Structure", options: MapOptions
-) -> tuple["Framework", tuple[int, int, int], "Percolation"]:
+) -> tuple["Framework", "Grid", "Percolation"]:
     """Framework, grid and what the sweep found."""
     from mfal.oracles.bvse import grid_shape, symmetric_map
     from mfal.oracles.framework import framework_of
@@ -103,12 +104,14 @@ def read_map(
             "give a smaller cell, or a coarser resolution",
         )
     grid = symmetric_grid(framework, options.resolution)
-    return framework, grid.shape, percolate(symmetric_map(framework, grid), options.margin)
+    return framework, grid, percolate(symmetric_map(framework, grid), options.margin)
 
 
-def map_record(framework: "Framework", options: MapOptions, found: "Percolation") -> dict[str, Any]:
+def map_record(
+    framework: "Framework", grid: "Grid", options: MapOptions, found: "Percolation"
+) -> dict[str, Any]:
     """What every answer from an energy map says of how it was made."""
-    from mfal.oracles.symmetry import NOISE, position_noise
+    from mfal.oracles.symmetry import NOISE, intended_order
 
     notes = list(framework.warnings)
     for dimension, barrier in enumerate(found.barrier, start=1):
@@ -119,10 +122,11 @@ def map_record(framework: "Framework", options: MapOptions, found: "Percolation"
     levels = len(np.unique(np.round(found.saddle_energy[near], 3)))
     if levels > 1:
         notes.append(f"{levels} saddles within {DEGENERATE} eV of the one that decides")
-    least, most = position_noise(framework)
-    if most > least:
+    order = intended_order(framework)
+    if order > grid.order:
         notes.append(
-            f"noise in positions: {least} symmetry operations, {most} if ions may be {NOISE} Å off"
+            f"noise in positions: {grid.order} symmetry operations, {order} if ions may be "
+            f"{NOISE} Å off"
         )
     if found.own_barrier[2] < NO_BARRIER:
         notes.append(f"a 3-D barrier below {NO_BARRIER} eV: no site holds an ion at 300 K")

@@ -103,8 +103,10 @@ def bvse_oracle(options: MapOptions = BARRIER_MAP) -> Oracle:
 
     def answer(structure: "Structure") -> Answer:
         def barrier(variant: "Structure") -> Answer:
-            framework, _, found = read_map(variant, options)
-            return Answer(float(found.own_barrier[2]), None, map_record(framework, options, found))
+            framework, grid, found = read_map(variant, options)
+            return Answer(
+                float(found.own_barrier[2]), None, map_record(framework, grid, options, found)
+            )
 
         return averaged(barrier, structure, options)
 
@@ -156,9 +158,9 @@ def conductivity_oracle(
             open_dimensions,
         )
 
-        framework, shape, found = read_map(structure, options)
+        framework, grid, found = read_map(structure, options)
         depth = max(options.shallow, LOCALISED * BOLTZMANN * temperature)
-        network = hop_network(found, framework.lattice, shape, shallow=depth)
+        network = hop_network(found, framework.lattice, grid.shape, shallow=depth)
         name = structure.composition.reduced_formula
         free = open_dimensions(network, depth)
         if free >= 2:
@@ -172,7 +174,7 @@ def conductivity_oracle(
         network = network._replace(saddle_energy=np.maximum(network.saddle_energy, ends + depth))
         count, sites = framework.mobile_count, len(network.site_energy)
         result = conductivity(network, count, temperature, exclusion, least_vacancy=LEAST_VACANCY)
-        provenance = map_record(framework, options, found)
+        provenance = map_record(framework, grid, options, found)
         if free:
             provenance["warnings"].append(f"channels without barriers above {depth:.2f} eV")
         if exclusion and count > (1.0 - LEAST_VACANCY) * sites:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mfal.oracles.framework import Framework
 
-__all__ = ["Grid", "morton_order", "position_noise", "symmetric_grid"]
+__all__ = ["Grid", "intended_order", "morton_order", "symmetric_grid"]
 
 TOLERANCE = 1e-5
 """Å by which ions may miss their images: far below what would show in an energy."""
@@ -28,6 +28,8 @@ class Grid(NamedTuple):
     shape: tuple[int, int, int]
     representative: np.ndarray
     """[n1 n2 n3] int32, the flat index of the point that stands for each point's orbit."""
+    order: int
+    """Symmetry operations of the framework, those included that the grid does not keep."""
 
 
 def symmetric_grid(framework: Framework, resolution: float) -> Grid:
@@ -59,18 +61,18 @@ def symmetric_grid(framework: Framework, resolution: float) -> Grid:
     shift = np.rint(translations[kept] * shape).astype(np.int64)
     representative = _orbits(shape, matrix.astype(np.int64), shift)
     a, b, c = (int(n) for n in shape)
-    return Grid((a, b, c), representative)
+    return Grid((a, b, c), representative, len(rotations))
 
 
-def position_noise(framework: Framework) -> tuple[int, int]:
-    """Symmetry operations of the framework within `TOLERANCE` and within `NOISE`.
+def intended_order(framework: Framework) -> int:
+    """Symmetry operations of the framework if its ions may be `NOISE` off their places.
 
-    Where the second number is larger the atoms miss the places of a higher symmetry by little:
+    Where it is larger than `Grid.order` the ions miss the places of a higher symmetry by little:
     rounded or noisy coordinates, which barriers feel.
     """
     # The wide tolerance makes spglib give up some attempts, of which it tells on standard error.
     os.environ.setdefault("SPGLIB_WARNING", "OFF")
-    return len(_operations(framework)[0]), len(_operations(framework, NOISE)[0])
+    return len(_operations(framework, NOISE)[0])
 
 
 def _operations(
