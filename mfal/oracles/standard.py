@@ -140,7 +140,8 @@ def conductivity_oracle(
     without barriers mostly means that the framework is too open to be stable, not that it conducts.
 
     The grid is fine by default, as all sites and saddles count here, and exponentially: log10 sigma
-    at 300 K moves by 0.1 to 0.3 between grid origins at 0.3 Å, by less than 0.05 at 0.15 Å.
+    at 300 K moves by 0.2 to 0.3 between grid origins at 0.3 Å, by up to 0.2 at 0.15 Å, and by 0.03
+    at 0.1 Å (`experiments/benchmarks/oracles.py` prints the table).
 
     Args:
       options: of the energy map.
