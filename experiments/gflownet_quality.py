@@ -33,6 +33,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -244,7 +245,7 @@ def measure(
         log_p = estimate(state.params, states, key_back).value
         return round(float(correlation(log_p, rewards(params, states))), 4)
 
-    known = known_states(spec)
+    known = jax.tree.map(jnp.asarray, known_states(spec))
     best = top_k(own, 100)
 
     def distance(a: Any, b: Any) -> jax.Array:
@@ -252,11 +253,9 @@ def measure(
         x, y = to_crystal(spec, a).composition, to_crystal(spec, b).composition
         return 0.5 * jnp.sum(jnp.abs(x / jnp.sum(x) - y / jnp.sum(y)))
 
-    diverse = jax.jit(lambda b: measure_diversity(b, distance, threshold=-jnp.inf, radius=0.1))(
-        best
-    )
-    broken = sum(_is_broken(spec, row) for row in _unstack(own.states))
-    groups = {int(to_crystal(spec, one).space_group_number) for one in _unstack(best.states)}
+    diverse = measure_diversity(best, distance, threshold=-jnp.inf, radius=0.1)
+    broken = count_broken(spec, own.states)
+    groups = np.unique(jax.vmap(partial(to_crystal, spec))(best.states).space_group_number)
     return {
         "correlation of log p and log R, held out": round(float(quality.correlation), 4),
         "  half drawn by the untrained policy": agreement(broad.states),
@@ -278,27 +277,31 @@ def measure(
     }
 
 
-def known_states(spec: CrystalSpec) -> Any:
-    """Terminal states [N] of the embedded compounds that the spec admits."""
+@cache
+def known_states(spec: CrystalSpec, limit: int = 60) -> Any:
+    """Terminal states [N] of embedded compounds that the spec admits, at most so many."""
     table = load_embedded()
-    found = []
-    for row in np.flatnonzero(table.has_crystal):
-        crystal = jax.tree.map(lambda leaf: leaf[0], table.select(np.array([row])).crystals())
+    crystals = table.select(table.has_crystal).crystals()
+    found: list[Any] = []
+    for row in range(len(crystals.space_group_number)):
         try:
-            found.append(from_crystal(spec, crystal))
+            found.append(from_crystal(spec, jax.tree.map(lambda leaf, at=row: leaf[at], crystals)))
         except MfalError:
             continue  # the spec forbids it
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+        if len(found) == limit:
+            break
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
 
 
-def _unstack(states: Any) -> list[Any]:
-    count = len(jax.tree.leaves(states)[0])
+def count_broken(spec: CrystalSpec, states: Any) -> int:
+    """How many terminal states [N] violate a rule of the spec."""
     host = jax.tree.map(np.asarray, states)
-    return [jax.tree.map(lambda leaf, at=row: leaf[at], host) for row in range(count)]
-
-
-def _is_broken(spec: CrystalSpec, state: Any) -> bool:
-    return bool(violations(spec, to_crystal(spec, state), species_of(spec, state)))
+    crystals = jax.tree.map(np.asarray, jax.jit(jax.vmap(partial(to_crystal, spec)))(states))
+    broken = 0
+    for row in range(len(crystals.space_group_number)):
+        crystal, state = (jax.tree.map(lambda x, at=row: x[at], tree) for tree in (crystals, host))
+        broken += bool(violations(spec, crystal, species_of(spec, state)))
+    return broken
 
 
 if __name__ == "__main__":

@@ -89,13 +89,14 @@ def profile(spec: CrystalSpec, hidden: tuple[int, ...], rounds: int) -> dict[str
                 rest[source] += nanoseconds
         shares.append({kind: spent / total for kind, spent in by_kind.items()})
         others.append({source: spent / total for source, spent in rest.items()})
-    largest = sorted(others[-1], key=lambda source: -others[-1][source])[:8]
+    middle = {source: _median(others, source) for source in others[-1]}
+    largest = sorted(middle, key=lambda source: -middle[source])[:8]
     return {
         "mean length": round(float(jnp.mean(metrics.length)), 1),
         "share of the network's products": _median(shares, "network"),
         "share of the products that draw actions": _median(shares, "drawing"),
         "share of the rest": _median(shares, "other"),
-        "largest of the rest": {source: _median(others, source) for source in largest},
+        "largest of the rest": {source: middle[source] for source in largest},
     }
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from mfal.errors import MfalError
@@ -60,6 +62,8 @@ def restore(folder: str | Path, like: TrainState) -> TrainState:
         raise MfalError(
             f"{folder} holds no readable checkpoint ({reason})", "give the folder that `save` wrote"
         ) from None
+    # Bound to no device, so that it suits a trainer on one device or on a mesh of any.
+    plain = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), plain)
     key = jax.random.wrap_key_data(plain["key"], impl=jax.random.key_impl(like.key))
     fields = {**plain, "key": key}
     return TrainState(**fields)

@@ -120,11 +120,13 @@ def draw_index(logits: jax.Array, mask: jax.Array, uniform: jax.Array) -> jax.Ar
     weight = jnp.exp(masked - jnp.max(masked, axis=-1, keepdims=True)) * mask
     cumulative = _cumulative_sum(weight)
     threshold = uniform[..., None] * cumulative[..., -1:]
-    # Rounding may carry the threshold past every step: the last legal index catches it.
     passed = mask & (cumulative > threshold)
-    last = mask.shape[-1] - 1 - jnp.argmax(mask[..., ::-1], axis=-1)
-    index = jnp.where(jnp.any(passed, axis=-1), jnp.argmax(passed, axis=-1), last)
-    return jnp.where(jnp.any(mask, axis=-1), index, 0).astype(jnp.int32)
+    # Least and greatest places, as plain reductions: on CPU some times faster than `argmax`.
+    place = jnp.arange(mask.shape[-1], dtype=jnp.int32)
+    first = jnp.min(jnp.where(passed, place, mask.shape[-1]), axis=-1)
+    # Rounding may carry the threshold past every step: the last legal index catches it.
+    last = jnp.max(jnp.where(mask, place, 0), axis=-1)
+    return jnp.minimum(first, last)
 
 
 def value_mixture(raw: jax.Array) -> Mixture:

@@ -13,6 +13,7 @@ target (Malkin et al. 2022, arXiv:2210.00580; Blessing et al. 2024, arXiv:2406.0
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -123,6 +124,7 @@ def log_prob(trainer: Trainer, num_trajectories: int = 10) -> Callable[..., LogP
     return estimate
 
 
+@jax.jit
 def evidence_bounds(samples: Samples, held_out: LogProb, log_reward: jax.Array) -> jax.Array:
     """Lower and upper bound on log Z, [2].
 
@@ -169,18 +171,21 @@ def measure_quality(
     return measure
 
 
+@jax.jit
 def correlation(x: jax.Array, y: jax.Array) -> jax.Array:
     """Pearson correlation of two [N] arrays."""
     x, y = x - jnp.mean(x), y - jnp.mean(y)
     return jnp.sum(x * y) / jnp.sqrt(jnp.maximum(jnp.sum(x * x) * jnp.sum(y * y), 1e-30))
 
 
+@partial(jax.jit, static_argnames="count")
 def top_k(samples: Samples, count: int) -> Samples:
     """The `count` samples of highest reward, best first."""
     _, place = lax.top_k(samples.log_reward, count)
     return jax.tree.map(lambda leaf: leaf[place], samples)
 
 
+@partial(jax.jit, static_argnames="distance")
 def measure_diversity(
     best: Samples,
     distance: Callable[[State, State], jax.Array],

@@ -39,6 +39,26 @@ def test_following_a_replayed_trajectory_repeats_it():
     )
 
 
+def test_the_batch_ends_with_its_longest_trajectory():
+    """Not with the longest that the environment allows: steps taken are counted on the host."""
+    taken = []
+
+    def counted(state, action):
+        jax.debug.callback(lambda _: taken.append(1), action.index)
+        return ENV.step(state, action)
+
+    policy, params, _ = drawn(4)
+    # Two trajectories stop at once, two after one move.
+    index = jnp.full((ENV.max_steps, 4), SPEC.dimensions).at[0, :2].set(0)
+    plan = replay.Plan(jnp.ones(4, bool), index, jnp.zeros(index.shape))
+    noise = draw_noise(jax.random.key(3), ENV, 4)
+    found = rollout(ENV._replace(step=counted), policy, params, noise, plan=plan)
+    jax.effects_barrier()
+    assert found.length.tolist() == [2, 2, 1, 1]
+    # A terminal state is a row of the learned backward policy: one more step of the loop.
+    assert len(taken) == 4 * 3 < 4 * ENV.max_steps
+
+
 def test_draws_follow_the_priority_and_old_places_are_overwritten():
     _, _, some = drawn(4)
     empty = replay.empty_buffer(ENV, 6)

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 SCRIPT = """
-import json, jax, numpy as np
+import json, tempfile, jax, numpy as np
 from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.gflownet.checkpoint import restore, save
 from mfal.gflownet.config import TrainConfig
 from mfal.gflownet.policy import PolicyConfig
 from mfal.gflownet.replay import ReplayConfig
@@ -31,6 +32,12 @@ for name, mesh in (("one", None), ("many", jax.make_mesh((8,), ("batch",)))):
         "params": float(sum(abs(x).sum() for x in jax.tree.leaves(state.params["policy"]))),
         "actions": np.asarray(state.replay.index).tolist(),
     }
+    folder = tempfile.mkdtemp() + "/checkpoint"
+    save(folder, state)
+    again = restore(folder, trainer.init(jax.random.key(1)))
+    _, unbroken = trainer.run(state, HypergridReward(), 3)
+    _, resumed = trainer.run(again, HypergridReward(), 3)
+    out[name]["resumed"] = np.asarray(resumed.loss).tolist() == np.asarray(unbroken.loss).tolist()
 print(json.dumps(out))
 """
 
@@ -52,3 +59,5 @@ def test_eight_devices_give_the_result_of_one():
         assert many[name] == pytest.approx(one[name], rel=1e-3)
     assert many["params"] == pytest.approx(one["params"], rel=1e-5)
     assert many["actions"] == one["actions"]
+    assert one["resumed"]
+    assert many["resumed"]

@@ -32,10 +32,12 @@ def train(config: TrainConfig, steps: int = 1000, seed: int = 0):
         ("db", "learned"),
         ("subtb", "uniform"),
         ("subtb", "learned"),
+        ("tb bfloat16", "learned"),
     ],
 )
 def test_training_reaches_the_exact_distribution(loss, backward):
-    policy = PolicyConfig(hidden=(32, 32), backward=backward)
+    loss, dtype = (*loss.split(), "float32")[:2]
+    policy = PolicyConfig(hidden=(32, 32), backward=backward, dtype=dtype)
     config = TrainConfig(batch_size=32, loss=loss, policy=policy, learning_rate=3e-3)
     _, state, metrics, measure = train(config)
     exact = measure(state.params["policy"], HypergridReward(), metrics.log_z[-1])
@@ -44,8 +46,9 @@ def test_training_reaches_the_exact_distribution(loss, backward):
     assert abs(exact.log_z_error) < 0.03
 
 
-def test_forward_looking_training_reaches_the_exact_distribution():
-    config = TrainConfig(batch_size=32, loss="db", policy=SMALL, learning_rate=3e-3)
+@pytest.mark.parametrize("loss", ["db", "subtb"])
+def test_forward_looking_training_reaches_the_exact_distribution(loss):
+    config = TrainConfig(batch_size=32, loss=loss, policy=SMALL, learning_rate=3e-3)
     trainer = make_trainer(ENV, REWARD, config, intermediate=REWARD)
     state, metrics = trainer.run(trainer.init(jax.random.key(0)), HypergridReward(), 1000)
     measure = exact_metrics(GRAPH, trainer.policy, REWARD)
