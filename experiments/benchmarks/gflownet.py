@@ -6,12 +6,10 @@ Hypergrid with trajectory balance and a learned backward policy, equal network (
 forward and backward logits), batch, learning rates (1e-3, log Z 0.1) and exploration (0.1):
 
 - mfal, in float32 and in bfloat16;
-- gfnx (pip install gfnx flashbax equinox networkx): its environment, rollout and log-probabilities;
-  loss and update as in its trajectory-balance baseline, many steps in one compiled loop, metrics
-  and host callbacks left out;
+- gfnx: its environment, rollout and log-probabilities; loss and update as in its
+  trajectory-balance baseline, many steps in one compiled loop, metrics and host callbacks left out;
 - torchgfn: its gym, sampler and TBGFlowNet, in a process of its own (--torchgfn names another
-  interpreter). Both peers pin an older NumPy than mfal runs with, but work with it: install them
-  with `pip install --no-deps gfnx==0.0.1 torchgfn==2.4.1` beside the extra `benchmarks`.
+  interpreter). `peers.txt` beside this script says how to install both.
 
 The race to an exact total variation of 0.1 (batch 16) alternates, too, 100 iterations at a time,
 over several seeds; measuring is not counted.
