@@ -3,9 +3,9 @@
 The answers of the campaign's three oracles on OBELiX (written by `obelix_oracles.py`) against the
 measured conductivities, each alone and every combination: Spearman's rho, the area under the ROC
 curve at 1e-4 S/cm, the share of the variance of log10(S/cm) that a linear calibration of the
-scores' ranks explains in cross-validation (no publication on both sides), and that share for each unit of cost; for all, by
-order, by family. `oracles_vs_experiment.py` compares far more scores and corrections; this is what
-a campaign gets.
+scores' ranks explains in cross-validation (no publication on both sides), and that share for each
+unit of cost; for all, by order, by family. `oracles_vs_experiment.py` compares far more scores and
+corrections; this is what a campaign gets.
 
 Intervals are 90 %, by bootstrap over publications. "Chance" is Fisher's exact test of "score above
 its median" against "fast".
