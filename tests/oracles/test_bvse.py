@@ -35,8 +35,7 @@ COMPARED = (
 
 def _embedded() -> dict[str, Structure]:
     table = load_embedded()
-    structures = zip(table, table.structures(), strict=True)
-    return {row.id: structure for row, structure in structures if row.id in COMPARED}
+    return {name: table.structures()[table.ids.index(name)] for name in COMPARED}
 
 
 def _decorated(structure: Structure) -> Structure:

@@ -12,10 +12,7 @@ from mfal.oracles.sendek_sampled import sampled_features
 
 def _embedded(name: str) -> Structure:
     table = load_embedded()
-    for row, structure in zip(table, table.structures(), strict=True):
-        if row.id == name:
-            return structure
-    raise KeyError(name)
+    return table.structures()[table.ids.index(name)]
 
 
 @pytest.mark.parametrize(

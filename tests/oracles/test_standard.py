@@ -20,8 +20,7 @@ from tests.shared_data import shared_data
 
 def _embedded(*names: str) -> list[Structure]:
     table = load_embedded()
-    found = {row.id: s for row, s in zip(table, table.structures(), strict=True) if row.id in names}
-    return [found[name] for name in names]
+    return [table.structures()[table.ids.index(name)].copy() for name in names]
 
 
 def _cubic(species: list, size: float = 4.0) -> Structure:
