@@ -18,7 +18,14 @@ from mfal.campaign.clusters import open_executor
 from mfal.campaign.config import CampaignConfig, by_oracle
 from mfal.campaign.dispatch import Dispatcher
 from mfal.campaign.events import Best, Event, Notify, Progress, silent
-from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM, open_campaign
+from mfal.campaign.folder import (
+    CAMPAIGN,
+    HANDOFF,
+    RANDOM,
+    open_campaign,
+    read_campaign,
+    stored_config,
+)
 from mfal.campaign.guard import Limits
 from mfal.campaign.handoff import lessons
 from mfal.campaign.ledger import Ledger
@@ -67,39 +74,33 @@ def run_campaign(
         return _Campaign(ledger, config, oracles, strategy, runner, notify).run()
 
 
-def rank_again(
-    folder: Path,
-    config: CampaignConfig,
-    *,
-    notify: Notify = silent,
-    strategy: Strategy | None = None,
-) -> bool:
+def rank_again(folder: Path, *, notify: Notify = silent, strategy: Strategy | None = None) -> bool:
     """Fit a finished campaign's proxy again if answers have been told since, and write its ranking.
 
     Returns:
       Whether there was anything new.
 
     Raises:
-      MfalError: as `run_campaign`.
+      MfalError: where there is no campaign, or another process writes to it.
     """
+    with read_campaign(folder) as ledger:
+        config, new = stored_config(ledger), _news(ledger)
+    if not new:
+        return False
     oracles = load_oracles(config.oracles)
-    with open_campaign(folder, config, oracles) as ledger:
-        if not _news(ledger, oracles):
-            return False
-        if strategy is None:
-            strategy = _learned(config)
-        with ThreadPoolExecutor(1) as unused:
-            campaign = _Campaign(ledger, config, oracles, strategy, unused, notify)
-            campaign.conclude("answers were told")
+    if strategy is None:
+        strategy = _learned(config)
+    with open_campaign(folder, config, oracles) as ledger, ThreadPoolExecutor(1) as unused:
+        _Campaign(ledger, config, oracles, strategy, unused, notify).conclude("answers were told")
     return True
 
 
-def _news(ledger: Ledger, oracles: Sequence[Oracle]) -> bool:
+def _news(ledger: Ledger) -> bool:
     """Whether a finished campaign has been told what bears on its last ranking."""
     rounds = ledger.rounds(CAMPAIGN)
     if not rounds or not rounds[-1][1].get("final"):
         return False
-    unit = oracles[-1].unit
+    unit = ledger.meta("oracles")[-1]["unit"]
     basis = ledger.basis(CAMPAIGN, rounds[-1][0])
     before = lessons(ledger.answers(HANDOFF, basis=basis), unit) if basis else {}
     return lessons(ledger.answers(HANDOFF), unit) != before
@@ -172,7 +173,7 @@ class _Campaign:
             return False
         if rounds + 1 not in written[CAMPAIGN]:
             self.conclude(reason)
-        elif _news(self.ledger, self.oracles):
+        elif _news(self.ledger):
             self.conclude("answers were told")
         self.tell("done", rounds, reason)
         return True
@@ -214,8 +215,11 @@ class _Campaign:
     def conclude(self, reason: str) -> None:
         """Write a ranking: the campaign's last word until something new is told."""
         number = max(self.config.rounds, *self.written(CAMPAIGN), 0) + 1
-        detail = self.strategy.conclude(self.round(CAMPAIGN, number))
-        self.ledger.propose(CAMPAIGN, number, [], {**detail, "final": True, "reason": reason})
+        round_ = self.round(CAMPAIGN, number)
+        told = len(lessons(round_.told, self.oracles[-1].unit))
+        detail = self.strategy.conclude(round_)
+        detail |= {"final": True, "reason": reason, "told": told}
+        self.ledger.propose(CAMPAIGN, number, [], detail)
 
     def round(self, account: str, number: int) -> Round:
         """What a decision may rest on; an equal share of what is left is its allowance."""

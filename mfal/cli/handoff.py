@@ -3,9 +3,12 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfal.errors import MfalError
+
+if TYPE_CHECKING:
+    from mfal.report.summary import Candidate, Summary
 
 __all__ = ["add_parser", "run_ask", "run_tell"]
 
@@ -59,18 +62,26 @@ def add_parser(commands: Any) -> None:
 
 def run_ask(options: argparse.Namespace) -> int:
     """Choose by the present ranking and write the batch."""
-    from mfal.campaign.folder import read_campaign
+    from mfal.campaign.folder import CAMPAIGN, read_campaign
     from mfal.campaign.handoff import ask, measurement
     from mfal.campaign.records import Proposal
+    from mfal.cli.cache import use_compilation_cache
     from mfal.oracles.measurements import quantity
     from mfal.report.summary import summarise
 
     quantity(options.measurement)
     if options.number < 1:
         raise MfalError(f"--number {options.number}", "give 1 or more")
+    use_compilation_cache()
+    from mfal.campaign.loop import rank_again
+
+    # What has been told since the last ranking teaches the proxy first.
+    rank_again(options.folder)
     with read_campaign(options.folder) as ledger:
         summary = summarise(ledger)
+        told = any(detail.get("told") for _, detail in ledger.rounds(CAMPAIGN)[-1:])
     fidelity = len(summary.oracles)
+    candidates = by_expectation(summary) if told else summary.candidates
     ranked = [
         (
             measurement(
@@ -78,7 +89,7 @@ def run_ask(options: argparse.Namespace) -> int:
             ),
             c.cif,
         )
-        for c in summary.candidates
+        for c in candidates
         if c.cif
     ]
     queries, notes = ask(
@@ -98,6 +109,22 @@ def run_ask(options: argparse.Namespace) -> int:
         print(f"note: {note}")
     print(f"Fill in {options.batch}/answers.csv, then: mfal tell {options.folder} {options.batch}")
     return 0
+
+
+def by_expectation(summary: "Summary") -> "list[Candidate]":
+    """Candidates by what the proxy expects of the top oracle's quantity, best first.
+
+    It has learned from the measurements that came back; what an oracle said of a candidate itself
+    is one answer among those that it has learned from.
+    """
+    top = len(summary.oracles) - 1
+    sign = -1.0 if summary.oracles[top].higher_is_better else 1.0
+
+    def key(candidate: "Candidate") -> tuple[float, int]:
+        mean = candidate.predicted.get("mean")
+        return sign * (mean[top] if mean else candidate.value), candidate.rank
+
+    return sorted(summary.candidates, key=key)
 
 
 def run_tell(options: argparse.Namespace) -> int:

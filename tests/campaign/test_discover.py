@@ -69,10 +69,14 @@ def command(folder: Path) -> list[str]:
 def cache(tmp_path_factory):
     """What one run compiles serves the others, in this process and in those that it starts."""
     folder = tmp_path_factory.mktemp("jax")
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # Nearly all the time goes into compiling; what little runs may run unoptimised.
+    options = {"jax_compilation_cache_dir": str(folder), "jax_disable_most_optimizations": True}
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
     yield folder
-    jax.config.update("jax_compilation_cache_dir", before)
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +234,12 @@ def test_killed_in_the_middle_and_resumed_it_ends_the_same(whole, cache, tmp_pat
     path = os.pathsep.join([str(HERE), *filter(None, sys.path)])
     process = subprocess.Popen(
         [sys.executable, "-m", "mfal.cli", *command(folder)],
-        env=os.environ | {"PYTHONPATH": path, "JAX_COMPILATION_CACHE_DIR": str(cache)},
+        env=os.environ
+        | {
+            "PYTHONPATH": path,
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
