@@ -93,7 +93,7 @@ def render_page(
       summary: the campaign.
       figures: by name, as from `all_figures`.
       pictures: their PNG files, which are inlined; a figure without one says so.
-      windows: stability windows by formula.
+      windows: stability windows by crystal hash.
       maps: site energies by crystal hash, or why there are none.
     """
     structures = _structures(summary, maps)
@@ -254,7 +254,7 @@ def _report_json(
 ) -> str:
     """Everything that the page shows, for machines; NaN becomes null."""
     data = to_dict(summary)
-    data["windows"] = {formula: window._asdict() for formula, window in windows.items()}
+    data["windows"] = {name: window._asdict() for name, window in windows.items()}
     data["figures"] = {
         figure.name: {
             "title": figure.title,

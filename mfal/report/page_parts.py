@@ -92,7 +92,7 @@ def candidate_rows(
 
     Args:
       summary: the campaign.
-      windows: by formula.
+      windows: by crystal hash.
       shown: hashes of the crystals that the viewer knows.
     """
     columns = [("rank", True), ("formula", False), ("structure", False), ("group", True)]
@@ -113,7 +113,7 @@ def _row(candidate: Candidate, summary: Summary, windows: Mapping[str, Window], 
     label = text(f"Show {crystal.formula}, rank {candidate.rank}")
     button = f'<button type="button" data-id="{name}" aria-label="{label}">show</button>'
     seen = candidate.observed[candidate.fidelity]
-    window = windows.get(crystal.formula)
+    window = windows.get(crystal.hash)
     cells: list[tuple[str, bool]] = [
         (button if shown else "none", False),
         (text(crystal.space_group), True),

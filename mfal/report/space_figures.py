@@ -121,7 +121,7 @@ def window_front(summary: Summary, windows: Mapping[str, Window]) -> Figure:
 
     rows = []
     for candidate, beats in zip(summary.candidates, front, strict=True):
-        window = windows.get(candidate.crystal.formula)
+        window = windows.get(candidate.crystal.hash)
         low, high = (window.reduction, window.oxidation) if window else (None, None)
         status = "not asked" if window is None else window.note or "bounded"
         row = [candidate.rank, candidate.crystal.formula, candidate.value, low, high]
@@ -140,5 +140,5 @@ def window_front(summary: Summary, windows: Mapping[str, Window]) -> Figure:
 
 
 def _width(candidate: Candidate, windows: Mapping[str, Window]) -> float:
-    window = windows.get(candidate.crystal.formula)
+    window = windows.get(candidate.crystal.hash)
     return float("nan") if window is None else window.width

@@ -11,7 +11,7 @@ from mfal.report.summary import Summary
 __all__ = ["Window", "windows_of"]
 
 _ASKED = 100
-"""Formulas, best first, whose windows are looked up."""
+"""Candidates, best first, whose windows are looked up."""
 
 
 class Window(NamedTuple):
@@ -39,13 +39,14 @@ class Window(NamedTuple):
 
 
 def windows_of(summary: Summary) -> dict[str, Window]:
-    """Windows of the best candidates by formula; a formula that is missing was not asked about.
+    """Windows of the best candidates by crystal hash; what is missing was not asked about.
 
     The energies belong to the most stable phase of each composition, not to the candidate's own
     arrangement, and most hypothetical compounds are in no table: their limits stay open.
     """
-    formulas = list(dict.fromkeys(c.crystal.formula for c in summary.candidates))[:_ASKED]
-    return {formula: _window(formula) for formula in formulas}
+    chosen = [candidate.crystal for candidate in summary.candidates[:_ASKED]]
+    found = {formula: _window(formula) for formula in {crystal.formula for crystal in chosen}}
+    return {crystal.hash: found[crystal.formula] for crystal in chosen}
 
 
 def _window(formula: str) -> Window:
