@@ -11,7 +11,7 @@
   const names = document.getElementById("names");
   const LITHIUM = "#7a5195";
   const PATHS = "#e69f00";
-  const AXIS = { fontSize: 13, fontColor: "black", backgroundColor: "white",
+  const LABEL = { fontSize: 13, fontColor: "black", backgroundColor: "white",
     backgroundOpacity: 0.75, inFront: true, alignment: "center" };
   let viewer = null;
   let model = null;
@@ -19,6 +19,8 @@
   let grid = null;
   let shape = null;
   let nameLabels = [];
+
+  function labelStyle(more) { return Object.assign({}, LABEL, more); }
 
   function colour(symbol) {
     if (symbol === "Li") { return LITHIUM; }
@@ -44,7 +46,7 @@
     return lines.join("\n");
   }
 
-  function drawSurface() {
+  function placeSurface() {
     if (shape !== null) { viewer.removeShape(shape); shape = null; }
     const map = current.map;
     const energy = Number(level.value);
@@ -57,18 +59,18 @@
     } else {
       holder.removeAttribute("data-surface");
     }
-    viewer.render();
   }
 
-  function drawNames() {
+  function placeNames() {
     nameLabels.forEach(function (each) { viewer.removeLabel(each); });
     nameLabels = [];
     if (names.checked) {
       for (const atom of model.selectedAtoms({})) {
-        nameLabels.push(viewer.addLabel(atom.elem, Object.assign({ position: atom }, AXIS)));
+        // The last argument keeps 3Dmol.js from drawing the scene anew for every label.
+        nameLabels.push(viewer.addLabel(atom.elem, labelStyle({ position: atom }),
+          undefined, true));
       }
     }
-    viewer.render();
   }
 
   function fillLegend(symbols) {
@@ -100,8 +102,8 @@
       stick: { radius: 0.1, colorscheme: "Jmol" } });
     viewer.setStyle({ elem: "Li" }, { sphere: { scale: 0.35, color: LITHIUM } });
     viewer.addUnitCell(model, { box: { color: "#444444" },
-      alabel: "a", blabel: "b", clabel: "c", alabelstyle: AXIS, blabelstyle: AXIS,
-      clabelstyle: AXIS });
+      alabel: "a", alabelstyle: labelStyle({}), blabel: "b", blabelstyle: labelStyle({}),
+      clabel: "c", clabelstyle: labelStyle({}) });
     viewer.zoomTo();
     viewer.rotate(-75, "x");
     viewer.rotate(20, "y");
@@ -115,8 +117,9 @@
       level.value = String(current.map.level + 0.02);
     }
     fillLegend(current.elements);
-    drawSurface();
-    drawNames();
+    placeSurface();
+    placeNames();
+    viewer.render();
     holder.setAttribute("data-shown", id);
     holder.setAttribute("data-atoms", String(model.selectedAtoms({}).length));
     for (const row of document.querySelectorAll("tr[data-id]")) {
@@ -148,9 +151,13 @@
     viewer.zoom(Number(data.zoom));
     viewer.render();
   });
-  level.addEventListener("input", drawSurface);
-  surface.addEventListener("change", drawSurface);
-  names.addEventListener("change", drawNames);
+  for (const [control, kind, place] of [[level, "input", placeSurface],
+    [surface, "change", placeSurface], [names, "change", placeNames]]) {
+    control.addEventListener(kind, function () {
+      place();
+      viewer.render();
+    });
+  }
 
   const first = Object.keys(candidates)[0];
   if (first) {
