@@ -42,11 +42,18 @@ def windows_of(summary: Summary) -> dict[str, Window]:
     """Windows of the best candidates by crystal hash; what is missing was not asked about.
 
     The energies belong to the most stable phase of each composition, not to the candidate's own
-    arrangement, and most hypothetical compounds are in no table: their limits stay open.
+    arrangement, and most hypothetical compounds are in no table: their limits stay open. Where the
+    campaign has looked at stability, what it found counts.
     """
     chosen = [candidate.crystal for candidate in summary.candidates[:_ASKED]]
-    found = {formula: _window(formula) for formula in {crystal.formula for crystal in chosen}}
-    return {crystal.hash: found[crystal.formula] for crystal in chosen}
+    windows: dict[str, Window] = {}
+    for crystal in chosen:
+        known = summary.tradeoffs.get(crystal.hash)
+        if known and not math.isnan(known.width):
+            windows[crystal.hash] = Window(known.reduction, known.oxidation, known.source, "")
+    rest = [crystal for crystal in chosen if crystal.hash not in windows]
+    found = {formula: _window(formula) for formula in {crystal.formula for crystal in rest}}
+    return windows | {crystal.hash: found[crystal.formula] for crystal in rest}
 
 
 def _window(formula: str) -> Window:

@@ -13,6 +13,7 @@ from mfal.campaign.records import CrystalRecord, Outcome, Proposal
 from mfal.cli import main
 from mfal.crystals.structures import structure_to_cif
 from mfal.report.summary import summarise
+from tests.vasp_runs import vasprun, write_run
 
 HALIDES = ("F", "Cl", "Br")
 
@@ -134,3 +135,27 @@ def test_the_batch_of_another_campaign_is_refused(campaign, tmp_path, capsys):
 def test_wrong_requests_are_named(campaign, tmp_path, capsys, options, named):
     assert main(["ask", str(campaign), "--batch", str(tmp_path / "b"), *options]) == 2
     assert named in capsys.readouterr().err
+
+
+def test_finished_vasp_runs_are_taken_from_the_batchs_folder(campaign, tmp_path, capsys):
+    """Inputs go out, one run comes back finished, one of another compound, one not at all."""
+    batch = tmp_path / "batch"
+    options = ["--number", "3", "--batch", str(batch), "--measurement", "total_energy"]
+    assert main(["ask", str(campaign), *options]) == 0
+    folders = sorted(path for path in batch.iterdir() if path.is_dir())
+    for folder in folders:
+        names = {path.name for path in folder.iterdir()}
+        assert names == {f"{folder.name}.cif", "POSCAR", "INCAR", "KPOINTS", "POTCAR.spec"}
+    for folder in folders[:2]:
+        write_run(folder, anion="F")  # Li3F, which isn't what was asked
+    assert main(["tell", str(campaign), str(batch)]) == 2
+    said = capsys.readouterr().err
+    assert "vasprun.xml is of Li3F, not LiF" in said
+    assert f"{folders[2].name}: no answer" in said
+    # The run's three lithium atoms become two and a second fluorine: LiF.
+    text = vasprun(anion="F").replace("<c>Li</c><c>1</c>", "<c>F</c><c>2</c>", 1)
+    (folders[0] / "vasprun.xml").write_text(text)
+    assert main(["tell", str(campaign), str(batch), "--partial"]) == 1
+    assert measured(campaign)["LiF"] == {"total_energy": "-3.9 eV/atom"}
+    assert measured(campaign)["LiCl"] == {}
+    assert "refused: " in capsys.readouterr().out

@@ -261,6 +261,19 @@ def test_passing_faults_are_ridden_out(moody: Callable[..., str], quick: list[fl
     assert quick[0] == 7
 
 
+def test_pages_of_another_schema_are_asked_for_again(
+    moody: Callable[..., str], tmp_path: Path
+) -> None:
+    url = moody(page(entry("a"), after="/v1/structures?page=2"), page(entry("b")), page(entry("c")))
+    assert fetch(url).table.ids == ("a", "b")
+    assert fetch(url).from_cache
+    (second,) = (tmp_path / "cache").glob("optimade/*/page-000002.json")
+    second.write_text(second.read_text().replace('"schema": 1', '"schema": 99'))
+    again = fetch(url)
+    assert not again.from_cache
+    assert again.table.ids == ("a", "c")
+
+
 def test_a_dead_server(quick: list[float]) -> None:
     with pytest.raises(MfalError, match=r"cannot be reached.*run the same command again"):
         fetch(f"http://127.0.0.1:{free_port()}")

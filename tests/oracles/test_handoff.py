@@ -174,6 +174,11 @@ def test_flow_is_json_that_names_the_request(tmp_path):
     flow = json.loads((written.folder / "garnets-00001" / "flow.json").read_text())
     assert flow["name"] == "garnets-00001"
     assert len(flow["jobs"]) >= 2
+    from monty.json import MontyDecoder
+
+    again = MontyDecoder().process_decoded(flow)
+    (structure,) = (a for a in again.jobs[0].function_args if isinstance(a, Structure))
+    assert structure.matches(lithium_sulfide())
 
 
 @pytest.mark.parametrize(
