@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import spglib
 from pymatgen.core import Composition, Element, Lattice, Species, Structure
-from pymatgen.io.cif import CifParser, CifWriter
+from pymatgen.io.cif import CifBlock, CifFile, CifParser, CifWriter, str2float
 from pymatgen.io.vasp import Poscar
 
 from mfal.crystals.charges import add_oxidation_states, element_charges, oxidation_states
@@ -42,6 +42,8 @@ SYMPREC = 0.01
 
 MAX_FILE_BYTES = 10_000_000
 MAX_SITES = 2_000
+MAX_EXPANSION = 1_000_000
+"""Images of listed sites under a CIF's symmetry that are looked at, duplicates among them."""
 
 
 def read_structure(path: str | Path, *, max_sites: int = MAX_SITES) -> Structure:
@@ -83,7 +85,7 @@ def parse_structure(text: str, name: str, *, max_sites: int = MAX_SITES) -> Stru
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            structures = _parse_cif(text) if is_cif else [Poscar.from_str(text).structure]
+            structures = _parse_cif(text, name, max_sites) if is_cif else [_parse_poscar(text)]
         except MfalError:
             raise
         except Exception as error:  # the parsers raise whatever they stumble over
@@ -108,9 +110,37 @@ def parse_structure(text: str, name: str, *, max_sites: int = MAX_SITES) -> Stru
     return _plain(structure, name)
 
 
-def _parse_cif(text: str) -> list[Structure]:
+def _parse_cif(text: str, name: str, max_sites: int) -> list[Structure]:
     parser = CifParser.from_str(text, occupancy_tolerance=1.05)
+    # The parser's time grows with the square of the sites: a short file whose symmetry makes tens
+    # of thousands of them would keep it busy for minutes.
+    for block in CifFile.from_str(text).data.values():
+        sites = _expanded(block, parser)
+        if sites > 2 * max_sites:  # a count by rounded positions: the exact one comes later
+            raise MfalError(
+                f"{name} has some {sites} sites", f"give a cell of at most {max_sites} sites"
+            )
     return parser.parse_structures(primitive=False, symmetrized=False, on_error="raise")
+
+
+def _parse_poscar(text: str) -> Structure:
+    return Poscar.from_str(text).structure
+
+
+def _expanded(block: CifBlock, parser: CifParser) -> int:
+    """How many sites a CIF block's symmetry makes of those listed, positions taken to 0.001."""
+    columns = [block.data.get(f"_atom_site_fract_{axis}") for axis in "xyz"]
+    if not all(isinstance(column, list) for column in columns):
+        return 0
+    fractional = np.array([[str2float(x) for x in cast(list[str], c)] for c in columns]).T
+    operations = parser.get_symops(block)
+    if len(fractional) * len(operations) > MAX_EXPANSION:
+        return len(fractional) * len(operations)
+    rotations = np.array([operation.rotation_matrix for operation in operations])
+    translations = np.array([operation.translation_vector for operation in operations])
+    images = np.einsum("oij,aj->aoi", rotations, fractional) + translations
+    cells = np.rint((images.reshape(-1, 3) % 1.0) * 1000).astype(np.int64) % 1000
+    return len(np.unique(cells @ np.array([1_000_000, 1_000, 1])))
 
 
 def _plain(structure: Structure, name: str) -> Structure:

@@ -71,7 +71,7 @@ def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jax")
     # Nearly all the time goes into compiling; what little runs may run unoptimised.
     options = {"jax_compilation_cache_dir": str(folder), "jax_disable_most_optimizations": True}
-    before = {name: getattr(jax.config, name) for name in options}
+    before = {name: jax.config.values[name] for name in options}
     for name, value in options.items():
         jax.config.update(name, value)
     yield folder

@@ -203,6 +203,31 @@ def test_missing_folder_large(tmp_path):
         read_structure(tmp_path / "a.cif", max_sites=7)
 
 
+def test_a_short_file_of_very_many_sites_is_refused_before_they_are_made(monkeypatch):
+    """A hundred sites in general position under 192 operations would take the parser minutes."""
+    from pymatgen.io.cif import CifParser
+    from pymatgen.symmetry.groups import SpaceGroup
+
+    def never(*args, **kwargs):
+        raise AssertionError("the parser must not begin")
+
+    monkeypatch.setattr(CifParser, "parse_structures", never)
+    rng = np.random.default_rng(0)
+    operations = [f"'{op.as_xyz_str()}'" for op in SpaceGroup("Fm-3m").symmetry_ops]
+    cell = [f"_cell_length_{x} 90" for x in "abc"]
+    cell += [f"_cell_angle_{x} 90" for x in ("alpha", "beta", "gamma")]
+    columns = ["_atom_site_label", *(f"_atom_site_fract_{x}" for x in "xyz")]
+    sites = [f"Li{i} " + " ".join(f"{x:.4f}" for x in rng.random(3)) for i in range(100)]
+    head = ["data_x", *cell, "loop_", "_symmetry_equiv_pos_as_xyz"]
+    text = "\n".join([*head, *operations, "loop_", *columns, *sites, ""])
+    assert len(text) < 10_000
+    with pytest.raises(MfalError, match=r"1[89][0-9]{3} sites; give a cell of at most 2000"):
+        parse_structure(text, "bomb.cif")
+    many = text + "\n".join(sites * 100) + "\n"
+    with pytest.raises(MfalError, match="sites; give a cell of at most 2000"):
+        parse_structure(many, "bomb.cif")
+
+
 # --- distances ------------------------------------------------------------------------------------
 
 
