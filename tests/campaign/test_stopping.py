@@ -2,10 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import toy_campaign
@@ -18,6 +21,8 @@ from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
 from mfal.campaign.strategy import Decision
 from mfal.errors import MfalError
+
+HERE = Path(__file__).parent
 
 
 def run(folder, config=CONFIG, executor=None, **options) -> bool:
@@ -217,3 +222,50 @@ def test_ctrl_c_keeps_what_has_come(tmp_path):
         run(tmp_path, executor=executor, strategy=strategy(interrupted))
     with read_campaign(tmp_path) as ledger:
         assert len(ledger.answers("random")) == 1
+
+
+TINY = """
+budget = 24.0
+oracles = ["toy_oracles:slow"]
+[space]
+elements = ["Li", "O", "S"]
+max_atoms = 12
+groups = [225]
+"""
+
+
+def test_ctrl_c_on_the_command_line_says_how_to_go_on(tmp_path):
+    """In the middle of the initial data, before anything is compiled."""
+    folder, config = tmp_path / "my campaign", tmp_path / "tiny.toml"
+    config.write_text(TINY)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mfal.cli", "discover", "--out", folder, "--config", config],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while process.poll() is None and not answered(folder):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert err == ""
+    assert f"mfal discover --out '{folder}' --config '{folder}/config.toml'" in out
+    with read_campaign(folder) as ledger:
+        assert ledger.answers("campaign")
+        assert ledger.pending("campaign")
+        assert ledger.one("PRAGMA integrity_check") == ("ok",)
+
+
+def answered(folder) -> bool:
+    if not (folder / "ledger.sqlite").exists():
+        return False
+    try:
+        with read_campaign(folder) as ledger:
+            return bool(ledger.answers("campaign"))
+    except MfalError:  # the file is just being made
+        return False

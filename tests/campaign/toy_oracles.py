@@ -1,12 +1,13 @@
 """Three oracles that cost next to nothing, and some that misbehave."""
 
 import math
+import time
 
 from pymatgen.core import Structure
 
 from mfal.oracles.types import Observation, Oracle
 
-__all__ = ["broken", "three"]
+__all__ = ["broken", "slow", "three"]
 
 
 def _observe(value: float) -> Observation:
@@ -37,6 +38,16 @@ def three() -> tuple[Oracle, ...]:
         Oracle("volume", "1", 1, 0.2, "cubic angstrom", False, (1.0, 200.0), _volume),
         Oracle("distance", "1", 2, 1.0, "angstrom", True, (-20.0, 0.0), _distance),
     )
+
+
+def _sleepy(structures: list[Structure]) -> list[Observation]:
+    time.sleep(0.5)
+    return _volume(structures)
+
+
+def slow() -> Oracle:
+    """One that takes its time."""
+    return Oracle("sleepy", "1", 0, 1.0, "cubic angstrom", False, (1.0, 200.0), _sleepy)
 
 
 def _raises(structures: list[Structure]) -> list[Observation]:
