@@ -56,6 +56,12 @@ class TrainConfig:
             )
         if not 0 <= self.data_share <= 1:
             raise MfalError(f"data_share {self.data_share}", "give a share from 0 to 1")
+        if self.loss == "vargrad" and self.temperature is not None:
+            raise MfalError(
+                "loss 'vargrad' for a range of temperatures: its batch has one log Z, each "
+                "temperature another",
+                "choose tb, db or subtb",
+            )
         if self.num_replayed + self.num_from_data > self.batch_size:
             raise MfalError("shares of replay and data exceed the batch", "lower one of them")
 

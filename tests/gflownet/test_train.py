@@ -8,6 +8,7 @@ from mfal.errors import MfalError
 from mfal.gflownet.exact import enumerate_states, exact_metrics
 from mfal.gflownet.policy import PolicyConfig
 from mfal.gflownet.replay import ReplayConfig
+from mfal.gflownet.temperature import TemperatureConfig
 from mfal.gflownet.train import TrainConfig, make_trainer
 
 SPEC = HypergridSpec(dimensions=2, side=6)
@@ -125,6 +126,7 @@ def test_dispatch_length_does_not_matter():
         {"batch_size": 0},
         {"data_share": 1.5},
         {"data_share": 0.9, "replay": ReplayConfig(share=0.5)},
+        {"loss": "vargrad", "temperature": TemperatureConfig()},
     ],
 )
 def test_wrong_options_are_refused_in_one_line(wrong):
