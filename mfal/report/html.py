@@ -137,8 +137,8 @@ def render_page(
 <h2 id="h-candidates">Candidates</h2>
 <p class="lead">The value is the oracle's mean ± spread over arrangements of atoms where it was
 asked, else the proxy's expectation ± its standard deviation. “Tried” counts arrangements. The
-window against lithium metal is that of the formula's most stable phase, where the embedded energies
-bound it. The whole list is in candidates.csv.</p>
+window against lithium metal is the campaign's, or that of the formula's most stable phase where the
+embedded energies bound it. The whole list is in candidates.csv.</p>
 <div class="scroll tall" tabindex="0" role="region" aria-label="Candidates">
 <table><caption>Candidates ranked by {text(top.name)} in {text(top.unit)}</caption>
 <thead>{head}</thead><tbody>{rows}</tbody></table></div>

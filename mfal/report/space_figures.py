@@ -70,7 +70,10 @@ def window_front(summary: Summary, windows: Mapping[str, Window]) -> Figure:
     front = np.zeros(len(values), bool)
     if known.any():
         pairs = np.stack([widths, values], axis=1)
-        front = pareto_front(pairs, maximise=(True, top.higher_is_better))
+        misses = [_misses(candidate, windows) for candidate in summary.candidates]
+        front = pareto_front(
+            pairs, maximise=(True, top.higher_is_better), feasible=np.logical_not(misses)
+        )
 
     def draw(axes: Any) -> None:
         rest, best = SERIES[0], SERIES[1]
@@ -81,7 +84,7 @@ def window_front(summary: Summary, windows: Mapping[str, Window]) -> Figure:
                 values[others],
                 rest.marker,
                 color=rest.colour,
-                label="beaten in both",
+                label="not on the front",
             )
         order = np.flatnonzero(front)[np.argsort(widths[front])]
         axes.plot(
@@ -130,13 +133,19 @@ def window_front(summary: Summary, windows: Mapping[str, Window]) -> Figure:
     return Figure(
         "stability_front",
         "Conductivity against the stability window",
-        f"{count} of {len(values)} candidates have a window that the embedded energies bound. It is"
-        " the window of the most stable phase of the formula, not of the candidate's arrangement;"
-        " where the tables lack the compound or a competitor, none is given.",
+        f"{count} of {len(values)} candidates have a window. Unless the campaign found it, it is"
+        " that of the formula's most stable phase, or of the phases that it would become, by"
+        " the embedded energies; where these lack a competitor, none is given. Candidates that miss"
+        " a requirement of the campaign are not on the front.",
         ["rank", "formula", f"{top.name} [{top.unit}]", *_WINDOW_COLUMNS],
         rows,
         draw if count else None,
     )
+
+
+def _misses(candidate: Candidate, windows: Mapping[str, Window]) -> bool:
+    window = windows.get(candidate.crystal.hash)
+    return window is not None and window.meets == "no"
 
 
 def _width(candidate: Candidate, windows: Mapping[str, Window]) -> float:

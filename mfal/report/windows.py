@@ -1,7 +1,6 @@
-"""Electrochemical windows of the candidates, from the embedded energies."""
+"""Electrochemical windows of the candidates: the campaign's own, else by formula."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from mfal.errors import MfalError
@@ -11,19 +10,21 @@ from mfal.report.summary import Summary
 __all__ = ["Window", "windows_of"]
 
 _ASKED = 100
-"""Candidates, best first, whose windows are looked up."""
+"""Candidates, best first, whose windows are looked up where the campaign doesn't know them."""
 
 
 class Window(NamedTuple):
-    """What is known of a formula's window, V against lithium metal."""
+    """What is known of a candidate's window, V against lithium metal."""
 
     reduction: float | None
     """None where no source bounds it."""
     oxidation: float | None
     source: str
-    """Of the limits; empty where there are none."""
+    """Of the limits, and on what condition they hold; empty where there are none."""
     note: str
     """Why a limit is missing; empty where both are there."""
+    meets: str = ""
+    """"yes", "no" or "unknown" where the campaign had a requirement."""
 
     @property
     def width(self) -> float:
@@ -33,45 +34,47 @@ class Window(NamedTuple):
         return self.oxidation - self.reduction
 
     def __str__(self) -> str:
-        """Both limits, with a question mark for the one that is not bounded."""
+        """Both limits, with a question mark for the one that is not bounded, and the verdict."""
         ends = ["?" if x is None else f"{x:.2f}" for x in (self.reduction, self.oxidation)]
-        return "not bounded" if ends == ["?", "?"] else f"{ends[0]} to {ends[1]}"
+        limits = "not bounded" if ends == ["?", "?"] else f"{ends[0]} to {ends[1]}"
+        return limits + {"yes": ", meets", "no": ", misses"}.get(self.meets, "")
 
 
 def windows_of(summary: Summary) -> dict[str, Window]:
     """Windows of the best candidates by crystal hash; what is missing was not asked about.
 
-    The energies belong to the most stable phase of each composition, not to the candidate's own
-    arrangement, and most hypothetical compounds are in no table: their limits stay open. Where the
-    campaign has looked at stability, what it found counts.
+    What the campaign itself found comes first. Otherwise the window is looked up by formula in the
+    embedded energies: it belongs to the most stable phase of the composition, or to the phases that
+    it would become, not to the candidate's own arrangement.
     """
-    chosen = [candidate.crystal for candidate in summary.candidates[:_ASKED]]
-    windows: dict[str, Window] = {}
-    for crystal in chosen:
-        known = summary.tradeoffs.get(crystal.hash)
-        if known and not math.isnan(known.width):
-            windows[crystal.hash] = Window(known.reduction, known.oxidation, known.source, "")
-    rest = [crystal for crystal in chosen if crystal.hash not in windows]
-    found = {formula: _window(formula) for formula in {crystal.formula for crystal in rest}}
-    return windows | {crystal.hash: found[crystal.formula] for crystal in rest}
+    found: dict[str, Window] = {}
+    by_formula: dict[str, Window] = {}
+    for number, candidate in enumerate(summary.candidates):
+        name, formula = candidate.crystal.hash, candidate.crystal.formula
+        known = summary.tradeoffs.get(name)
+        meets = {True: "yes", False: "no", None: "unknown"}[known.feasible] if known else ""
+        if known is not None and not math.isnan(known.width):
+            found[name] = Window(known.reduction, known.oxidation, known.source, "", meets)
+        elif number < _ASKED:
+            if formula not in by_formula:
+                by_formula[formula] = _looked_up(formula)
+            found[name] = by_formula[formula]._replace(meets=meets)
+    return found
 
 
-def _window(formula: str) -> Window:
-    from mfal.oracles.stability import StabilityWindow, first_bounded_window
+def _looked_up(formula: str) -> Window:
+    from mfal.acquisition.objectives import find_limits
+    from mfal.oracles.stability import first_bounded_window
     from mfal.oracles.thermochemistry import embedded_energies
 
-    def bounded(limits: Sequence[Limit]) -> StabilityWindow | str:
-        try:
-            return first_bounded_window(formula, embedded_energies(), limits=limits)
-        except MfalError as error:
-            return str(error)
-
-    both = bounded(("reduction", "oxidation"))
-    if not isinstance(both, str):
-        return Window(both.reduction, both.oxidation, both.source, "")
+    limits = find_limits(formula, embedded_energies())
+    if not math.isnan(limits.width):
+        return Window(limits.reduction, limits.oxidation, limits.source, "")
     alone: tuple[Limit, ...] = ("oxidation", "reduction")
     for limit in alone:
-        one = bounded((limit,))
-        if not isinstance(one, str):
-            return Window(one.reduction, one.oxidation, one.source, both)
-    return Window(None, None, "", both)
+        try:
+            one = first_bounded_window(formula, embedded_energies(), limits=(limit,), itself=False)
+        except MfalError:
+            continue
+        return Window(one.reduction, one.oxidation, one.source, limits.source)
+    return Window(None, None, "", limits.source)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from mfal.acquisition.objectives import Tradeoff
 from mfal.campaign.ledger import Ledger
 from mfal.campaign.records import CrystalRecord, Outcome, Proposal, crystal_hash
 from mfal.crystals.structures import structure_to_cif
@@ -108,6 +109,16 @@ def test_windows_come_from_the_tables_or_are_not_claimed(summary, monkeypatch):
     assert rows[-1]["window"] == "not asked"
     # By window LiF, by sigma LiCl, and nothing between: the others have less of both than LiCl.
     assert [row["formula"] for row in rows if row["on_front"] == "yes"] == ["LiCl", "LiF"]
+
+
+def test_windows_of_the_campaign_count_before_the_tables(summary):
+    best = summary.candidates[0].crystal
+    own = Tradeoff(best.hash, best.formula, -1.0, 1.0, 9.0, 0.0, False, -1, "an oracle")
+    windows = windows_of(summary._replace(tradeoffs={best.hash: own}))
+    assert str(windows[best.hash]) == "1.00 to 9.00, misses"
+    assert len(windows) == len(FORMULAS)
+    rows = all_figures(summary, windows)["stability_front"].rows  # LiCl beat Li2S and Li2O
+    assert [row[1] for row in rows if row[-2] == "yes"] == ["Li2S", "Li2O", "LiF"]
 
 
 def test_the_map_on_the_page_is_the_oracles_within_a_byte(summary):
