@@ -1,11 +1,18 @@
-"""Multi-fidelity search on synthetic problems, everything charged.
+"""Multi-fidelity search on synthetic problems, everything charged, beside botorch.
 
 Methods: ours (joint Gaussian process, information per cost, guard), the same without the guard, the
-same at the top fidelity alone, random search and the cheapest source alone. All get the same cost
-for their initial design, the same batch and the same budget. Two regrets against cost: simple (best
-value asked at the top) and inference (true top value at the model's recommendation).
+same at the top fidelity alone, random search, the cheapest source alone, and botorch's single
+fidelity log noisy EI and GIBBON and its multi-fidelity GIBBON with the default kernel and with a
+learned covariance of the fidelities. All pay the same for their initial design, ask in the same
+batches, have the same number of rounds and the same budget, which nobody exceeds; multi-fidelity
+methods start from the very same nested design. Two regrets against cost: simple (best value asked
+at the top) and inference (true top value at the model's recommendation).
 
-    python experiments/benchmarks/acquisition.py [--problems NAME ...] [--seeds 10] [--out FOLDER]
+Each (problem, method, seed) is one line of a file; what is there already is not run again, so a run
+may be stopped and continued, or spread out.
+
+    python experiments/benchmarks/acquisition.py [--problems NAME ...] [--methods NAME ...]
+        [--seeds 10] [--minutes 8] [--out cells.jsonl] [--plot regret.png]
 """
 
 import argparse
@@ -14,23 +21,14 @@ import json
 import platform
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import mfal
-from mfal.acquisition import (
-    GuardConfig,
-    JointBelief,
-    choose_batch,
-    guard,
-    gumbel_maxima,
-    held_out_score,
-)
 from mfal.acquisition.problems import (
     Problem,
     augmented_branin,
@@ -39,31 +37,22 @@ from mfal.acquisition.problems import (
     reversed_hartmann,
     three_branins,
 )
-from mfal.proxies import GaussianProcess, GPConfig, GPState, make_dataset, make_gaussian_process
+from mfal.acquisition.search import Asked, SearchConfig, Turn, ask, cost_of, design, search
 
 PROBLEMS = {
     p.name.replace(" ", "-"): p
     for p in (
-        three_branins(),
-        augmented_branin(),
         augmented_hartmann(),
         reversed_hartmann(),
+        three_branins(),
+        augmented_branin(),
         *(dial(a) for a in (0.0, 0.25, 0.5, 0.75, 1.0)),
     )
 }
 BUDGET = {2: 16.0, 6: 40.0}
 INITIAL = {2: 4.0, 6: 8.0}
-POOL, LOCAL = 128, 128
-MAX_ROUNDS = 20  # of fitting and asking: a wall-clock bound, the same for all
-MARGIN = 0.1  # nats per held-out observation by which one model must beat the other
-
-
-class Data(NamedTuple):
-    """What has been asked so far."""
-
-    x: np.ndarray
-    fidelity: np.ndarray
-    value: np.ndarray
+BATCH = {2: 4, 6: 8}
+ROUNDS = 20  # of fitting and asking: a wall-clock bound, the same for all
 
 
 class Point(NamedTuple):
@@ -74,327 +63,309 @@ class Point(NamedTuple):
     inference: float
 
 
-def identity(x: jax.Array) -> jax.Array:
-    """The featuriser of a point of the cube."""
-    return x
-
-
-@functools.cache
-def process(num_fidelities: int, dimension: int) -> GaussianProcess:
-    """One compiled process a shape."""
-    return make_gaussian_process(GPConfig(num_fidelities, steps=60), identity, dimension)
-
-
-def fit(problem: Problem, data: Data, top_only: bool) -> GPState:
-    """Fits to all fidelities, or to the top alone (as the only fidelity)."""
-    top = len(problem.costs) - 1
-    keep = data.fidelity == top if top_only else np.ones(len(data.value), bool)
-    rows = make_dataset(
-        data.x[keep].astype(np.float32),
-        np.zeros(keep.sum(), int) if top_only else data.fidelity[keep],
-        data.value[keep],
-    )
-    return process(1 if top_only else top + 1, problem.dimension).fit(rows)
-
-
-def extend(problem: Problem, data: Data, x: np.ndarray, fidelity: np.ndarray) -> Data:
-    """Asks the problem and appends the answers."""
-    value = np.array(
-        [problem.evaluate(p[None], int(m))[0] for p, m in zip(x, fidelity, strict=True)]
-    )
-    return Data(
-        np.concatenate([data.x, x]),
-        np.concatenate([data.fidelity, fidelity]),
-        np.concatenate([data.value, value]),
-    )
-
-
-def spent(problem: Problem, data: Data) -> float:
-    """Cost of all queries."""
-    return float(np.asarray(problem.costs)[data.fidelity].sum())
-
-
-def initial(problem: Problem, rng: np.random.Generator, fidelities: list[int]) -> Data:
-    """A design of given cost: half of it at the top, the rest shared by the lower fidelities."""
-    cost, top = INITIAL[problem.dimension], len(problem.costs) - 1
-    lower = [m for m in fidelities if m != top]
-    data = Data(np.zeros((0, problem.dimension)), np.zeros(0, int), np.zeros(0))
-    plan = {top: int(cost // (2 if lower else 1))} if top in fidelities else {}
-    left = cost - sum(plan.values())
-    for m in lower:
-        plan[m] = min(int(left / len(lower) / problem.costs[m] + 1e-9), 10 * problem.dimension)
-    for m, count in plan.items():
-        data = extend(
-            problem, data, rng.uniform(size=(count, problem.dimension)), np.full(count, m)
-        )
-    return data
-
-
-def candidates(
-    model: GaussianProcess, state: GPState, top: int, data: Data, rng: np.random.Generator
-) -> np.ndarray:
-    """Uniform points, and points around where the model expects the best."""
-    dimension = data.x.shape[1]
-    uniform = rng.uniform(size=(POOL, dimension))
-    seeds = np.concatenate([rng.uniform(size=(512, dimension)), data.x])
-    order = np.argsort(-_means(model, state, seeds, top))
-    centres = seeds[order[rng.integers(0, 6, LOCAL)]]
-    width = rng.choice([0.01, 0.03, 0.1], (LOCAL, 1))
-    return np.concatenate(
-        [uniform, np.clip(centres + width * rng.normal(size=centres.shape), 0, 1)]
-    )
-
-
-def _means(model: GaussianProcess, state: GPState, x: np.ndarray, top: int) -> np.ndarray:
-    """Top means, in blocks of one shape so that nothing recompiles."""
-    padded = np.concatenate([x, np.zeros((-len(x) % 512, x.shape[1]))])
-    fidelity = np.full(512, top)
-    parts = [
-        np.asarray(model.mean(state, padded[i : i + 512], fidelity))
-        for i in range(0, len(padded), 512)
-    ]
-    return np.concatenate(parts)[: len(x)]
-
-
-def recommend(
-    model: GaussianProcess, state: GPState, top: int, data: Data, rng: np.random.Generator
-) -> np.ndarray:
-    """The point of greatest posterior mean at the top, by shrinking local search."""
-    pool = np.concatenate([rng.uniform(size=(1024, data.x.shape[1])), data.x])
-    for width in (0.1, 0.03, 0.01, 0.003, 0.001):
-        means = _means(model, state, pool, top)
-        best = pool[np.argsort(-means)[:4]]
-        moved = np.repeat(best, 127, 0) + width * rng.normal(size=(508, data.x.shape[1]))
-        pool = np.concatenate([best, np.clip(moved, 0, 1)])
-    return np.asarray(pool[np.argmax(_means(model, state, pool, top))])
-
-
-choose = jax.jit(choose_batch, static_argnums=4)
-
-
-def propose(
-    problem: Problem,
-    data: Data,
-    state: GPState,
-    top_only: bool,
-    left: float,
-    batch: int,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Greedy batch by joint information per cost: points, fidelities, first gain per cost."""
+def point(problem: Problem, asked: Asked, best: np.ndarray) -> Point:
+    """The regrets now."""
     last = len(problem.costs) - 1
-    levels = 1 if top_only else last + 1
-    model = process(levels, problem.dimension)
-    x = candidates(model, state, levels - 1, data, rng)
-    fidelity = np.repeat(np.arange(levels), len(x))
-    mean, covariance = (
-        np.asarray(a) for a in model.joint(state, np.tile(x, (levels, 1)), fidelity)
-    )
-    noise = (np.exp(np.asarray(state.params.log_noise)) * np.asarray(state.value_scale))[fidelity]
-    top = (levels - 1) * len(x) + np.tile(np.arange(len(x)), levels)
-    variance = np.maximum(np.diagonal(covariance)[top], 1e-12)
-    known = data.value[data.fidelity == last]
-    seen = known.max() if len(known) else -np.inf
-    with jax.enable_x64(True):
-        maxima = gumbel_maxima(
-            jax.random.key(int(rng.integers(2**31))),
-            jnp.asarray(mean[top[: len(x)]]),
-            jnp.asarray(np.sqrt(variance[: len(x)])),
-            10,
-            seen,
-        )
-        belief = JointBelief(
-            jnp.asarray(mean[top]),
-            jnp.asarray(variance),
-            jnp.asarray(covariance[top]),
-            jnp.asarray(covariance + np.diag(noise**2)),
-        )
-        costs = np.array(problem.costs if not top_only else problem.costs[-1:])[fidelity]
-        picked = choose(belief, maxima, jnp.asarray(costs), left, batch)
-        indices, gains = np.asarray(picked.indices), np.asarray(picked.gains)
-    chosen = indices[indices >= 0]
-    rate = float(gains[0] / costs[chosen[0]]) if len(chosen) else 0.0
-    return (
-        x[chosen % len(x)],
-        fidelity[chosen] if not top_only else np.full(len(chosen), last),
-        rate,
-    )
-
-
-def top_score(problem: Problem, data: Data, state: GPState, top_only: bool) -> float:
-    """Held-out log density of the top observations."""
-    last = len(problem.costs) - 1
-    model = process(1 if top_only else last + 1, problem.dimension)
-    rows = data.fidelity == last
-    index = np.arange(rows.sum()) if top_only else np.flatnonzero(rows)
-    mean, std = (np.asarray(a)[index] for a in model.leave_one_out(state))
-    return float(held_out_score(data.value[rows], mean, std, jnp.ones(len(mean), bool)))
-
-
-def search(
-    problem: Problem, seed: int, batch: int, *, joint: bool = True, guarded: bool = True
-) -> list[Point]:
-    """Our method, or parts of it."""
-    rng = np.random.default_rng(seed)
-    last = len(problem.costs) - 1
-    budget = BUDGET[problem.dimension]
-    data = initial(problem, rng, list(range(last + 1)) if joint else [last])
-    curve: list[Point] = []
-    while len(curve) < MAX_ROUNDS:
-        # The last query asks the recommendation at the top: its cost stays in reserve.
-        left = budget - spent(problem, data) - problem.costs[last]
-        single = fit(problem, data, True) if guarded or not joint else None
-        both = fit(problem, data, False) if joint else None
-        trusted = joint
-        if joint and guarded:
-            scores = [top_score(problem, data, s, o) for s, o in ((both, False), (single, True))]
-            trusted = scores[0] >= scores[1] - MARGIN
-        model = process(last + 1 if trusted else 1, problem.dimension)
-        best = recommend(model, both if trusted else single, last if trusted else 0, data, rng)
-        curve.append(_point(problem, data, best))
-        if left < min(problem.costs if joint else problem.costs[-1:]) - 1e-9:
-            break
-        if not joint:
-            x, fidelity, _ = propose(problem, data, single, True, left, batch, rng)
-        else:
-            x, fidelity, rate = propose(problem, data, both, False, left, batch, rng)
-            if guarded and left >= 1:
-                x, fidelity = _guarded(problem, data, (both, single), scores, (x, fidelity, rate),
-                                       left, batch, rng)  # fmt: skip
-        if not len(x):
-            break
-        data = extend(problem, data, x, fidelity)
-    if spent(problem, data) + problem.costs[last] <= budget + 1e-9:
-        data = extend(problem, data, best[None], np.array([last]))
-        curve.append(_point(problem, data, best))
-    return curve
-
-
-def _guarded(problem, data, states, scores, proposal, left, batch, rng):  # type: ignore[no-untyped-def]
-    """The joint proposal where the guard lets it pass, else the top-only one."""
-    last = len(problem.costs) - 1
-    x_top, at_top, _ = propose(problem, data, states[1], True, left, batch, rng)
-    belief = process(last + 1, problem.dimension).posterior(states[0], x_top[0])
-    scale = data.value[data.fidelity == last].std()
-    verdict = guard(
-        GuardConfig(max_loss=MARGIN),
-        np.sqrt(np.asarray(belief.covariance)[-1, -1]),
-        scale,
-        jnp.asarray(proposal[2]),
-        scores[0],
-        scores[1],
-    )
-    # A joint model that predicts the top better than the top's own has earned its trust; one that
-    # is merely not worse must know the point which the other would ask.
-    proven = scores[0] > scores[1] + MARGIN
-    follow = bool(verdict.calibrated & verdict.worthwhile) and (proven or bool(verdict.sure))
-    return proposal[:2] if follow else (x_top, at_top)
-
-
-def _point(problem: Problem, data: Data, best: np.ndarray) -> Point:
-    last = len(problem.costs) - 1
-    known = data.value[data.fidelity == last]
+    known = asked.value[asked.fidelity == last]
     truth = problem.evaluate(best[None], last)[0]
     simple = problem.optimum - known.max() if len(known) else np.inf
-    return Point(spent(problem, data), float(simple), float(problem.optimum - truth))
+    return Point(cost_of(problem, asked), float(simple), float(problem.optimum - truth))
 
 
-def random_search(problem: Problem, seed: int, batch: int) -> list[Point]:
+def ours(problem: Problem, seed: int, **parts: bool) -> list[Point]:
+    """Our method, or parts of it."""
+    size = problem.dimension
+    config = SearchConfig(batch=BATCH[size], rounds=ROUNDS, **parts)
+    turns = search(problem, config, BUDGET[size], INITIAL[size], seed)
+    return [point(problem, turn.asked, turn.best) for turn in turns]
+
+
+def random_search(problem: Problem, seed: int) -> list[Point]:
     """Uniform points at the top."""
     rng = np.random.default_rng(seed)
-    last = len(problem.costs) - 1
-    data = initial(problem, rng, [last])
-    curve = []
+    size, last = problem.dimension, len(problem.costs) - 1
+    asked, curve = design(problem, rng, INITIAL[size], [last]), []
     while True:
-        best = data.x[np.argmax(data.value)]
-        curve.append(_point(problem, data, best))
-        count = min(batch, int(BUDGET[problem.dimension] - spent(problem, data) + 1e-9))
+        curve.append(point(problem, asked, asked.x[np.argmax(asked.value)]))
+        count = min(BATCH[size], int(BUDGET[size] - cost_of(problem, asked) + 1e-9))
         if count < 1:
             return curve
-        x = rng.uniform(size=(count, problem.dimension))
-        data = extend(problem, data, x, np.full(count, last))
+        asked = ask(problem, asked, rng.uniform(size=(count, size)), np.full(count, last))
 
 
-def cheapest_only(problem: Problem, seed: int, batch: int) -> list[Point]:
-    """Bayesian optimisation of fidelity 0 as if it were the top, and one top query at the end."""
+def cheapest_only(problem: Problem, seed: int) -> list[Point]:
+    """Our search of fidelity 0 as if it were the top, and one top query at the end."""
+    size, last = problem.dimension, len(problem.costs) - 1
     cheap = problem._replace(
         costs=(problem.costs[0],), evaluate=lambda x, m: problem.evaluate(x, 0)
     )
+    first = min(INITIAL[size], 10 * size * problem.costs[0] + 1e-9)
+    config = SearchConfig(batch=BATCH[size], rounds=ROUNDS, joint=False)
+    turns = search(cheap, config, BUDGET[size] - problem.costs[last], first, seed)
+
+    def regret(turn: Turn) -> float:
+        return float(problem.optimum - problem.evaluate(turn.best[None], last)[0])
+
+    end = Point(turns[-1].cost + problem.costs[last], regret(turns[-1]), regret(turns[-1]))
+    return [Point(turn.cost, np.inf, regret(turn)) for turn in turns] + [end]
+
+
+def botorch_search(problem: Problem, seed: int, *, acquisition: str, kernel: str) -> list[Point]:
+    """Botorch's models, acquisitions and optimisers in the same loop."""
+    import torch
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
-    last = len(problem.costs) - 1
-    count = min(int(INITIAL[problem.dimension] / problem.costs[0] + 1e-9), 10 * problem.dimension)
-    empty = Data(np.zeros((0, problem.dimension)), np.zeros(0, int), np.zeros(0))
-    data = extend(cheap, empty, rng.uniform(size=(count, problem.dimension)), np.zeros(count, int))
-    curve = []
-    for _ in range(20):
-        state = fit(cheap, data, True)
-        best = recommend(process(1, problem.dimension), state, 0, data, rng)
-        regret = problem.optimum - problem.evaluate(best[None], last)[0]
-        curve.append(Point(spent(cheap, data), np.inf, float(regret)))
-        left = BUDGET[problem.dimension] - spent(cheap, data) - problem.costs[last]
-        x, fidelity, _ = propose(cheap, data, state, True, left, batch, rng)
-        if not len(x):
+    size, last = problem.dimension, len(problem.costs) - 1
+    multi, batch = kernel != "single", BATCH[size]
+    asked = design(problem, rng, INITIAL[size], list(range(last + 1)) if multi else [last])
+    curve: list[Point] = []
+    while len(curve) < ROUNDS:
+        model = botorch_model(problem, asked, kernel)
+        best = botorch_recommend(model, size, fidelity_value(kernel, last, last))
+        curve.append(point(problem, asked, best))
+        left = BUDGET[size] - cost_of(problem, asked) - problem.costs[last]
+        if left < min(problem.costs if multi else problem.costs[-1:]) - 1e-9:
             break
-        data = extend(cheap, data, x, fidelity)
-    curve.append(Point(spent(cheap, data) + problem.costs[last], float(regret), float(regret)))
+        x = botorch_batch(problem, model, asked, acquisition, kernel, batch)
+        fidelity = np.full(len(x), last)
+        if multi:
+            values = [fidelity_value(kernel, m, last) for m in range(last + 1)]
+            fidelity = np.abs(x[:, -1:] - values).argmin(1)
+        fits = np.cumsum(np.asarray(problem.costs)[fidelity]) <= left + 1e-9
+        if not fits[0]:  # the first costs too much: the cheapest of its kind instead
+            fidelity, fits = np.zeros(len(x), int) if multi else fidelity, np.arange(len(x)) < 1
+        asked = ask(problem, asked, x[fits, :size], fidelity[fits])
+    if cost_of(problem, asked) + problem.costs[last] <= BUDGET[size] + 1e-9:
+        asked = ask(problem, asked, best[None], np.array([last]))
+        model = botorch_model(problem, asked, kernel)
+        best = botorch_recommend(model, size, fidelity_value(kernel, last, last))
+        curve.append(point(problem, asked, best))
     return curve
 
 
-METHODS: dict[str, Callable[[Problem, int, int], list[Point]]] = {
-    "ours": search,
-    "ours, no guard": functools.partial(search, guarded=False),
-    "ours, top alone": functools.partial(search, joint=False),
+def fidelity_value(kernel: str, fidelity: int, last: int) -> float:
+    """The number by which a kernel knows a fidelity: 0 to 1, or its index."""
+    return fidelity / last if kernel == "default" else float(fidelity)
+
+
+def botorch_model(problem: Problem, asked: Asked, kernel: str) -> Any:
+    """A fitted model: of the top alone, with botorch's fidelity kernel, or with a learned one."""
+    import torch
+    from botorch.fit import fit_gpytorch_mll
+    from botorch.models import SingleTaskGP, SingleTaskMultiFidelityGP
+    from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
+    from gpytorch.kernels import IndexKernel
+    from gpytorch.mlls import ExactMarginalLogLikelihood
+
+    size, last = problem.dimension, len(problem.costs) - 1
+    if kernel == "single":
+        rows = asked.fidelity == last
+        x = torch.as_tensor(asked.x[rows])
+        model = SingleTaskGP(x, torch.as_tensor(asked.value[rows])[:, None])
+    else:
+        column = [fidelity_value(kernel, int(m), last) for m in asked.fidelity]
+        x = torch.as_tensor(np.column_stack([asked.x, column]))
+        value = torch.as_tensor(asked.value)[:, None]
+        if kernel == "default":
+            model = SingleTaskMultiFidelityGP(x, value, data_fidelities=[size])
+        else:
+            of_points = get_covar_module_with_dim_scaled_prior(
+                ard_num_dims=size, active_dims=list(range(size))
+            )
+            between = IndexKernel(last + 1, rank=last + 1, active_dims=[size])
+            model = SingleTaskGP(x, value, covar_module=of_points * between)
+    fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+    return model
+
+
+def botorch_recommend(model: Any, size: int, top: float) -> np.ndarray:
+    """The point of greatest posterior mean at the top."""
+    import torch
+    from botorch.acquisition import PosteriorMean
+    from botorch.acquisition.fixed_feature import FixedFeatureAcquisitionFunction
+    from botorch.optim import optimize_acqf
+
+    mean = PosteriorMean(model)
+    if model.train_inputs[0].shape[-1] > size:
+        mean = FixedFeatureAcquisitionFunction(mean, d=size + 1, columns=[size], values=[top])
+    bounds = torch.tensor([[0.0] * size, [1.0] * size], dtype=torch.double)
+    x, _ = optimize_acqf(mean, bounds, q=1, num_restarts=6, raw_samples=256)
+    return np.asarray(x[0].numpy())
+
+
+def botorch_batch(
+    problem: Problem, model: Any, asked: Asked, acquisition: str, kernel: str, batch: int
+) -> np.ndarray:
+    """A batch by sequential greedy maximisation, [B, D] or [B, D + 1] with the fidelity's value."""
+    import torch
+    from botorch.acquisition.cost_aware import InverseCostWeightedUtility
+    from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+    from botorch.acquisition.max_value_entropy_search import (
+        qLowerBoundMaxValueEntropy,
+        qMultiFidelityLowerBoundMaxValueEntropy,
+    )
+    from botorch.acquisition.utils import project_to_target_fidelity
+    from botorch.models.deterministic import GenericDeterministicModel
+    from botorch.optim import optimize_acqf, optimize_acqf_mixed
+
+    size, last = problem.dimension, len(problem.costs) - 1
+    bounds = torch.tensor([[0.0] * size, [1.0] * size], dtype=torch.double)
+    points = torch.rand(512, size, dtype=torch.double)
+    if kernel == "single":
+        if acquisition == "LogNEI":
+            at_top = torch.as_tensor(asked.x[asked.fidelity == last])
+            rule = qLogNoisyExpectedImprovement(model, X_baseline=at_top, prune_baseline=True)
+        else:
+            rule = qLowerBoundMaxValueEntropy(model, candidate_set=points)
+        x, _ = optimize_acqf(
+            rule, bounds, q=batch, num_restarts=4, raw_samples=128, sequential=True
+        )
+        return np.asarray(x.numpy())
+    values = [fidelity_value(kernel, m, last) for m in range(last + 1)]
+    levels, costs = torch.tensor(values), torch.tensor(problem.costs, dtype=torch.double)
+    price = GenericDeterministicModel(
+        lambda x: costs[(x[..., -1:] - levels).abs().argmin(-1, keepdim=True)]
+    )
+    rule = qMultiFidelityLowerBoundMaxValueEntropy(
+        model,
+        candidate_set=torch.cat([points, torch.full((512, 1), values[-1])], dim=1),
+        cost_aware_utility=InverseCostWeightedUtility(cost_model=price),
+        project=lambda x: project_to_target_fidelity(x, {size: values[-1]}, size + 1),
+    )
+    ends = torch.tensor([[0.0], [values[-1]]], dtype=torch.double)
+    x, _ = optimize_acqf_mixed(
+        rule,
+        torch.cat([bounds, ends], dim=1),
+        q=batch,
+        num_restarts=2,
+        raw_samples=64,
+        fixed_features_list=[{size: value} for value in values],
+        options={"maxiter": 50},
+    )
+    return np.asarray(x.numpy())
+
+
+METHODS: dict[str, Callable[[Problem, int], list[Point]]] = {
+    "ours": ours,
+    "ours, top alone": functools.partial(ours, joint=False),
     "random": random_search,
     "cheapest alone": cheapest_only,
+    "ours, no guard": functools.partial(ours, guarded=False),
+    "botorch SF LogNEI": functools.partial(botorch_search, acquisition="LogNEI", kernel="single"),
+    "botorch SF GIBBON": functools.partial(botorch_search, acquisition="GIBBON", kernel="single"),
+    "botorch MF-GIBBON": functools.partial(botorch_search, acquisition="GIBBON", kernel="default"),
+    "botorch MF-GIBBON, learned covariance": functools.partial(
+        botorch_search, acquisition="GIBBON", kernel="learned"
+    ),
 }
 
 
-def at_cost(curve: list[Point], cost: float, field: str) -> float:
+def at_cost(curve: Iterable[Point], cost: float, field: str) -> float:
     """A regret at the last point of the curve that costs no more."""
     reached = [p for p in curve if p.cost <= cost + 1e-9]
-    return getattr(reached[-1], field) if reached else float("nan")
+    return float(getattr(reached[-1], field)) if reached else float("nan")
 
 
-def main() -> None:
-    """Run, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--problems", nargs="*", default=sorted(PROBLEMS), choices=sorted(PROBLEMS))
-    parser.add_argument("--methods", nargs="*", default=None)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=Path("acquisition_benchmark"))
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    record: dict[str, dict[str, dict[str, list[list[float]]]]] = {}
-    for key in options.problems:
-        problem, record[key] = PROBLEMS[key], {}
+def read(path: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """The cells of a file."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    cells = [json.loads(line) for line in lines]
+    return {(cell["problem"], cell["method"], cell["seed"]): cell for cell in cells}
+
+
+def run_cell(key: str, method: str, seed: int) -> dict[str, Any]:
+    """One line of the file."""
+    start, used = time.perf_counter(), time.process_time()
+    curve = METHODS[method](PROBLEMS[key], zlib.crc32(f"{key} {seed}".encode()))
+    assert curve[-1].cost <= BUDGET[PROBLEMS[key].dimension] + 1e-9
+    return {
+        "problem": key, "method": method, "seed": seed, "curve": [list(p) for p in curve],
+        "seconds": round(time.perf_counter() - start, 2),
+        "cpu_seconds": round(time.process_time() - used, 2),
+        "mfal": mfal.__version__, "jax": jax.__version__, "python": platform.python_version(),
+    }  # fmt: skip
+
+
+def show(cells: dict[tuple[str, str, int], dict[str, Any]]) -> None:
+    """Median and quartiles of both regrets at the budget, and the inference regret on the way."""
+    for key, problem in PROBLEMS.items():
         budget = BUDGET[problem.dimension]
-        print(f"\n{key}, costs {problem.costs}, budget {budget:g}, batch {options.batch}, "
-              f"{options.seeds} seeds: median [quartiles]")  # fmt: skip
-        print(
-            f"{'method':34s} {'simple regret':28s} {'inference regret':28s} {'half budget':>12s} s"
-        )
-        for name, run in METHODS.items():
-            if options.methods and name not in options.methods:
+        found = {m: [c for (p, n, _), c in cells.items() if (p, n) == (key, m)] for m in METHODS}
+        if not any(found.values()):
+            continue
+        initial = INITIAL[problem.dimension]
+        print(f"\n{key}: costs {problem.costs}, budget {budget:g} of which {initial:g} initial, "
+              f"batch {BATCH[problem.dimension]}; median [quartiles]")  # fmt: skip
+        print(f"{'method':38s} seeds {'simple regret':26s} {'inference regret':26s} "
+              f"{'at 1/3':>7s} {'at 1/2':>7s} {'CPU s':>6s}")  # fmt: skip
+        for name, rows in found.items():
+            if not rows:
                 continue
-            start = time.perf_counter()
-            seeds = [zlib.crc32(f"{key} {i}".encode()) for i in range(options.seeds)]
-            curves = [run(problem, seed, options.batch) for seed in seeds]
-            record[key][name] = [[list(p) for p in curve] for curve in curves]
+            curves = [[Point(*p) for p in row["curve"]] for row in rows]
             texts = []
             for field in ("simple", "inference"):
                 values = [at_cost(c, budget, field) for c in curves]
                 low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75])
                 texts.append(f"{middle:.4f} [{low:.4f}, {high:.4f}]")
-            half = np.nanmedian([at_cost(c, budget / 2, "inference") for c in curves])
-            seconds = (time.perf_counter() - start) / options.seeds
-            print(
-                f"{name:34s} {texts[0]:28s} {texts[1]:28s} {half:12.4f} {seconds:.0f}", flush=True
-            )
-            (options.out / "curves.json").write_text(json.dumps({
-                "mfal": mfal.__version__, "jax": jax.__version__,
-                "python": platform.python_version(), "batch": options.batch, "curves": record,
-            }))  # fmt: skip
+            way = [np.nanmedian([at_cost(c, budget / k, "inference") for c in curves])
+                   for k in (3, 2)]  # fmt: skip
+            seconds = np.median([row["cpu_seconds"] for row in rows])
+            print(f"{name:38s} {len(rows):5d} {texts[0]:26s} {texts[1]:26s} {way[0]:7.3f} "
+                  f"{way[1]:7.3f} {seconds:6.1f}")  # fmt: skip
+
+
+def plot(cells: dict[tuple[str, str, int], dict[str, Any]], path: Path) -> None:
+    """Median inference regret against cost, one panel a problem."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    keys = [key for key in PROBLEMS if any(cell[0] == key for cell in cells)]
+    figure, axes = plt.subplots(len(keys), 1, figsize=(6, 3 * len(keys)), squeeze=False)
+    for key, ax in zip(keys, axes[:, 0], strict=True):
+        budget = BUDGET[PROBLEMS[key].dimension]
+        grid = np.linspace(INITIAL[PROBLEMS[key].dimension], budget, 60)
+        for method in METHODS:
+            curves = [[Point(*p) for p in cell["curve"]] for (k, m, _), cell in cells.items()
+                      if (k, m) == (key, method)]  # fmt: skip
+            if curves:
+                values = np.array(
+                    [[at_cost(c, g, "inference") for g in grid] for c in curves], float
+                )
+                ax.plot(grid, np.maximum(np.median(values, axis=0), 1e-4), label=method)
+        ax.set(yscale="log", title=key, xlabel="cost", ylabel="median inference regret")
+    axes[0, 0].legend(fontsize=7, frameon=False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Run what is missing, print all."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--problems", nargs="*", default=list(PROBLEMS), choices=list(PROBLEMS))
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--minutes", type=float, default=1e9, help="start no cell after this long")
+    parser.add_argument("--out", type=Path, default=Path("acquisition_cells.jsonl"))
+    parser.add_argument("--plot", type=Path, help="write the regret curves here")
+    options = parser.parse_args()
+    cells, start = read(options.out), time.perf_counter()
+    wanted = [(p, m, s) for m in options.methods for s in range(options.seeds)
+              for p in options.problems]  # fmt: skip
+    for cell in wanted:
+        if cell in cells or time.perf_counter() - start > 60 * options.minutes:
+            continue
+        cells[cell] = run_cell(*cell)
+        with options.out.open("a") as file:
+            file.write(json.dumps(cells[cell]) + "\n")
+    missing = sum(cell not in cells for cell in wanted)
+    show(cells)
+    if options.plot:
+        plot(cells, options.plot)
+    print(f"\n{len(wanted) - missing} of {len(wanted)} cells are in {options.out}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,12 @@ Martinelli, Filstroff & Kaski, AISTATS 2023 (rMFBO), the joint model's proposal 
 and, in addition, if
 
 3. the joint model predicts the top observations, each left out, no worse than the top-only model
-   does: the mean log density of the held-out values is not lower by more than `max_loss` nats.
+   does: the mean log density of the held-out values is not lower by more than `max_loss` nats, and
+   the evidence below, where it is given, does not speak for the top-only model.
+
+Condition 1 may be replaced by proof: top observations that the joint model finds more probable,
+given the cheap ones and each other, by more than `min_evidence` nats in all (the logarithm of a
+Bayes factor, which the joint model's extra hyperparameters alone can raise by some nats).
 
 Otherwise the single-fidelity proposal is asked at the top, so that regret stays that of single
 fidelity plus what condition 1 lets slip. When a proposal is followed, the single-fidelity model
@@ -21,6 +26,7 @@ gets the joint mean at the skipped point as a pseudo-observation.
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from mfal.proxies.calibration import held_out_score
 
@@ -36,6 +42,8 @@ class GuardConfig(NamedTuple):
     """c2, nats per unit cost."""
     max_loss: float = 0.25
     """Nats per held-out top observation."""
+    min_evidence: float = 5.0
+    """Nats in all top observations, for the joint model and against the top-only one."""
 
 
 class Verdict(NamedTuple):
@@ -48,6 +56,8 @@ class Verdict(NamedTuple):
     """Condition 2."""
     calibrated: jax.Array
     """Condition 3."""
+    proven: jax.Array
+    """Whether the evidence stands in for condition 1."""
 
 
 def guard(
@@ -57,6 +67,7 @@ def guard(
     gain_per_cost: jax.Array,
     joint_score: jax.Array,
     single_score: jax.Array,
+    evidence: jax.Array | float = 0.0,
 ) -> Verdict:
     """Judges a multi-fidelity proposal.
 
@@ -67,8 +78,12 @@ def guard(
       gain_per_cost: of the multi-fidelity proposal, nats per unit cost.
       joint_score: `held_out_score` of the top observations under the joint model.
       single_score: the same under the top-only model.
+      evidence: log density of all top observations under the joint model, given the cheap ones,
+        less that under the top-only model, nats.
     """
     sure = std_at_skipped <= config.max_std * scale
     worthwhile = gain_per_cost > config.min_gain
-    calibrated = joint_score >= single_score - config.max_loss
-    return Verdict(sure & worthwhile & calibrated, sure, worthwhile, calibrated)
+    calibrated = (joint_score >= single_score - config.max_loss) & (jnp.asarray(evidence) >= 0)
+    proven = jnp.asarray(evidence > config.min_evidence)
+    follow = (sure | proven) & worthwhile & calibrated
+    return Verdict(follow, sure, worthwhile, calibrated, proven)

@@ -42,7 +42,7 @@ class GPConfig:
     num_fidelities: int
     """M; fidelity M - 1 is the top."""
     smoothness: float = 2.5
-    """Of the Matérn kernels: 0.5, 1.5 or 2.5."""
+    """Of the Matérn kernels: 0.5, 1.5, 2.5 or infinity (the squared exponential)."""
     relevance: bool = True
     """Whether each input has a length scale of its own."""
     steps: int = 120
@@ -110,6 +110,9 @@ class GaussianProcess(NamedTuple):
     """(state, inputs [Q], fidelity [Q]) to the mean [Q] alone: for many inputs."""
     leave_one_out: Callable[[GPState], tuple[jax.Array, jax.Array]]
     """State to mean [N] and standard deviation [N] of each observation given all others."""
+    evidence: Callable[[GPState], jax.Array]
+    """State to the mean log density, nats, of the top's observations given all others: by the
+    chain rule, that of each given the lower fidelities' and the top's before it."""
     correlation: Callable[[GPState], np.ndarray]
     """State to the prior correlation of the fidelities [M, M]."""
 
@@ -255,6 +258,24 @@ def make_gaussian_process(
             )
             return mean, scale / jnp.sqrt(precision)
 
+    @jax.jit
+    def evidence_wide(state: GPState) -> jax.Array:
+        at_top = state.valid & (state.fidelity == num - 1)
+        below = state.valid & ~at_top
+
+        def log_marginal(rows: jax.Array) -> jax.Array:
+            lower = factor(state.params, state.inputs, state.fidelity, rows)
+            white = solve_triangular(lower, jnp.where(rows, state.target, 0.0), lower=True)
+            return -0.5 * white @ white - jnp.sum(jnp.log(jnp.diagonal(lower)))
+
+        count = jnp.maximum(jnp.sum(at_top), 1)
+        constant = 0.5 * jnp.log(2 * jnp.pi) + jnp.log(state.value_scale[-1])
+        return (log_marginal(state.valid) - log_marginal(below)) / count - constant
+
+    def evidence(state: GPState) -> jax.Array:
+        with jax.enable_x64(True):
+            return evidence_wide(state)
+
     def correlation(state: GPState) -> np.ndarray:
         loading, own = np.asarray(state.params.loading), np.exp(np.asarray(state.params.log_own))
         prior = np.outer(loading, loading) + (np.diag(own**2) if num > 1 else 0.0)
@@ -284,7 +305,7 @@ def make_gaussian_process(
         with jax.enable_x64(True):
             return one_by_one(state, crystal)
 
-    return GaussianProcess(config, fit, belief, joint, mean, leave_one_out, correlation)
+    return GaussianProcess(config, fit, belief, joint, mean, leave_one_out, evidence, correlation)
 
 
 def _distance(x: jax.Array, z: jax.Array) -> jax.Array:
@@ -294,6 +315,7 @@ def _distance(x: jax.Array, z: jax.Array) -> jax.Array:
 
 
 _MATERN: dict[float, Callable[[jax.Array], jax.Array]] = {
+    float("inf"): lambda r: jnp.exp(-0.5 * r**2),
     0.5: lambda r: jnp.exp(-r),
     1.5: lambda r: (1 + 3**0.5 * r) * jnp.exp(-(3**0.5) * r),
     2.5: lambda r: (1 + 5**0.5 * r + 5 / 3 * r**2) * jnp.exp(-(5**0.5) * r),
