@@ -235,16 +235,20 @@ def botorch_batch(
         project=lambda x: project_to_target_fidelity(x, {size: values[-1]}, size + 1),
     )
     ends = torch.tensor([[0.0], [values[-1]]], dtype=torch.double)
-    x, _ = optimize_acqf_mixed(
-        rule,
-        torch.cat([bounds, ends], dim=1),
-        q=batch,
-        num_restarts=2,
-        raw_samples=64,
-        fixed_features_list=[{size: value} for value in values],
-        options={"maxiter": 50},
-    )
-    return np.asarray(x.numpy())
+    chosen: list[Any] = []
+    for _ in range(batch):  # the mixed optimiser's own sequential mode asks for a joint value
+        x, _ = optimize_acqf_mixed(
+            rule,
+            torch.cat([bounds, ends], dim=1),
+            q=1,
+            num_restarts=2,
+            raw_samples=64,
+            fixed_features_list=[{size: value} for value in values],
+            options={"maxiter": 50},
+        )
+        chosen.append(x)
+        rule.set_X_pending(torch.cat(chosen))
+    return np.asarray(torch.cat(chosen).numpy())
 
 
 METHODS: dict[str, Callable[[Problem, int], list[Point]]] = {

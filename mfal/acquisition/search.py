@@ -342,7 +342,8 @@ def _score(problem: Problem, model: GaussianProcess, asked: Asked, state: GPStat
     top = np.asarray(state.valid) & (np.asarray(state.fidelity) == model.config.num_fidelities - 1)
     value = np.zeros(len(top))
     value[top] = asked.value[asked.fidelity == len(problem.costs) - 1]
-    return float(_jitted_score(value, mean, std, top))
+    with jax.enable_x64(True):
+        return float(_jitted_score(value, mean, std, top))
 
 
 _jitted_score = jax.jit(held_out_score)

@@ -36,3 +36,12 @@ def test_each_condition_alone_turns_the_proposal_down():
 def test_thresholds_are_parameters():
     verdict = guard(GuardConfig(max_std=0.5), jnp.array(0.2), 1.0, jnp.array(0.1), -1.0, -1.0)
     assert verdict.follow
+
+
+def test_evidence_stands_in_for_certainty_and_against_the_joint_model():
+    given = (jnp.array(0.5), 1.0, jnp.array(0.1), jnp.array(-1.0), jnp.array(-1.0))  # not sure
+    assert not guard(GuardConfig(), *given, 4.0).follow
+    assert guard(GuardConfig(), *given, 6.0).follow
+    sure = (jnp.array(0.01), *given[1:])
+    assert guard(GuardConfig(), *sure, 1.0).follow
+    assert not guard(GuardConfig(), *sure, -1.0).follow

@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from scipy.stats import multivariate_normal
 
 from mfal.proxies.dataset import make_dataset
 from mfal.proxies.gaussian_process import GPConfig, make_gaussian_process
@@ -82,6 +83,20 @@ def test_leave_one_out_is_what_is_predicted_without_the_row():
         assert mean[left] == pytest.approx(expected, abs=1e-5)
         variance = own - solved @ cross + noise[left]
         assert std[left] == pytest.approx(scale * np.sqrt(variance), rel=1e-4)
+
+
+def test_evidence_is_the_density_of_the_top_given_the_cheap():
+    state, data = fitted(-2.0)
+    rows = np.flatnonzero(data.valid)
+    x, m = np.asarray(state.inputs)[rows], np.asarray(state.fidelity)[rows]
+    noise = np.exp(2 * np.asarray(state.params.log_noise))[m] + 1e-6
+    prior = numpy_covariance(state, x, m, x, m) + np.diag(noise)
+    top, y = m == 1, np.asarray(state.target)[rows]
+    cross = np.linalg.solve(prior[~top][:, ~top], prior[~top][:, top])
+    given = multivariate_normal(cross.T @ y[~top], prior[top][:, top] - prior[top][:, ~top] @ cross)
+    scale = np.asarray(state.value_scale)[1]
+    expected = given.logpdf(y[top]) / top.sum() - np.log(scale)
+    assert float(JOINT.evidence(state)) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("factor", [1.5, -2.0])
