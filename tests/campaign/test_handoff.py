@@ -1,7 +1,9 @@
 """Candidates go out to be measured and their answers come back, once."""
 
 import csv
+import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -19,9 +21,15 @@ HALIDES = ("F", "Cl", "Br")
 
 
 @pytest.fixture
-def campaign(tmp_path):
+def campaign(finished, tmp_path):
+    """A copy of the campaign that the test may change."""
+    return Path(shutil.copytree(finished, tmp_path / "my campaign"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
     """Three rock salts, the fluoride first in rank."""
-    folder = tmp_path / "my campaign"
+    folder = tmp_path_factory.mktemp("finished") / "my campaign"
     folder.mkdir()
     oracle = {"name": "top", "version": "1", "unit": "eV", "cost": 1.0, "higher_is_better": True}
     with Ledger(folder / "ledger.sqlite") as ledger:
