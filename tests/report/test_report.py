@@ -15,6 +15,7 @@ from mfal.campaign.records import CrystalRecord, Outcome, Proposal, crystal_hash
 from mfal.oracles.types import Oracle
 from mfal.report.display import show_progress
 from mfal.report.export import candidate_table, write_candidates
+from mfal.report.html import write_page
 from mfal.report.plot import write_figure
 from mfal.report.progress_figures import best_against_cost
 from mfal.report.summary import summarise, to_json
@@ -201,3 +202,17 @@ def test_display_tells_stage_budget_mix_and_best(tmp_path, terminal):
     assert ("\x1b[" in text) == terminal
     if not terminal:
         assert "spent 4 of 10" in text
+
+
+def test_a_campaign_that_has_proposed_nothing_yet_has_a_report(tmp_path):
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.start({"config": {}, "oracles": ORACLES})
+        ledger.propose("campaign", 0, [proposal("LiK", 1, known=True)], {})
+        before = write_page(summarise(ledger), tmp_path)
+        ledger.conclude(ledger.pending("campaign")[0], Outcome(-5.0, None, "ok", 0.0, {}))
+        after = write_page(summarise(ledger), tmp_path)
+    assert before[0] == tmp_path / "report.html"
+    text = before[0].read_text()
+    assert "still under way" in text
+    assert "Nothing to draw yet: best proposal so far against cost" in text
+    assert tmp_path / "figures" / "fidelity_mix.png" in set(after) - set(before)
