@@ -210,6 +210,29 @@ class Ledger(Database):
         )
         return [answer_of_row(row) for row in rows]
 
+    def foremost(self, account: str, fidelity: int, *, number: int, largest: bool) -> list[Answer]:
+        """All answers about the crystals of the latest and of the best answers.
+
+        Of the latest `number` ended queries, and of the `number` best of proposed crystals at one
+        fidelity; in the order of decision. Takes no longer in a long ledger.
+        """
+        order = "DESC" if largest else "ASC"
+        rows = self.all(
+            # CROSS and + keep SQLite from walking through all queries of the account instead.
+            f"SELECT {ANSWER_COLUMNS} FROM ("
+            "  SELECT * FROM (SELECT q.crystal FROM query q WHERE q.account = ?"
+            "   ORDER BY q.id DESC LIMIT ?)"
+            "  UNION SELECT * FROM (SELECT q.crystal FROM event e JOIN query q ON q.id = e.query"
+            "   JOIN crystal c ON c.id = q.crystal WHERE e.account = ? AND e.fidelity = ?"
+            "   AND e.kind = 'observed' AND c.structure IS NULL"
+            f"   ORDER BY e.value {order} LIMIT ?)"
+            " ) k CROSS JOIN query q ON q.crystal = k.crystal AND +q.account = ?"
+            " CROSS JOIN crystal c ON c.id = q.crystal"
+            f" CROSS JOIN event e ON e.query = q.id AND e.kind IN {_ENDED} ORDER BY q.id",
+            (account, number, account, fidelity, number, account),
+        )
+        return [answer_of_row(row) for row in rows]
+
     def asked(self, account: str, crystals: Iterable[str]) -> set[tuple[str, int]]:
         """Which of these crystals (hashes) an account has asked about, with the fidelity."""
         found = set()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run_ask", "run_tell"]
 
+_SHORTLIST = 512
+"""Queries from whose crystals candidates are taken, of the latest and of the best."""
 _ASK = """\
 example:
   mfal ask campaign --number 5 --batch to-the-lab
@@ -62,7 +64,7 @@ def add_parser(commands: Any) -> None:
 
 def run_ask(options: argparse.Namespace) -> int:
     """Choose by the present ranking and write the batch."""
-    from mfal.campaign.folder import CAMPAIGN, read_campaign
+    from mfal.campaign.folder import CAMPAIGN, HANDOFF, read_campaign
     from mfal.campaign.handoff import ask, measurement
     from mfal.campaign.records import Proposal
     from mfal.cli.cache import use_compilation_cache
@@ -78,7 +80,9 @@ def run_ask(options: argparse.Namespace) -> int:
     # What has been told since the last ranking teaches the proxy first.
     rank_again(options.folder)
     with read_campaign(options.folder) as ledger:
-        summary = summarise(ledger)
+        # All that has been asked already may stand before the next ones.
+        handed = sum(t.number for t in ledger.tallies() if t.account == HANDOFF)
+        summary = summarise(ledger, number=_SHORTLIST + options.number + handed)
         told = any(detail.get("told") for _, detail in ledger.rounds(CAMPAIGN)[-1:])
     fidelity = len(summary.oracles)
     candidates = by_expectation(summary) if told else summary.candidates

@@ -126,20 +126,30 @@ class Summary(NamedTuple):
         return self.oracles[-1]
 
 
-def summarise(ledger: Ledger) -> Summary:
-    """Reads a campaign, finished or not."""
+def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
+    """Reads a campaign, finished or not.
+
+    Args:
+      ledger: of the campaign.
+      number: take only crystals of the latest so many queries and of the best so many answers,
+        which takes no longer in a long ledger; candidates beyond and curves are then missing.
+    """
     config = ledger.meta("config") or {}
     oracles = tuple(OracleFacts(**facts) for facts in ledger.meta("oracles") or [])
-    answers = ledger.answers(CAMPAIGN)
+    top = len(oracles) - 1
+    better = oracles[top].higher_is_better if oracles else True
+    answers = (
+        ledger.answers(CAMPAIGN)
+        if number is None
+        else ledger.foremost(CAMPAIGN, top, number=number, largest=better)
+    )
     rounds = ledger.rounds(CAMPAIGN)
     final = next((detail for _, detail in reversed(rounds) if detail.get("final")), None)
     predictions = (final or {}).get("predictions", {})
     initial = [answer for answer in answers if answer.query.round == 0]
     later = [answer for answer in answers if answer.query.round > 0]
     initial_cost = _cost(initial)
-    top = len(oracles) - 1
-    better = oracles[top].higher_is_better if oracles else True
-    random = ledger.answers(RANDOM)
+    random = ledger.answers(RANDOM) if number is None else []
     known = [a for a in initial if a.query.fidelity == top and a.value is not None]
     tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
     candidates = _candidates(later, predictions, top, better, _measured(ledger))

@@ -237,3 +237,19 @@ def test_a_folder_has_one_writer(tmp_path):
     holder.communicate()
     with exclusive(tmp_path):  # the lock died with its holder
         pass
+
+
+def test_the_foremost_are_the_latest_and_the_best_with_all_about_them(ledger):
+    """Values fall with the number; the best two and the latest one make three crystals."""
+    for number in range(1, 9):
+        ledger.propose("campaign", number, [proposal(number, 0), proposal(number, 1)], {})
+        for query in ledger.pending("campaign"):
+            ledger.conclude(query, outcome(10.0 - number if query.fidelity else None))
+    found = ledger.foremost("campaign", 1, number=2, largest=True)
+    assert [(a.query.crystal.formula, a.query.fidelity, a.kind) for a in found] == [
+        (f"Li{number}O", fidelity, "observed" if fidelity else "failed")
+        for number in (1, 2, 8)
+        for fidelity in (0, 1)
+    ]
+    worst = ledger.foremost("campaign", 1, number=1, largest=False)
+    assert {a.query.crystal.formula for a in worst} == {"Li8O"}

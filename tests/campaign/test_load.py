@@ -9,9 +9,11 @@ import toy_campaign
 from toy_campaign import CONFIG, InstantExecutor, strategy
 
 from mfal.campaign.folder import open_campaign, read_campaign
+from mfal.campaign.ledger import Basis
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
 from mfal.campaign.strategy import Decision
+from mfal.report.summary import summarise
 
 COUNT_STEPS = 1000
 """Virtual-machine instructions of SQLite between two counts."""
@@ -54,6 +56,11 @@ def work_of(folder) -> tuple[int, dict]:
         assert len(ledger.answers("campaign", limit=100)) == 100
         assert ledger.asked("campaign", ["c1", "c2", "none"])
         assert ledger.pending("campaign") == []
+        # What `mfal ask` reads before it ranks.
+        assert len(summarise(ledger, number=100).candidates) >= 100
+        basis = Basis(ledger.one("SELECT max(id) FROM event")[0], 10**9)
+        assert len(ledger.answers("campaign", limit=100, basis=basis)) == 100
+        assert ledger.pending("campaign", basis=basis) == []
     return steps * COUNT_STEPS, status
 
 
