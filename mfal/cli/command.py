@@ -1,7 +1,8 @@
 """Parsing, dispatch, and what becomes of errors.
 
 Exit codes: 0 all went well; 1 the command finished, but something that it was asked for failed (it
-says what); 2 wrong use or input (one line says what and the remedy); 130 stopped by Ctrl-C.
+says what); 2 wrong use or input (one line says what and the remedy); 130 stopped by Ctrl-C or by
+SIGTERM.
 """
 
 import argparse
@@ -18,7 +19,7 @@ exit codes:
   0  all went well
   1  finished, but something that was asked for failed (the output says what)
   2  wrong use or input: one line names the input and the remedy
-  130  stopped by Ctrl-C; the same command goes on
+  130  stopped by Ctrl-C or SIGTERM; the same command goes on
 
 example:
   mfal discover --budget 60 --seed 1 --out campaign
