@@ -137,8 +137,9 @@ def campaign(
         run_campaign(Path(folder), config, executor=executor)
         with read_campaign(Path(folder)) as ledger:
             top = max(t.fidelity for t in ledger.tallies())
-            initial = ledger.cost_of_round(CAMPAIGN, 0)
-            result: dict[str, Any] = {"campaign": _history(ledger.answers(CAMPAIGN), top, 0.0)}
+            answers = ledger.answers(CAMPAIGN)
+            initial = sum(answer.query.cost for answer in answers if answer.query.round == 0)
+            result: dict[str, Any] = {"campaign": _history(answers, top, 0.0)}
             if beside:
                 # The random search is charged for the initial data as well.
                 result["random"] = _history(ledger.answers(RANDOM), top, initial)
