@@ -74,7 +74,7 @@ def area(score: np.ndarray, fast: np.ndarray) -> float:
     """Chance that a fast material scores above a slow one."""
     n, m = int(fast.sum()), int((~fast).sum())
     if not n or not m:
-        return 0.5  # nothing to tell apart
+        return float("nan")
     return float((rankdata(score)[fast].sum() - n * (n + 1) / 2) / (n * m))
 
 

@@ -48,7 +48,8 @@ def interval(
     else:
         middle = measure(list(items))
         redrawn = np.array([measure([items[i] for i in draw]) for draw in draws[:500]])
-    low, high = np.nanquantile(redrawn, [0.05, 0.95])
+    redrawn = redrawn[np.isfinite(redrawn)]
+    low, high = np.quantile(redrawn, [0.05, 0.95]) if len(redrawn) else (np.nan, np.nan)
     return Interval(middle, float(low), float(high))
 
 
@@ -113,7 +114,7 @@ def write_record(path: Path, record: Mapping[str, Any], options: Any, seconds: f
 def save_figure(figure: Any, path: Path) -> None:
     """A small PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=72)
     print(f"written: {path}", flush=True)
 
 
