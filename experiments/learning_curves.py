@@ -275,7 +275,13 @@ def conclude(table: dict[str, Any], labels: tuple[int, ...]) -> list[str]:
     for with_, without in PAIRS:
         for count in labels:
             change = table[f"{with_}, change of error"][count]
-            verb = "lower" if change.high < 0 else "raise" if change.low > 0 else "leave (as far as is seen)"
+            verb = (
+                "lower"
+                if change.high < 0
+                else "raise"
+                if change.low > 0
+                else "leave (as far as is seen)"
+            )
             lines.append(f"{without}, {count} labels: cheap fidelities {verb} the error: {change}.")
     return lines
 

@@ -185,7 +185,7 @@ def conclude(table: dict[str, Any], names: Sequence[str]) -> list[str]:
     whole = " + ".join(names)
     lines.append(f"all together: rho {table['all'][whole]['rho']}, R2 {table['all'][whole]['R2']}")
     best = max(table["all"], key=lambda label: table["all"][label]["R2 / cost"].middle)
-    lines.append(f"most variance explained for its cost: {best}")
+    lines.append(f"most variance explained for its cost: {best} {table['all'][best]['R2 / cost']}")
     return lines
 
 

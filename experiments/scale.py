@@ -371,8 +371,13 @@ def conclude(table: dict[str, Any]) -> list[str]:
     for key, found in table.items():
         if "exponent" in found:
             slope = found["exponent"]
-            kind = "less than" if slope.high < 0.9 else "more than" if slope.low > 1.1 else "about"
-            lines.append(f"{key}: time grows {kind} linearly (exponent {slope})")
+            if slope.low > 0.8 and slope.high < 1.2:
+                kind = "about linearly"
+            elif slope.high < 1:
+                kind = "less than linearly"
+            else:
+                kind = "more than linearly" if slope.low > 1 else "in a way that is not resolved"
+            lines.append(f"{key}: time grows {kind} (exponent {slope})")
     drawing, scoring = table.get("pool, drawing one"), table.get("pool, scoring")
     if drawing and scoring:
         draw = float(np.median(drawing["seconds"][-1]))
