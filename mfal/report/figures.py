@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 from mfal.report.forecast_figures import calibration, parity
+from mfal.report.path_figures import lithium_paths
+from mfal.report.paths import EnergyMap
 from mfal.report.plot import Figure
 from mfal.report.progress_figures import best_against_cost, fidelity_mix, fidelity_worth, top_mean
 from mfal.report.space_figures import elements, window_front
@@ -12,10 +14,15 @@ from mfal.report.windows import Window
 __all__ = ["all_figures"]
 
 
-def all_figures(summary: Summary, windows: Mapping[str, Window]) -> dict[str, Figure]:
-    """Figures by name."""
+def all_figures(
+    summary: Summary,
+    windows: Mapping[str, Window],
+    maps: Mapping[str, EnergyMap | str],
+) -> dict[str, Figure]:
+    """Figures by name, from the campaign, its windows and its maps by crystal hash."""
     top = len(summary.oracles) - 1
     figures = [
+        lithium_paths(summary, maps),
         best_against_cost(summary),
         top_mean(summary),
         fidelity_mix(summary),

@@ -46,8 +46,8 @@ def write_page(summary: Summary, folder: Path) -> list[Path]:
     Maps of the best candidates' site energies go along as Gaussian cube files.
     """
     windows = windows_of(summary)
-    figures = all_figures(summary, windows)
     maps = energy_maps([c for c in summary.candidates if c.cif][:_MAPS])
+    figures = all_figures(summary, windows, maps)
     pictures: dict[str, bytes] = {}
     written: list[Path] = []
     try:
@@ -166,6 +166,7 @@ embedded energies bound it. The whole list is in candidates.csv.</p>
 lattice. The surface encloses the places where a lithium ion's bond-valence site energy lies below
 the chosen level; at the level first shown, paths just close in all three dimensions if they do at
 all. Drag to turn, scroll or pinch to zoom. CIFs lie in cifs/, maps as cube files in figures/.</p>
+<div class="figures">{show("lithium_paths")}</div>
 </section>
 <section id="search" aria-labelledby="h-search">
 <h2 id="h-search">Search</h2>

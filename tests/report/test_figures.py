@@ -86,12 +86,12 @@ def test_expectations_carry_noise_and_the_factor_of_their_round(summary):
 def test_what_a_fidelity_is_worth(summary):
     # A low barrier is good: the order of barriers is that of the conductivities turned round.
     assert rank_agreement(summary, 0) == (pytest.approx(1.0), 6)
-    worth = all_figures(summary, {})["fidelity_worth"]
+    worth = all_figures(summary, {}, {})["fidelity_worth"]
     assert worth.rows == [[1, "bvse", pytest.approx(0.25)]]
 
 
 def test_elements_count_candidates_and_keep_the_best(summary):
-    rows = {row[0]: row[1:] for row in all_figures(summary, {})["elements"].rows}
+    rows = {row[0]: row[1:] for row in all_figures(summary, {}, {})["elements"].rows}
     assert rows == {"Li": [6, -1.0], "O": [5, -1.0], "F": [1, -4.0]}
 
 
@@ -103,7 +103,7 @@ def test_windows_come_from_the_tables_or_are_not_claimed(summary, monkeypatch):
     # Zhu, He and Mo 2015: Li2S 0 to 2.01 V; the measured energies give 2.27.
     assert windows[names["Li2S"]].reduction == 0.0
     assert windows[names["Li2S"]].oxidation == pytest.approx(2.27, abs=0.01)
-    front = all_figures(summary, windows)["stability_front"]
+    front = all_figures(summary, windows, {})["stability_front"]
     rows = list(csv.DictReader(io.StringIO(csv_text(front))))
     assert rows[-1]["formula"] == "LiBr"
     assert rows[-1]["window"] == "not asked"
@@ -117,7 +117,7 @@ def test_windows_of_the_campaign_count_before_the_tables(summary):
     windows = windows_of(summary._replace(tradeoffs={best.hash: own}))
     assert str(windows[best.hash]) == "1.00 to 9.00, misses"
     assert len(windows) == len(FORMULAS)
-    rows = all_figures(summary, windows)["stability_front"].rows  # LiCl beat Li2S and Li2O
+    rows = all_figures(summary, windows, {})["stability_front"].rows  # LiCl beat Li2S and Li2O
     assert [row[1] for row in rows if row[-2] == "yes"] == ["Li2S", "Li2O", "LiF"]
 
 
@@ -130,6 +130,8 @@ def test_the_map_on_the_page_is_the_oracles_within_a_byte(summary):
     assert isinstance(found, EnergyMap)
     barrier = bvse_oracle().evaluate([salt])[0].value
     assert found.threshold[2] == pytest.approx(barrier, abs=0.03)  # another grid
+    paths = all_figures(summary, {}, {candidate.crystal.hash: found})["lithium_paths"]
+    assert paths.rows[0][3:6] == list(found.threshold)
     page = page_map(found)
     assert page["level"] == found.threshold[2]
     steps = np.frombuffer(base64.b64decode(page["data"]), np.uint8).reshape(page["shape"])
