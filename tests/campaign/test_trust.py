@@ -23,6 +23,7 @@ def select(monkeypatch, given, *, std=0.5, gain=0.2, number=1):
     thinker.config = SimpleNamespace(exploit=0.5, batch=4)
     thinker.top, thinker.costs = 1, COSTS
     thinker.learner = SimpleNamespace(costs=COSTS, size=4)
+    thinker.stability = thinker.window = None
     own = np.array([0, 1, 0, 2, 0, 3.0])  # the top-only fit likes the last most, the joint the 2nd
     beliefs = {"joint": own[[0, 5, 2, 3, 4, 1]], "single": own}
 
@@ -39,7 +40,7 @@ def select(monkeypatch, given, *, std=0.5, gain=0.2, number=1):
 
     monkeypatch.setattr(learned.learning, "believe", believe)
     monkeypatch.setattr(learned.learning, "choose", choose)
-    record = [SimpleNamespace(formula=f"f{i}", space_group=i) for i in range(6)]
+    record = [SimpleNamespace(hash=f"h{i}", formula=f"f{i}", space_group=i) for i in range(6)]
     pool = learned._Pool(
         records=record,
         fidelity=FIDELITY,
