@@ -357,8 +357,8 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="write the regret curves here")
     options = parser.parse_args()
     cells, start = read(options.out), time.perf_counter()
-    wanted = [(p, m, s) for m in options.methods for s in range(options.seeds)
-              for p in options.problems]  # fmt: skip
+    wanted = [(p, m, s) for s in range(options.seeds) for p in options.problems
+              for m in options.methods]  # fmt: skip
     for cell in wanted:
         if cell in cells or time.perf_counter() - start > 60 * options.minutes:
             continue
