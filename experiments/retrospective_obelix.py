@@ -7,13 +7,15 @@ wherever the row has a CIF; their wall time is charged against --experiment-hour
 
 Strategies, all from the same random first experiments and in the same batches:
 
-- multi-fidelity: a Gaussian process of the top fidelity over the crystal's features and the cheap
-  answers, f_top(x, f_cheap(x)): the nonlinear autoregressive form of Perdikaris et al., Proc. R.
-  Soc. A 473, 20160751 (2017); an upper confidence bound, the batch chosen greedily with the
-  variance conditioned on the experiments already in it;
+- multi-fidelity: the top fidelity is a linear function of the cheap answers, with shrunken slopes,
+  plus a Gaussian process of the crystal's features: the autoregressive form of Kennedy & O'Hagan,
+  Biometrika 87, 1 (2000), for cheap answers that are known beforehand; an upper confidence bound,
+  the batch chosen greedily with the variance conditioned on the experiments already in it;
 - single-fidelity: the same without the cheap answers;
 - greedy: the largest predicted mean without the cheap answers;
 - random.
+
+Each run is a line of a file; what is there already is not run again.
 
     python experiments/retrospective_obelix.py --data OBELIX_FOLDER --oracles FILE [--seeds 20]
 """
@@ -21,6 +23,7 @@ Strategies, all from the same random first experiments and in the same batches:
 import argparse
 import json
 import platform
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +50,7 @@ DETECTION = -13.0  # log10 S/cm
 # insulators would make up most of the variance that a model explains.
 FLOOR = -5.0  # log10 S/cm
 FIRST, BATCH, LAST = 10, 10, 60
-ANSWER_SHARE = 0.3  # weight of the cheap answers in the distance, beside the crystal's features
+SLOPE_ROWS = 10.0  # observations that the prior slope, zero, counts for
 
 
 class Pool(NamedTuple):
@@ -90,19 +93,24 @@ class Inputs(NamedTuple):
     """What a model sees of a row."""
 
     features: np.ndarray  # [n, F], of the crystal
-    answers: np.ndarray  # [n, 2 M], cheap answers (zero where unknown) and whether they are known
+    answers: np.ndarray  # [n, M], standardised cheap answers, zero where unknown
 
 
 def inputs_of(pool: Pool) -> Inputs:
     """Features once and for all; the pool's crystals don't change."""
     features = np.asarray(jax.jit(jax.vmap(featurise))(pool.crystal))
-    columns = []
-    for rows, scores in pool.scores:
-        column = np.zeros((len(pool.value), 2))
-        spread = scores.std() + 1e-9
-        column[rows] = np.column_stack([(scores - scores.mean()) / spread, np.ones(len(rows))])
-        columns.append(column)
-    return Inputs(features, np.concatenate(columns, axis=1))
+    answers = np.zeros((len(pool.value), len(pool.scores)))
+    for column, (rows, scores) in zip(answers.T, pool.scores, strict=True):
+        column[rows] = (scores - scores.mean()) / (scores.std() + 1e-9)
+    return Inputs(features, answers)
+
+
+def slopes(value: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression of values [k] on answers [k, M]: slopes [M] and their covariance [M, M]."""
+    deviation = value - value.mean()
+    precision = answers.T @ answers + SLOPE_ROWS * np.eye(answers.shape[1])
+    slope = np.linalg.solve(precision, answers.T @ deviation)
+    return slope, np.linalg.inv(precision) * np.mean((deviation - answers @ slope) ** 2)
 
 
 def _identity(x: jax.Array) -> jax.Array:
@@ -114,18 +122,21 @@ def belief(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Mean [n] and covariance [n, n] of all rows' values, and the noise variance."""
     x = inputs.features
+    value = np.maximum(pool.value[asked], FLOOR)
+    linear, uncertain = np.zeros(len(x)), np.zeros((len(x), len(x)))
     if multi:
-        # One length scale serves all columns: repeated, the answers weigh a share of the distance.
-        copies = max(int(ANSWER_SHARE * x.shape[1] / inputs.answers.shape[1]), 1)
-        x = np.concatenate([x, np.tile(inputs.answers, (1, copies))], axis=1)
+        slope, covariance = slopes(value, inputs.answers[asked])
+        linear = inputs.answers @ slope
+        uncertain = inputs.answers @ covariance @ inputs.answers.T
     config = GPConfig(1, smoothness=1.5, relevance=False, steps=40, noise=0.3)
     model = make_gaussian_process(config, _identity, x.shape[1])
-    value = np.maximum(pool.value[asked], FLOOR)
-    rows = make_dataset(x[asked].astype(np.float32), np.zeros(len(asked), int), value, capacity=64)
+    rows = make_dataset(
+        x[asked].astype(np.float32), np.zeros(len(asked), int), value - linear[asked], capacity=64
+    )
     state = model.fit(rows)
     mean, covariance = model.joint(state, x, np.zeros(len(x), int))
     noise = np.exp(np.asarray(state.params.log_noise)[0]) * np.asarray(state.value_scale)[0]
-    return np.asarray(mean), np.array(covariance), float(noise) ** 2
+    return np.asarray(mean) + linear, np.asarray(covariance) + uncertain, float(noise) ** 2
 
 
 def choose(
@@ -178,14 +189,35 @@ def run(pool: Pool, inputs: Inputs, strategy: str, optimism: float, seed: int) -
     return found
 
 
+STRATEGIES = ("multi-fidelity", "single-fidelity", "greedy", "random")
+
+
+def read_cells(path: Path) -> dict[tuple[str, int, float], list[int]]:
+    """What has been run: (strategy, seed, optimism) to the numbers found."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    cells = [json.loads(line) for line in lines]
+    return {(c["strategy"], c["seed"], c["optimism"]): c["found"] for c in cells}
+
+
+def ratio(first: np.ndarray, second: np.ndarray) -> str:
+    """Ratio of means with its 90 % bootstrap interval over paired seeds."""
+    rng = np.random.default_rng(0)
+    draws = rng.integers(0, len(first), (4000, len(first)))
+    ratios = first[draws].mean(1) / np.maximum(second[draws].mean(1), 1e-9)
+    low, high = np.quantile(ratios, [0.05, 0.95])
+    return f"{first.mean() / max(second.mean(), 1e-9):.2f} ({low:.2f} to {high:.2f}, 90 %)"
+
+
 def main() -> None:
-    """Run all strategies on all seeds, print and write."""
+    """Run what is missing, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="OBELiX folder")
     parser.add_argument("--oracles", type=Path, required=True, help="from obelix_oracles.py")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--experiment-hours", type=float, default=40.0)
     parser.add_argument("--optimism", type=float, default=2.0, help="standard deviations")
+    parser.add_argument("--minutes", type=float, default=1e9, help="start no run after this long")
     parser.add_argument("--out", type=Path, default=Path("retrospective_obelix"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -195,25 +227,37 @@ def main() -> None:
           f"together cost {charged:.4f} experiments")  # fmt: skip
     print("\n".join(worth(pool, names)))
     inputs = inputs_of(pool)
+    path, start = options.out / "runs.jsonl", time.perf_counter()
+    cells = read_cells(path)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    for seed in seeds:
+        for strategy in STRATEGIES:
+            cell = (strategy, seed, options.optimism)
+            if cell in cells or time.perf_counter() - start > 60 * options.minutes:
+                continue
+            cells[cell] = run(pool, inputs, strategy, options.optimism, seed)
+            with path.open("a") as file:
+                file.write(json.dumps({
+                    "strategy": strategy, "seed": seed, "optimism": options.optimism,
+                    "found": cells[cell], "mfal": mfal.__version__, "jax": jax.__version__,
+                    "python": platform.python_version(),
+                }) + "\n")  # fmt: skip
+    done = [seed for seed in seeds
+            if all((s, seed, options.optimism) in cells for s in STRATEGIES)]  # fmt: skip
     grid = list(range(FIRST, LAST + 1, BATCH))
+    print(f"{len(done)} of {options.seeds} seeds are complete")
+    if not done:
+        return
     print(f"{'top-decile rows after':24s} " + " ".join(f"{n:>12d}" for n in grid))
-    record = {}
-    for strategy in ("multi-fidelity", "single-fidelity", "greedy", "random"):
-        curves = np.array([
-            run(pool, inputs, strategy, options.optimism, seed) for seed in range(options.seeds)
-        ])  # fmt: skip
-        record[strategy] = curves.tolist()
-        low, middle, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
-        cells = [f"{m:.0f} [{a:.0f},{b:.0f}]" for a, m, b in zip(low, middle, high, strict=True)]
-        print(f"{strategy:24s} " + " ".join(f"{c:>12s}" for c in cells)
-              + f"   mean {curves[:, -1].mean():.1f}", flush=True)  # fmt: skip
-    last = {name: np.mean([c[-1] for c in curves]) for name, curves in record.items()}
-    for other in ("random", "single-fidelity"):
-        print(f"multi-fidelity / {other}: {last['multi-fidelity'] / last[other]:.2f}")
-    (options.out / "curves.json").write_text(json.dumps({
-        "mfal": mfal.__version__, "jax": jax.__version__, "python": platform.python_version(),
-        "experiments": grid, "found": record,
-    }))  # fmt: skip
+    curves = {s: np.array([cells[s, seed, options.optimism] for seed in done]) for s in STRATEGIES}
+    for strategy, found in curves.items():
+        low, middle, high = np.quantile(found, [0.25, 0.5, 0.75], axis=0)
+        row = [f"{m:.0f} [{a:.0f},{b:.0f}]" for a, m, b in zip(low, middle, high, strict=True)]
+        print(f"{strategy:24s} " + " ".join(f"{c:>12s}" for c in row)
+              + f"   mean {found[:, -1].mean():.1f}")  # fmt: skip
+    for other in ("random", "single-fidelity", "greedy"):
+        print(f"multi-fidelity / {other} after {LAST}: "
+              f"{ratio(curves['multi-fidelity'][:, -1], curves[other][:, -1])}")  # fmt: skip
 
 
 if __name__ == "__main__":
