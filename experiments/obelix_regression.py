@@ -38,7 +38,7 @@ from mfal.proxies import (
     make_ensemble,
     make_gaussian_process,
 )
-from mfal.proxies.calibration import crps_gaussian, reliability_curve
+from mfal.proxies.calibration import conformal_factor, crps_gaussian, reliability_curve
 
 # Below this nothing is known but that a material insulates; the label is a limit, not a number.
 DETECTION = -13.0
@@ -124,8 +124,12 @@ def gaussian_process(rows: Rows, train: np.ndarray, test: np.ndarray, seed: int)
     mean, covariance = model.joint(state, take(rows, test), np.zeros(len(test), int))
     noise = np.exp(np.asarray(state.params.log_noise)[0]) * np.asarray(state.value_scale)[0]
     std = np.sqrt(np.diagonal(np.asarray(covariance)) + noise**2)
-    held, apart = (np.asarray(a)[: len(train)] for a in model.leave_one_out(state))
-    factor = np.quantile(np.abs(value - held) / apart, 0.9, method="higher")
+    # New rows come from new papers: whole papers are left out to see how far off the process is.
+    paper = np.full(len(np.asarray(state.valid)), -1)
+    paper[: len(train)] = rows.paper[train]
+    held, apart = (a[: len(train)] for a in model.leave_groups_out(state, paper))
+    surprise = jnp.asarray(np.abs(value - held) / apart)
+    factor = float(conformal_factor(surprise, jnp.ones(len(train), bool), 0.9))
     return Forecast(np.asarray(mean), std, factor * std, time.perf_counter() - start)
 
 

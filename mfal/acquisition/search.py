@@ -122,8 +122,9 @@ def design(problem: Problem, rng: np.random.Generator, cost: float, fidelities: 
     """
     top, dimension = len(problem.costs) - 1, problem.dimension
     lower = [m for m in fidelities if m != top]
-    plan = {top: int(cost // (2 if lower else 1))} if top in fidelities else {}
-    left = cost - sum(plan.values())
+    share = cost / 2 if lower else cost
+    plan = {top: int(share / problem.costs[top] + 1e-9)} if top in fidelities else {}
+    left = cost - problem.costs[top] * sum(plan.values())
     for m in lower:
         plan[m] = min(int(left / len(lower) / problem.costs[m] + 1e-9), 10 * dimension)
     x = rng.uniform(size=(max(plan.values()), dimension))

@@ -110,6 +110,9 @@ class GaussianProcess(NamedTuple):
     """(state, inputs [Q], fidelity [Q]) to the mean [Q] alone: for many inputs."""
     leave_one_out: Callable[[GPState], tuple[jax.Array, jax.Array]]
     """State to mean [N] and standard deviation [N] of each observation given all others."""
+    leave_groups_out: Callable[[GPState, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    """(state, group [N]) to the same given only the observations of other groups: what new
+    families of materials are to expect. On the host; padded rows get their prior."""
     evidence: Callable[[GPState], jax.Array]
     """State to the mean log density, nats, of the top's observations given all others: by the
     chain rule, that of each given the lower fidelities' and the top's before it."""
@@ -258,6 +261,23 @@ def make_gaussian_process(
             )
             return mean, scale / jnp.sqrt(precision)
 
+    def leave_groups_out(state: GPState, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # With Q the inverse covariance and G the group's rows, y_G less its prediction is
+        # inv(Q_GG) (Q y)_G, and its covariance inv(Q_GG) (Rasmussen & Williams 2006, 5.4.2).
+        with jax.enable_x64(True):
+            inverse = np.asarray(cho_solve((state.cholesky, True), jnp.eye(len(state.target))))
+        target, weights = np.asarray(state.target), np.asarray(state.weights)
+        mean, std = target.copy(), np.ones(len(target))
+        valid = np.asarray(state.valid)
+        for label in np.unique(np.asarray(group)[valid]):
+            rows = np.flatnonzero(valid & (np.asarray(group) == label))
+            block = np.linalg.inv(inverse[np.ix_(rows, rows)])
+            mean[rows] -= block @ weights[rows]
+            std[rows] = np.sqrt(np.diagonal(block))
+        fidelity = np.asarray(state.fidelity)
+        scale, centre = (np.asarray(a)[fidelity] for a in (state.value_scale, state.value_mean))
+        return centre + scale * mean, scale * std
+
     @jax.jit
     def evidence_wide(state: GPState) -> jax.Array:
         at_top = state.valid & (state.fidelity == num - 1)
@@ -305,7 +325,9 @@ def make_gaussian_process(
         with jax.enable_x64(True):
             return one_by_one(state, crystal)
 
-    return GaussianProcess(config, fit, belief, joint, mean, leave_one_out, evidence, correlation)
+    return GaussianProcess(
+        config, fit, belief, joint, mean, leave_one_out, leave_groups_out, evidence, correlation
+    )
 
 
 def _distance(x: jax.Array, z: jax.Array) -> jax.Array:

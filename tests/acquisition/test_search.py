@@ -62,6 +62,8 @@ def test_designs_cost_what_they_may_and_are_nested():
     cheap, top = (asked.x[asked.fidelity == m] for m in (0, 1))
     np.testing.assert_array_equal(cheap[:2], top)
     assert np.bincount(design(PROBLEM, rng, 4.0, [1]).fidelity).tolist() == [0, 4]
+    cheap = PROBLEM._replace(costs=(0.1,))
+    assert cost_of(cheap, design(cheap, rng, 2.0, [0])) == pytest.approx(2.0)
 
 
 def test_a_hedged_batch_is_half_the_tops_own_and_pays_for_cheap_queries_only():

@@ -85,6 +85,29 @@ def test_leave_one_out_is_what_is_predicted_without_the_row():
         assert std[left] == pytest.approx(scale * np.sqrt(variance), rel=1e-4)
 
 
+def test_a_group_left_out_is_predicted_from_the_others():
+    state, data = fitted(-2.0)
+    rows = np.flatnonzero(data.valid)
+    group = np.arange(len(np.asarray(data.valid))) // 4
+    mean, std = JOINT.leave_groups_out(state, group)
+    x, m = np.asarray(state.inputs), np.asarray(state.fidelity)
+    noise = np.exp(2 * np.asarray(state.params.log_noise))[m] + 1e-6
+    keep, left = rows[group[rows] != 15], rows[group[rows] == 15]
+    prior = numpy_covariance(state, x[keep], m[keep], x[keep], m[keep]) + np.diag(noise[keep])
+    cross = np.linalg.solve(prior, numpy_covariance(state, x[keep], m[keep], x[left], m[left]))
+    scale, centre = (np.asarray(a)[m[left]] for a in (state.value_scale, state.value_mean))
+    expected = centre + scale * (cross.T @ np.asarray(state.target)[keep])
+    np.testing.assert_allclose(mean[left], expected, atol=1e-5)
+    own = numpy_covariance(state, x[left], m[left], x[left], m[left])
+    shared = numpy_covariance(state, x[left], m[left], x[keep], m[keep]) @ cross
+    variance = np.diagonal(own - shared) + noise[left]
+    np.testing.assert_allclose(std[left], scale * np.sqrt(variance), rtol=1e-4)
+    alone = [np.asarray(a)[rows] for a in JOINT.leave_one_out(state)]
+    single = JOINT.leave_groups_out(state, np.arange(len(group)))
+    for one, other in zip(alone, single, strict=True):
+        np.testing.assert_allclose(one, other[rows], rtol=1e-6)
+
+
 def test_evidence_is_the_density_of_the_top_given_the_cheap():
     state, data = fitted(-2.0)
     rows = np.flatnonzero(data.valid)
