@@ -101,6 +101,7 @@ def acquisition_params(
     num_maxima: int = 10,
     exponent: float = 2.0,
     quantile: float = 0.95,
+    allowed: jax.Array | None = None,
 ) -> AcquisitionParams:
     """A round's parameters from a fitted proxy and a pool of crystals.
 
@@ -118,11 +119,17 @@ def acquisition_params(
       num_maxima: K.
       exponent: sharpness of the reward.
       quantile: 0 to 1.
+      allowed: [N] bool, crystals of the pool that count, at least one; all if left out. Under a
+        constraint these are the ones that may meet it.
     """
     beliefs = jax.vmap(posterior, in_axes=(None, 0))(proxy, pool)
     top_std = jnp.sqrt(jnp.maximum(beliefs.covariance[:, -1, -1], 0.0))
+    top_mean = beliefs.mean[:, -1]
+    if allowed is not None:
+        top_mean = jnp.where(allowed, top_mean, -jnp.inf)
+        top_std = jnp.where(allowed, top_std, 0.0)
     information = InformationParams(
-        maxima=gumbel_maxima(key, beliefs.mean[:, -1], top_std, num_maxima, best),
+        maxima=gumbel_maxima(key, top_mean, top_std, num_maxima, best),
         noise=jnp.zeros(len(costs)),
         costs=jnp.asarray(costs, jnp.float32),
     )
@@ -132,5 +139,10 @@ def acquisition_params(
         )
     )(beliefs)
     # Where nothing is to be learned any more the scale must stay positive.
-    scale = jnp.maximum(jnp.quantile(jnp.max(gains, axis=1), quantile), 1e-6)
+    highest = jnp.max(gains, axis=1)
+    if allowed is None:
+        reached = jnp.quantile(highest, quantile)
+    else:
+        reached = jnp.nanquantile(jnp.where(allowed, highest, jnp.nan), quantile)
+    scale = jnp.maximum(reached, 1e-6)
     return AcquisitionParams(proxy, information, default_reward(scale, exponent))

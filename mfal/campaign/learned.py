@@ -124,8 +124,8 @@ class _Learned:
         key_fit, key_train = jax.random.split(jax.random.fold_in(self.key, round_.number))
         rows = self.rows(round_)
         round_.tell("fit", f"fitting the proxy to {len(rows.score)} answers", 0, 0)
-        trust = self.trust(rows, key_fit)
-        belief = self.constrained(round_, trust.belief)
+        trust = self.constrained(round_, self.trust(rows, key_fit))
+        belief = trust.belief
         draws = self.train(round_, belief, key_train)
         round_.tell("choose", "choosing a batch among the candidates", 0, 0)
         pool = self.pool(round_, draws)
@@ -370,18 +370,29 @@ class _Learned:
                 found.append(i)
         return np.array(found, int)
 
-    def constrained(self, round_: Round, belief: learning.Belief) -> learning.Belief:
-        """Teach the sampler's reward what meets the requirement, where there is one."""
+    def constrained(self, round_: Round, trust: trusting.Trust) -> trusting.Trust:
+        """Ask for the best that meets the requirement on stability, where there is one."""
         if self.stability is None:
-            return belief
+            return trust
         round_.tell("windows", "finding stability windows", 0, 0)
         # The same draws in every round, so that their windows are found once.
         states = self.learner.uniform(jax.random.fold_in(self.key, _WINDOW_STREAM), _WINDOW_DRAWS)
         records = self.records(states, self.learner.crystals(states), "sampled")
         records += [answer.query.crystal for answer in round_.answers]
-        judged = self.stability.judge(records, round_.answers)
-        composition = np.asarray(crystal_arrays(records).composition)
-        return learning.constrain(belief, composition, judged.label)
+        label = self.stability.judge(records, round_.answers).label
+        seen = [
+            self.score(self.top, answer.value)
+            for answer, worth in zip(round_.answers, label[_WINDOW_DRAWS:], strict=True)
+            if answer.query.fidelity == self.top and answer.value is not None and worth > 0
+        ]
+        key = jax.random.fold_in(self.key, _WINDOW_STREAM + round_.number)
+        crystals, best = crystal_arrays(records), max(seen, default=-np.inf)
+
+        def under(belief: learning.Belief) -> learning.Belief:
+            return learning.constrain(self.learner, belief, crystals, label, best, key)
+
+        single = under(trust.single) if trust.single else None
+        return trust._replace(joint=under(trust.joint), single=single)
 
     def windows(self, round_: Round, pool: _Pool, best: np.ndarray) -> list[tuple[int, int]]:
         """Positions, and the fidelity of the oracle that is to tell their own hull distance."""

@@ -237,17 +237,37 @@ def fit(learner: Learner, rows: Rows, key: jax.Array, *, top_only: bool = False)
     return Belief(data, proxy, params)
 
 
-def constrain(belief: Belief, composition: np.ndarray, label: np.ndarray) -> Belief:
-    """Teach the reward which compositions meet a constraint.
+def constrain(
+    learner: Learner,
+    belief: Belief,
+    crystal: Crystal,
+    label: np.ndarray,
+    best: float,
+    key: jax.Array,
+) -> Belief:
+    """The information is about the best value under a constraint, and the reward weighed by it.
 
     Args:
-      belief: of this round, for a learner that is `constrained`.
-      composition: [N, 103], atoms of each element.
-      label: [N], 0 to 1.
+      learner: a `constrained` one.
+      belief: of this round.
+      crystal: [N], of the space and of those asked about.
+      label: [N], 0 to 1: how far each meets the constraint.
+      best: best score at the top fidelity among those that may meet it; -inf before there is one.
+      key: PRNG key of the samples of the maximum.
     """
+    padded = jax.tree.map(_pad, crystal)
     valid = _pad(np.ones(len(label), bool), edge=False)
-    feasibility = fit_feasibility(_pad(composition), _pad(label), valid)
-    return belief._replace(params=belief.params._replace(feasibility=feasibility))
+    feasible = _pad(label > 0, edge=False)
+    params = learner.acquisition(
+        belief.proxy,
+        padded,
+        belief.params.information.costs,
+        jnp.float32(best),
+        key,
+        allowed=feasible if feasible.any() else valid,
+    )
+    feasibility = fit_feasibility(padded.composition, _pad(label), valid)
+    return belief._replace(params=params._replace(feasibility=feasibility))
 
 
 def train_and_sample(

@@ -71,3 +71,15 @@ def test_scale_puts_a_high_quantile_of_the_pool_at_one():
     log_reward = make_log_reward(ENSEMBLE.posterior, lambda s: s[0], lambda s: s[1])
     rewards = [max(float(log_reward(params, (row, jnp.int32(m)))) for m in (0, 1)) for row in x]
     assert 0 < np.sum(np.array(rewards) > 2 * np.log(1.01) + 1e-6) <= 3
+
+
+def test_what_a_constraint_leaves_out_counts_for_nothing():
+    state, x = fitted(3)
+    allowed = np.arange(len(x)) % 3 != 0
+    key = jax.random.key(1)
+    whole = acquisition_params(ENSEMBLE.posterior, state, x, COSTS, -9.0, key, allowed=allowed)
+    part = acquisition_params(ENSEMBLE.posterior, state, x[allowed], COSTS, -9.0, key)
+    np.testing.assert_allclose(whole.information.maxima, part.information.maxima, rtol=1e-4)
+    np.testing.assert_allclose(whole.reward.scale, part.reward.scale, rtol=1e-3)
+    everything = acquisition_params(ENSEMBLE.posterior, state, x, COSTS, -9.0, key)
+    assert everything.information.maxima.mean() > part.information.maxima.mean()
