@@ -29,7 +29,12 @@ def test_toml_there_and_back_keeps_every_option():
         space=SpaceConfig(elements=("Li", "O")),
         proxy=ProxyConfig(members=3),
         sampler=SamplerConfig(learning_rate=3e-4),
-        execution=ExecutionConfig(workers=1),
+        limits=("bvse=20", "sendek=0.5"),
+        target=-2.5,
+        overlap=0.25,
+        execution=ExecutionConfig(
+            executor="dask://host:8786", workers=1, timeouts=("bvse=7",), hours=1.5
+        ),
     )
     assert from_mapping(tomllib.loads(to_toml(config))) == config
 
@@ -61,6 +66,15 @@ def test_every_option_has_help_and_a_default_of_its_type():
         ({"sampler": {"steps": 0}}, "sampler.steps 0"),
         ({"oracles": []}, "no oracles"),
         ({"execution": {"timeout": 0.0}}, "execution.timeout 0"),
+        ({"execution": {"hours": -1.0}}, "execution.hours -1"),
+        ({"execution": {"timeouts": ["bvse"]}}, "execution.timeouts 'bvse'"),
+        ({"limits": ["bvse=-3"]}, "limits 'bvse=-3'"),
+        ({"limits": ["=3"]}, "limits '=3'"),
+        ({"limits": ["bvse=much"]}, "limits 'bvse=much'"),
+        ({"limits": ["bvse=inf"]}, "limits 'bvse=inf'"),
+        ({"limits": ["bvse=1", "bvse=2"]}, "limits names bvse twice"),
+        ({"overlap": 1.0}, "overlap 1"),
+        ({"target": float("nan")}, "target nan"),
     ],
 )
 def test_a_wrong_option_is_named_with_a_remedy(values, named):
@@ -83,5 +97,6 @@ def test_differences_name_the_option_and_leave_out_how_queries_run():
     old = CampaignConfig()
     assert describe_differences(old, CampaignConfig()) == []
     assert describe_differences(old, CampaignConfig(execution=ExecutionConfig(workers=7))) == []
+    assert describe_differences(old, CampaignConfig(target=1.5)) == ["target: none -> 1.5"]
     new = CampaignConfig(seed=4, proxy=ProxyConfig(members=9))
     assert describe_differences(old, new) == ["seed: 0 -> 4", "proxy.members: 8 -> 9"]
