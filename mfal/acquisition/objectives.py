@@ -18,6 +18,7 @@ from mfal.acquisition.pareto import pareto_ranks
 from mfal.errors import MfalError
 
 if TYPE_CHECKING:
+    from mfal.oracles.coverage import Limit
     from mfal.oracles.energies import Energies
 
 __all__ = [
@@ -93,22 +94,37 @@ def find_limits(formula: str, sources: "Sequence[Energies]") -> Limits:
     The hull distance is that of the formula's most stable phase, the least that a crystal of the
     formula can have; the window is the same for all of them that aren't below the hull. Where no
     source has the compound's own energy, the window is that of the phases it would become
-    (`mfal.oracles.stability.equilibrium_window`) and the hull distance unknown.
+    (`mfal.oracles.stability.equilibrium_window`) and the hull distance unknown. Where only one end
+    of the window can be bounded, that one is told: it may be enough to rule the formula out.
     """
     from mfal.oracles.stability import first_bounded_window
 
-    try:
-        window = first_bounded_window(formula, sources, itself=False)
-    except MfalError as error:
-        return Limits(math.nan, math.nan, math.nan, error.what)
+    asked: tuple[tuple[Limit, ...], ...] = (
+        ("reduction", "oxidation"),
+        ("oxidation",),
+        ("reduction",),
+    )
+    refusals = []
+    for limits in asked:
+        try:
+            window = first_bounded_window(formula, sources, limits=limits, itself=False)
+            break
+        except MfalError as error:
+            refusals.append(error.what)
+    else:
+        return Limits(math.nan, math.nan, math.nan, refusals[0])
     source = window.source
     if math.isnan(window.hull_distance):
         source = (
             f"{source}; if it is no more stable than {' + '.join(sorted(window.decomposition))}"
         )
-    return Limits(
-        float(window.reduction or 0.0), float(window.oxidation or 0.0), window.hull_distance, source
+    if refusals:
+        source = f"{source}; {refusals[0]}"
+    reduction, oxidation = (
+        math.nan if limit is None else float(limit)
+        for limit in (window.reduction, window.oxidation)
     )
+    return Limits(reduction, oxidation, window.hull_distance, source)
 
 
 def meets(limits: Limits, requirement: Requirement) -> bool | None:
@@ -118,17 +134,16 @@ def meets(limits: Limits, requirement: Requirement) -> bool | None:
     False
     >>> meets(Limits(0.0, 2.1, float("nan"), ""), Requirement(0.0, 2.0, max_hull_distance=0.1))
     """
-    answers: list[bool | None] = []
-    unknown = math.isnan(limits.width)
+    asked: list[tuple[float, bool]] = []
     if requirement.high > requirement.low:
-        wide = limits.reduction <= requirement.low and limits.oxidation >= requirement.high
-        answers.append(None if unknown else wide)
+        asked.append((limits.reduction, limits.reduction <= requirement.low))
+        asked.append((limits.oxidation, limits.oxidation >= requirement.high))
     if requirement.max_hull_distance < math.inf:
-        near = limits.hull_distance <= requirement.max_hull_distance
-        answers.append(None if math.isnan(limits.hull_distance) else near)
-    if False in answers:
+        asked.append((limits.hull_distance, limits.hull_distance <= requirement.max_hull_distance))
+    if any(not met for known, met in asked if not math.isnan(known)):
         return False
-    return None if None in answers or unknown else True
+    unknown = math.isnan(limits.width) or any(math.isnan(known) for known, _ in asked)
+    return None if unknown else True
 
 
 def stability_tradeoff(

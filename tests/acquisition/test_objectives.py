@@ -16,6 +16,7 @@ from mfal.acquisition.objectives import (
 )
 from mfal.errors import MfalError
 from mfal.oracles.energies import Energies
+from mfal.oracles.thermochemistry import measured_energies
 
 FORMATION = {"Li2S": -4.2, "LiCl": -3.9, "Li3SCl": -7.9, "Li2O": -5.8}
 """Windows to 2.1, 3.9, 2.1 (0.04 eV per atom above the hull) and 2.9 V."""
@@ -90,6 +91,9 @@ NAN = math.nan
         (Limits(0.5, 3.0, NAN, ""), Requirement(1.0, 2.5), True),
         (Limits(NAN, NAN, NAN, ""), Requirement(1.0, 2.5), None),
         (Limits(NAN, NAN, NAN, ""), Requirement(), None),
+        (Limits(NAN, 2.4, 0.0, ""), Requirement(1.0, 2.5), False),
+        (Limits(NAN, 3.0, 0.0, ""), Requirement(1.0, 2.5), None),
+        (Limits(1.1, NAN, 0.0, ""), Requirement(1.0, 2.5), False),
         (Limits(NAN, NAN, 0.3, ""), Requirement(1.0, 2.5, 0.1), False),
         (Limits(0.5, math.inf, 0.0, ""), Requirement(1.0, 5.0), True),
     ],
@@ -103,6 +107,13 @@ def test_compound_without_energy_has_the_window_of_what_it_becomes():
     assert (found.reduction, found.oxidation) == (0.0, pytest.approx(2.1))
     assert math.isnan(found.hull_distance)
     assert "no more stable than Li2O + Li2S" in found.source
+
+
+def test_one_end_of_a_window_is_told_where_the_other_is_not_known():
+    found = find_limits("Li3PO4", [measured_energies()])
+    assert math.isnan(found.reduction)
+    assert found.oxidation == pytest.approx(4.18, abs=0.01)
+    assert "reduction and oxidation limit can't be bounded" in found.source
 
 
 def test_a_value_that_should_be_small_leads_the_front_where_it_is():

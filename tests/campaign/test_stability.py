@@ -22,7 +22,7 @@ def record(formula, number=0):
 
 
 def observed(crystal, **told):
-    query = Query(1, "campaign", 1, crystal, 0, "hull_distance", "1", 1.0, 1, 0, {})
+    query = Query(1, "campaign", 1, crystal, 0, "hull_distance", "1", 1.0, 1, 0, {}, ())
     return Answer(query, "observed", 0.0, None, 0.0, {"provenance": told})
 
 
