@@ -140,7 +140,7 @@ def test_the_tutorial_runs_from_end_to_end(tmp_path):
             subprocess.run(
                 [*program[block.language], block.text], cwd=tmp_path, env=environment, check=True
             )
-    assert "2.1e-05 S/cm" in (tmp_path / "campaign" / "candidates.csv").read_text()
+    assert "-4.678 log10 S/cm" in (tmp_path / "campaign" / "candidates.csv").read_text()
     assert (tmp_path / "campaign" / "report.html").stat().st_size > 500_000
     again = (tmp_path / "again" / "candidates.csv").read_text().splitlines()
     assert len(again) > 1

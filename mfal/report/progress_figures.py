@@ -40,7 +40,7 @@ def best_against_cost(summary: Summary) -> Figure:
         " data first (grey line); failures are charged.",
         ["search", "cost", f"best {top.name} [{top.unit}]"],
         _rows(summary, lambda curve: curve.best),
-        draw if summary.campaign.cost else None,
+        draw if any(curve.cost for _, curve in _searches(summary)) else None,
     )
 
 
