@@ -17,6 +17,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import toy_campaign
@@ -24,13 +25,15 @@ import toy_campaign
 import mfal.campaign.database as database
 from mfal.campaign.loop import run_campaign
 
+# Two rounds hold every kind of write, the second one after answers of the first.
+CONFIG = replace(toy_campaign.CONFIG, rounds=2, budget=11.0)
 WRITES = ("BEGIN", "INSERT", "COMMIT", "CREATE", "PRAGMA")
 
 
 def run(folder: Path) -> None:
     run_campaign(
         folder,
-        toy_campaign.CONFIG,
+        CONFIG,
         executor=toy_campaign.InstantExecutor(),
         strategy=toy_campaign.strategy(),
     )
