@@ -37,7 +37,8 @@ from mfal.acquisition.problems import (
     reversed_hartmann,
     three_branins,
 )
-from mfal.acquisition.search import Asked, SearchConfig, Turn, ask, cost_of, design, search
+from mfal.acquisition.queries import Asked, ask, cost_of, design
+from mfal.acquisition.search import SearchConfig, Turn, search
 
 PROBLEMS = {
     p.name.replace(" ", "-"): p

@@ -20,18 +20,15 @@ from mfal.acquisition.guard import GuardConfig, Verdict, guard
 from mfal.acquisition.information import information_about_maximum
 from mfal.acquisition.maxima import gumbel_maxima
 from mfal.acquisition.problems import Problem
+from mfal.acquisition.queries import Asked, ask, cost_of, design, folded
 from mfal.acquisition.single import log_expected_improvement
 from mfal.proxies.calibration import held_out_score
 from mfal.proxies.dataset import make_dataset
 from mfal.proxies.gaussian_process import GaussianProcess, GPConfig, GPState, make_gaussian_process
 
 __all__ = [
-    "Asked",
     "SearchConfig",
     "Turn",
-    "ask",
-    "cost_of",
-    "design",
     "fit",
     "propose",
     "recommend",
@@ -73,17 +70,6 @@ class SearchConfig:
     """Of the guard."""
 
 
-class Asked(NamedTuple):
-    """What has been asked so far."""
-
-    x: np.ndarray
-    """[n, D], in the unit cube."""
-    fidelity: np.ndarray
-    """[n] int."""
-    value: np.ndarray
-    """[n], larger is better."""
-
-
 class Turn(NamedTuple):
     """The state of a search after a turn."""
 
@@ -94,42 +80,6 @@ class Turn(NamedTuple):
     followed: bool
     """Whether the next batch is the joint model's."""
     asked: Asked
-
-
-def ask(problem: Problem, asked: Asked | None, x: np.ndarray, fidelity: np.ndarray) -> Asked:
-    """Asks the problem and appends the answers."""
-    value = np.array(
-        [problem.evaluate(p[None], int(m))[0] for p, m in zip(x, fidelity, strict=True)]
-    )
-    new = Asked(x, fidelity, value)
-    if asked is None:
-        return new
-    return Asked(*(np.concatenate(pair) for pair in zip(asked, new, strict=True)))
-
-
-def cost_of(problem: Problem, asked: Asked) -> float:
-    """Cost units of all queries."""
-    return float(np.asarray(problem.costs)[asked.fidelity].sum())
-
-
-def design(problem: Problem, rng: np.random.Generator, cost: float, fidelities: list[int]) -> Asked:
-    """A random initial design of given cost.
-
-    Half of it goes to the top where that is among the fidelities and not alone; the lower ones
-    share the rest, but none gets more than ten points a dimension. The designs are nested, each
-    fidelity asking the first points of one sequence: only where answers meet can the fidelities be
-    compared.
-    """
-    top, dimension = len(problem.costs) - 1, problem.dimension
-    lower = [m for m in fidelities if m != top]
-    share = cost / 2 if lower else cost
-    plan = {top: int(share / problem.costs[top] + 1e-9)} if top in fidelities else {}
-    left = cost - problem.costs[top] * sum(plan.values())
-    for m in lower:
-        plan[m] = min(int(left / len(lower) / problem.costs[m] + 1e-9), 10 * dimension)
-    x = rng.uniform(size=(max(plan.values()), dimension))
-    points = np.concatenate([x[:count] for count in plan.values()])
-    return ask(problem, None, points, np.repeat(list(plan), list(plan.values())))
 
 
 def fit(problem: Problem, asked: Asked, config: SearchConfig, *, joint: bool) -> GPState:
@@ -166,7 +116,7 @@ def recommend(
     for width in (0.1, 0.03, 0.01, 0.003, 0.001):
         best = pool[np.argsort(-mean(pool), kind="stable")[:4]]
         moved = np.repeat(best, _BLOCK // 4 - 1, 0)
-        moved = _folded(moved + width * rng.normal(size=moved.shape))
+        moved = folded(moved + width * rng.normal(size=moved.shape))
         pool = np.concatenate([best, moved])
     return np.asarray(pool[np.argmax(mean(pool))])
 
@@ -207,7 +157,7 @@ def propose(
     with jax.enable_x64(True):
         batch = _batch(levels, problem.dimension, config)(
             state,
-            jnp.asarray(np.concatenate([uniform, _folded(near)])),
+            jnp.asarray(np.concatenate([uniform, folded(near)])),
             jnp.asarray(problem.costs if joint else problem.costs[-1:], float),
             float(known.max()) if len(known) else -np.inf,
             left,
@@ -348,12 +298,6 @@ def _score(problem: Problem, model: GaussianProcess, asked: Asked, state: GPStat
 
 
 _jitted_score = jax.jit(held_out_score)
-
-
-def _folded(x: np.ndarray) -> np.ndarray:
-    """Reflected into the unit cube. Clipping would crowd the candidates on its faces."""
-    x = np.abs(x) % 2.0
-    return np.minimum(x, 2.0 - x)
 
 
 def _identity(x: jax.Array) -> jax.Array:

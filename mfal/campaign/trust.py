@@ -22,8 +22,8 @@ from mfal.campaign.learner import Belief
 
 __all__ = ["Trust", "judge", "predicts_no_worse", "record", "sentence", "sure"]
 
-# Of six small problems with a good cheap oracle and 18 with bad ones, this tells all but one and
-# all but three apart. Caution is cheap: a good oracle set aside is tried again in the next round.
+# Lies between what good and bad cheap oracles do to the score on small problems (one of each is in
+# tests/proxies/test_ensemble.py). Caution is cheap: an oracle set aside is judged anew each round.
 _CONFIG = GuardConfig(max_loss=0.1)
 
 

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 
 from mfal.acquisition.problems import dial, reversed_hartmann
-from mfal.acquisition.search import (
-    Asked,
-    SearchConfig,
-    _folded,
-    _hedge,
-    ask,
-    cost_of,
-    design,
-    search,
-)
+from mfal.acquisition.queries import Asked, ask, cost_of, design, folded
+from mfal.acquisition.search import SearchConfig, _hedge, search
 
 PROBLEM = dial(0.0)
 SMALL = SearchConfig(batch=4, rounds=4, uniform=48, local=16, climbers=4, steps=15)
@@ -78,7 +70,7 @@ def test_a_hedged_batch_is_half_the_tops_own_and_pays_for_cheap_queries_only():
 
 def test_folding_keeps_points_inside_and_off_the_faces():
     x = np.array([-0.1, 0.0, 0.4, 1.0, 1.3])
-    np.testing.assert_allclose(_folded(x), [0.1, 0.0, 0.4, 1.0, 0.7])
+    np.testing.assert_allclose(folded(x), [0.1, 0.0, 0.4, 1.0, 0.7])
 
 
 @pytest.mark.slow

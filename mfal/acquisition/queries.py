@@ -1,0 +1,62 @@
+"""Queries of a problem: asking them, what they cost, and designs to begin with."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mfal.acquisition.problems import Problem
+
+__all__ = ["Asked", "ask", "cost_of", "design", "folded"]
+
+
+class Asked(NamedTuple):
+    """What has been asked so far."""
+
+    x: np.ndarray
+    """[n, D], in the unit cube."""
+    fidelity: np.ndarray
+    """[n] int."""
+    value: np.ndarray
+    """[n], larger is better."""
+
+
+def ask(problem: Problem, asked: Asked | None, x: np.ndarray, fidelity: np.ndarray) -> Asked:
+    """Asks the problem and appends the answers."""
+    value = np.array(
+        [problem.evaluate(p[None], int(m))[0] for p, m in zip(x, fidelity, strict=True)]
+    )
+    new = Asked(x, fidelity, value)
+    if asked is None:
+        return new
+    return Asked(*(np.concatenate(pair) for pair in zip(asked, new, strict=True)))
+
+
+def cost_of(problem: Problem, asked: Asked) -> float:
+    """Cost units of all queries."""
+    return float(np.asarray(problem.costs)[asked.fidelity].sum())
+
+
+def design(problem: Problem, rng: np.random.Generator, cost: float, fidelities: list[int]) -> Asked:
+    """A random initial design of given cost.
+
+    Half of it goes to the top where that is among the fidelities and not alone; the lower ones
+    share the rest, but none gets more than ten points a dimension. The designs are nested, each
+    fidelity asking the first points of one sequence: only where answers meet can the fidelities be
+    compared.
+    """
+    top, dimension = len(problem.costs) - 1, problem.dimension
+    lower = [m for m in fidelities if m != top]
+    share = cost / 2 if lower else cost
+    plan = {top: int(share / problem.costs[top] + 1e-9)} if top in fidelities else {}
+    left = cost - problem.costs[top] * sum(plan.values())
+    for m in lower:
+        plan[m] = min(int(left / len(lower) / problem.costs[m] + 1e-9), 10 * dimension)
+    x = rng.uniform(size=(max(plan.values()), dimension))
+    points = np.concatenate([x[:count] for count in plan.values()])
+    return ask(problem, None, points, np.repeat(list(plan), list(plan.values())))
+
+
+def folded(x: np.ndarray) -> np.ndarray:
+    """Reflected into the unit cube. Clipping would crowd the candidates on its faces."""
+    x = np.abs(x) % 2.0
+    return np.minimum(x, 2.0 - x)
