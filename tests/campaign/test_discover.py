@@ -69,12 +69,15 @@ def command(folder: Path) -> list[str]:
 def cache(tmp_path_factory):
     """What one run compiles serves the others, in this process and in those that it starts."""
     folder = tmp_path_factory.mktemp("jax")
-    # Nearly all the time goes into compiling; what little runs may run unoptimised.
+    # Nearly all the time goes into compiling; what little runs may run unoptimised. The workers
+    # must do so in every run, as their last digits depend on it: they read the environment.
     options = {"jax_compilation_cache_dir": str(folder), "jax_disable_most_optimizations": True}
     before = {name: jax.config.values[name] for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    yield folder
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in options.items():
+            jax.config.update(name, value)
+            patch.setenv(name.upper(), str(int(value) if value is True else value))
+        yield folder
     for name, value in before.items():
         jax.config.update(name, value)
 
@@ -234,12 +237,7 @@ def test_killed_in_the_middle_and_resumed_it_ends_the_same(whole, cache, tmp_pat
     path = os.pathsep.join([str(HERE), *filter(None, sys.path)])
     process = subprocess.Popen(
         [sys.executable, "-m", "mfal.cli", *command(folder)],
-        env=os.environ
-        | {
-            "PYTHONPATH": path,
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        },
+        env=os.environ | {"PYTHONPATH": path},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
