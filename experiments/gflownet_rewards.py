@@ -214,18 +214,27 @@ def search(
         visited = jax.jit(lambda p, k: run(ENV, weigh, p, k, BATCH, steps))(proxies, key)
         states, weight = flat(visited)
     seconds = time.process_time() - start
-    best = np.argsort(-np.asarray(weight), kind="stable")[: 40 * top]
-    chosen: dict[tuple[str, int], CrystalRecord] = {}
-    for record in records_of(jax.tree.map(lambda leaf: leaf[best], states), len(best)):
-        if len(chosen) < top:
-            chosen.setdefault((record.formula, record.space_group), record)
-    result: dict[str, Any] = {"top": list(chosen.values()), "seconds": seconds}
+    best = distinct(states, np.asarray(weight), top)
+    chosen = records_of(jax.tree.map(lambda leaf: leaf[best], states), len(best))
+    result: dict[str, Any] = {"top": chosen, "seconds": seconds}
     if method in ("GFlowNet", "random"):
         drawn = records_of(states, min(DRAWN, len(weight)))
         result["drawn"] = composition_of(drawn)
         result["mean log weight"] = float(np.mean(np.asarray(weight)[:DRAWN]))
         result["sample"] = drawn[:samples]
     return result
+
+
+def distinct(states: State, weight: np.ndarray, number: int) -> np.ndarray:
+    """Positions of the heaviest states that differ in composition or group, at most `number`."""
+    crystal = jax.tree.map(np.asarray, _crystals(states))
+    counts = np.asarray(crystal.composition, np.int32)
+    # Cells with twice the atoms hold the same compound.
+    counts = counts // np.gcd.reduce(counts, axis=1, keepdims=True)
+    key = np.column_stack([counts, crystal.space_group_number])
+    order = np.argsort(-weight, kind="stable")
+    first = np.unique(key[order], axis=0, return_index=True)[1]
+    return order[np.sort(first)[:number]]
 
 
 def flat(tree: Any) -> Any:
