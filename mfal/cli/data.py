@@ -60,6 +60,7 @@ def add_parser(commands: Any) -> None:
     export = actions.add_parser("export", help="write a table as JSON, CSV or CIFs")
     export.add_argument("table", metavar="TABLE", help=table_help)
     export.add_argument("target", metavar="PATH", help=".json, .csv, or a folder for CIFs")
+    export.add_argument("--json", action="store_true", help="print JSON")
     export.set_defaults(run=_export)
 
     fetch = actions.add_parser(
@@ -86,6 +87,7 @@ def add_parser(commands: Any) -> None:
     fetch.add_argument("--limit", type=int, metavar="N", help="stop after so many")
     fetch.add_argument("--refresh", action="store_true", help="ask again despite the cache")
     fetch.add_argument("--out", required=True, metavar="PATH", help=".json, .csv, or a folder")
+    fetch.add_argument("--json", action="store_true", help="print JSON")
     fetch.set_defaults(run=_fetch)
 
 
@@ -138,7 +140,9 @@ def _show(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from mfal.data.named import export_table, open_table
 
-    print(export_table(open_table(options.table), options.target))
+    table = open_table(options.table)
+    written = export_table(table, options.target)
+    print(_written(table, options.target) if options.json else written)
     return 0
 
 
@@ -153,7 +157,12 @@ def _fetch(options: argparse.Namespace) -> int:
             status.update(f"{done} of {total} entries" if total else f"{done} entries")
 
         fetched = _ask(options, progress)
-    print(export_table(fetched.table, options.out))
+    written = export_table(fetched.table, options.out)
+    if options.json:
+        left_out = dict(sorted(fetched.skipped.items()))
+        print(_written(fetched.table, options.out, skipped=left_out, cached=fetched.from_cache))
+        return 0
+    print(written)
     for reason, count in sorted(fetched.skipped.items()):
         print(f"{count} left out: {reason}")
     if fetched.from_cache:
@@ -181,6 +190,11 @@ def _ask(options: argparse.Namespace, progress: "Callable[[int, int | None], Non
     from mfal.data.optimade import fetch_optimade
 
     return fetch_optimade(options.elements, options.provider or "mp", **shared)
+
+
+def _written(table: "MaterialTable", target: str, **more: Any) -> str:
+    """What has been written and where, as JSON."""
+    return json.dumps({"path": target, "materials": len(table), **more}, ensure_ascii=False)
 
 
 def _row(table: "MaterialTable", index: int) -> dict[str, Any]:

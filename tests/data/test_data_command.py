@@ -52,6 +52,8 @@ def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("export", "set41", str(target)) == 0
     assert capsys.readouterr().out == f"41 materials to {target}\n"
     assert open_table(target).ids == open_table("set41").ids
+    assert run("export", "set41", str(target), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"path": str(target), "materials": 41}
 
 
 def test_fetch_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,3 +95,10 @@ def test_fetch_writes_what_came(
     assert asked["elements"] == ["Li", "O"]
     assert (asked["provider"], asked["max_hull"], asked["limit"]) == ("oqmd", 0.1, 9)
     assert open_table(target).ids == table.ids
+    assert run("fetch", "optimade", *question, "--out", str(target), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "path": str(target),
+        "materials": 2,
+        "skipped": {"no positions": 3},
+        "cached": True,
+    }
