@@ -25,6 +25,14 @@ from mfal.errors import MfalError
 HERE = Path(__file__).parent
 
 
+@pytest.fixture(autouse=True)
+def heed_ctrl_c():
+    """A suite that a script starts in the background ignores Ctrl-C, and so would its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def run(folder, config=CONFIG, executor=None, **options) -> bool:
     return run_campaign(
         folder,
