@@ -3,8 +3,8 @@
     python experiments/benchmarks/devices.py --devices 1 2
 
 Each number of devices has a process of its own, in which XLA makes so many devices of the host's
-cores and is held to as many cores (taskset, Linux), so that a device stands for a core. Processes take turns, the best round
-counts. With more devices than cores the figure says nothing.
+cores and is held to as many cores (taskset, Linux), so that a device stands for a core. Processes
+take turns, the best round counts. With more devices than cores the figure says nothing.
 """
 
 import argparse
