@@ -254,12 +254,12 @@ def strained(count: int) -> list["Structure"]:
 
 
 def many(count: int) -> None:
-    """Runs in a new process: `count` structures through the two cheaper oracles, cold."""
+    """Runs in a new process: `count` structures through each default oracle, cold."""
     made = strained(count)
-    from mfal.oracles import bvse_oracle, sendek_oracle
+    from mfal.oracles import default_oracles
 
     atoms = np.mean([len(s) for s in made])
-    for oracle in (sendek_oracle(), bvse_oracle()):
+    for oracle in default_oracles():
         answers, wall, cpu = timed(oracle.evaluate, made)
         good = sum(answer.ok for answer in answers)
         print(
