@@ -43,6 +43,7 @@ from mfal.envs.crystal import (
     to_crystal,
 )
 from mfal.envs.crystal.presets import production_like_spec
+from mfal.envs.discrete import discrete_environment
 from mfal.envs.fidelity import FidelityState, with_fidelity
 from mfal.envs.hypergrid import HypergridReward, HypergridSpec, HypergridState, hypergrid
 from mfal.envs.types import Action, Environment, Features, Stage
@@ -59,6 +60,7 @@ __all__ = [
     "HypergridState",
     "Stage",
     "crystal_environment",
+    "discrete_environment",
     "from_crystal",
     "hypergrid",
     "production_like_spec",
