@@ -7,6 +7,7 @@ from mfal.acquisition.batch import (
     condition,
     ensemble_belief,
     joint_gain,
+    separate_belief,
 )
 from mfal.acquisition.guard import GuardConfig, Verdict, guard, held_out_score
 from mfal.acquisition.information import (
@@ -63,6 +64,7 @@ __all__ = [
     "max_value_entropy",
     "member_maxima",
     "positive",
+    "separate_belief",
     "thompson",
     "truncation",
     "upper_confidence_bound",

@@ -16,7 +16,15 @@ import jax.numpy as jnp
 from mfal.acquisition.information import information_about_maximum
 from mfal.proxies.relation import Posterior, Prediction, Reliability, posterior
 
-__all__ = ["Batch", "JointBelief", "choose_batch", "condition", "ensemble_belief", "joint_gain"]
+__all__ = [
+    "Batch",
+    "JointBelief",
+    "choose_batch",
+    "condition",
+    "ensemble_belief",
+    "joint_gain",
+    "separate_belief",
+]
 
 _TINY = 1e-12
 
@@ -179,4 +187,28 @@ def ensemble_belief(
         truth_variance=top_std**2,
         truth_answer=jnp.outer(top_std, own_std) * between * (relation[-1, fidelity] * weak),
         answer=jnp.outer(own_std, own_std) * between * answers + jnp.diag(noise),
+    )
+
+
+def separate_belief(beliefs: Posterior, fidelity: jax.Array, same: jax.Array) -> JointBelief:
+    """The joint belief about candidate queries where crystals tell nothing of each other.
+
+    For proxies that give a belief about one crystal at a time: answers about the same crystal are
+    related as the belief says, those about different ones are independent.
+
+    Args:
+      beliefs: [N], one for each candidate.
+      fidelity: [N] int32, the fidelity at which each candidate would be asked.
+      same: [N] int32, equal for candidates of the same crystal.
+    """
+    index = jnp.arange(len(fidelity))
+    equal = same[:, None] == same[None, :]
+    # Row i holds the covariances of candidate i's truths with the answers of every candidate j.
+    with_answers = beliefs.covariance[:, :, fidelity]
+    noise = beliefs.noise[index, fidelity] ** 2
+    return JointBelief(
+        mean=beliefs.mean[:, -1],
+        truth_variance=beliefs.covariance[:, -1, -1],
+        truth_answer=jnp.where(equal, with_answers[:, -1], 0.0),
+        answer=jnp.where(equal, with_answers[index, fidelity], 0.0) + jnp.diag(noise),
     )

@@ -7,17 +7,17 @@ With an `overlap` the order in which answers come bears on it too; that order is
 
 import dataclasses
 import math
-import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
+from mfal.campaign.toml import literal
 from mfal.errors import MfalError
 
 __all__ = [
+    "ENSEMBLE",
     "CampaignConfig",
     "ExecutionConfig",
     "ProxyConfig",
@@ -28,9 +28,11 @@ __all__ = [
     "describe_differences",
     "from_mapping",
     "option_paths",
-    "read_toml",
-    "to_toml",
 ]
+
+
+ENSEMBLE = "ensemble"
+"""Name of mfal's own proxy."""
 
 
 def _option(default: Any, text: str) -> Any:
@@ -74,11 +76,16 @@ class SpaceConfig:
 
 @dataclass(frozen=True)
 class ProxyConfig:
-    """The ensemble that predicts what an oracle would say."""
+    """What predicts an oracle's answer."""
 
+    model: str = _option(
+        ENSEMBLE,
+        "ensemble, or a model of your own as module:name, a mfal.proxies.Proxy or a function that"
+        " makes one for a number of fidelities",
+    )
     members: int = _option(8, "networks in the ensemble")
-    width: int = _option(64, "hidden units per layer")
-    steps: int = _option(400, "optimiser steps of a fit")
+    width: int = _option(64, "hidden units per layer of the ensemble")
+    steps: int = _option(400, "optimiser steps of a fit of the ensemble")
     capacity: int = _option(512, "most observations that a fit sees, the newest first")
 
 
@@ -214,6 +221,7 @@ class CampaignConfig:
                 value = getattr(getattr(self, section), item.name)
                 if item.type in (int, "int"):
                     _at_least(f"{section}.{item.name}", value, 1)
+        _check_proxy(self.proxy)
         _check_stability(self.stability)
         _at_least("execution.workers", self.execution.workers, 1)
         _at_least("execution.retries", self.execution.retries, 0)
@@ -292,38 +300,11 @@ def from_mapping(values: Mapping[str, Any], kind: type = CampaignConfig, prefix:
     return kind(**made)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
-
-    Raises:
-      MfalError: where it can't be read or parsed.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MfalError(f"{path}: {error.strerror}", "give a readable TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MfalError(f"{path}: not valid TOML ({error})", "mend that line") from None
-
-
-def to_toml(config: Any) -> str:
-    """The whole configuration as TOML, which `read_toml` and `from_mapping` turn back into it."""
-    lines: list[str] = []
-    tables: list[str] = []
-    for item in fields(config):
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            tables.append(f"\n[{item.name}]\n{to_toml(value)}")
-        elif value is not None:  # TOML has no null: an absent option has its default
-            lines.append(f"{item.name} = {_literal(value)}\n")
-    return "".join(lines + tables)
-
-
 def describe_differences(old: CampaignConfig, new: CampaignConfig) -> list[str]:
     """Options that bear on the result and differ, each as "path: old -> new"."""
     before, after = dict(_flat(old)), dict(_flat(new))
     return [
-        f"{path}: {_literal(before[path])} -> {_literal(after[path])}"
+        f"{path}: {literal(before[path])} -> {literal(after[path])}"
         for path in before
         if before[path] != after[path]
     ]
@@ -338,6 +319,19 @@ def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{item.name}.")
         else:
             yield prefix + item.name, value
+
+
+def _check_proxy(proxy: ProxyConfig) -> None:
+    if proxy.model == ENSEMBLE:
+        return
+    if ":" not in proxy.model:
+        raise MfalError(f"proxy.model {proxy.model!r}", f"give {ENSEMBLE} or module:name")
+    for name in ("members", "width", "steps"):
+        if getattr(proxy, name) != getattr(ProxyConfig, name):
+            raise MfalError(
+                f"proxy.{name} beside proxy.model {proxy.model}",
+                f"leave it out: it is the {ENSEMBLE}'s alone",
+            )
 
 
 def _check_stability(stability: StabilityConfig) -> None:
@@ -384,16 +378,3 @@ def _coerce(path: str, hint: Any, value: Any) -> Any:
         return value
     name = getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint)
     raise MfalError(f"option {path} is {value!r}", f"give a value of type {name}")
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(_literal(each) for each in value) + "]"
-    if value is None:
-        return "none"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return '"' + "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in escaped) + '"'
-    return repr(value)

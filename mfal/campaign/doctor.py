@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mfal.campaign.budget import account_of
-from mfal.campaign.config import describe_differences, from_mapping, read_toml
+from mfal.campaign.config import describe_differences, from_mapping
 from mfal.campaign.folder import CAMPAIGN, CONFIG_NAME, LEDGER_NAME, stored_config
 from mfal.campaign.ledger import Ledger
 from mfal.campaign.lock import exclusive
+from mfal.campaign.toml import read_toml
 from mfal.errors import MfalError
 
 __all__ = ["Finding", "examine"]

@@ -6,9 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mfal.campaign.config import CampaignConfig, describe_differences, from_mapping, to_toml
+from mfal.campaign.config import (
+    ENSEMBLE,
+    CampaignConfig,
+    describe_differences,
+    from_mapping,
+)
 from mfal.campaign.ledger import Ledger
 from mfal.campaign.lock import exclusive
+from mfal.campaign.toml import to_toml
 from mfal.errors import MfalError
 from mfal.oracles.types import Oracle
 
@@ -49,12 +55,13 @@ def open_campaign(
         raise MfalError(
             f"{folder}: {error.strerror}", "give a folder that can be written with --out"
         ) from None
-    facts = [_facts(oracle) for oracle in oracles]
+    facts, model = [_facts(oracle) for oracle in oracles], _own_model(config, len(oracles))
     with exclusive(folder), Ledger(folder / LEDGER_NAME) as ledger:
         if ledger.meta("config") is None:
-            ledger.start({"config": tomllib.loads(to_toml(config)), "oracles": facts})
+            started = {"config": tomllib.loads(to_toml(config)), "oracles": facts}
+            ledger.start(started | ({"proxy": model} if model else {}))
         else:
-            _check(folder, ledger, config, facts)
+            _check(folder, ledger, config, facts, model)
         _write_config(folder, config)
         yield ledger
 
@@ -79,7 +86,11 @@ def stored_config(ledger: Ledger) -> CampaignConfig:
 
 
 def _check(
-    folder: Path, ledger: Ledger, config: CampaignConfig, facts: list[dict[str, Any]]
+    folder: Path,
+    ledger: Ledger,
+    config: CampaignConfig,
+    facts: list[dict[str, Any]],
+    model: dict[str, str],
 ) -> None:
     differences = describe_differences(stored_config(ledger), config)
     if differences:
@@ -95,6 +106,23 @@ def _check(
                     f" now it is {now[key]}",
                     "go on with the version of mfal that began it, or use another folder",
                 )
+
+    if model and (before := ledger.meta("proxy")) != model:
+        raise MfalError(
+            f"{folder} was begun with proxy {before['name']} {before['version']},"
+            f" now it is {model['name']} {model['version']}",
+            "go on with the model that began it, or use another folder",
+        )
+
+
+def _own_model(config: CampaignConfig, num_fidelities: int) -> dict[str, str]:
+    """Name and version of a proxy of the user's own; nothing for mfal's."""
+    if config.proxy.model == ENSEMBLE:
+        return {}
+    from mfal.campaign.proxy import load_proxy
+
+    proxy = load_proxy(config.proxy.model, num_fidelities)
+    return {"name": proxy.name, "version": proxy.version}
 
 
 def _facts(oracle: Oracle) -> dict[str, Any]:

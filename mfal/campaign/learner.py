@@ -17,19 +17,18 @@ from mfal.acquisition import (
     Batch,
     acquisition_params,
     choose_batch,
-    ensemble_belief,
     make_log_reward,
 )
 from mfal.acquisition.feasibility import fit_feasibility, log_feasibility
 from mfal.campaign.config import ProxyConfig, SamplerConfig
 from mfal.campaign.problem import Problem
+from mfal.campaign.proxy import CampaignProxy, make_proxy
 from mfal.campaign.uniform import log_density, sample_uniformly
 from mfal.crystals.types import Crystal
 from mfal.envs.fidelity import FidelityState, with_fidelity
 from mfal.gflownet.policy import PolicyConfig
 from mfal.gflownet.train import Metrics, TrainConfig, Trainer, make_trainer
 from mfal.proxies.dataset import Dataset, make_dataset
-from mfal.proxies.ensemble import Ensemble, EnsembleConfig, ProxyState, make_ensemble
 from mfal.proxies.explained import describe_fidelity, explained_variance
 from mfal.proxies.relation import Posterior
 
@@ -71,7 +70,7 @@ class Rows(NamedTuple):
 class Learner(NamedTuple):
     """The compiled parts, which serve every round."""
 
-    ensemble: Ensemble
+    proxy: CampaignProxy
     trainer: Trainer
     problem: Problem
     costs: np.ndarray
@@ -81,7 +80,7 @@ class Learner(NamedTuple):
     """Rows that a fit can hold."""
     size: int
     """Most queries that one choice takes."""
-    beliefs: Callable[[ProxyState, Crystal], Posterior]
+    beliefs: Callable[[Any, Crystal], Posterior]
     """Over a batch of crystals, jitted."""
     uniform: Callable[..., Any]
     """(key, num) to terminal states of the environment without fidelity, jitted."""
@@ -97,7 +96,8 @@ class Belief(NamedTuple):
     """What is believed after a fit."""
 
     data: Dataset
-    proxy: ProxyState
+    proxy: Any
+    """State of the proxy, with `reliability` and `loss`."""
     params: AcquisitionParams
 
 
@@ -145,26 +145,19 @@ def make_learner(
 
     Args:
       problem: what is searched.
-      proxy: of the ensemble.
+      proxy: of the proxy.
       sampler: of the GFlowNet.
       batch: most queries that one choice takes.
       costs: cost units of one query of a proposed crystal at each fidelity.
       constrained: whether the reward is weighed by `AcquisitionParams.feasibility` (`constrain`).
     """
     levels = len(problem.oracles)
-    ensemble = make_ensemble(
-        EnsembleConfig(
-            num_fidelities=levels,
-            members=proxy.members,
-            widths=(proxy.width, proxy.width),
-            steps=proxy.steps,
-        )
-    )
+    model = make_proxy(proxy, levels)
 
     def crystal_of(state: FidelityState) -> Crystal:
         return problem.to_crystal(state.inner)
 
-    information = make_log_reward(ensemble.posterior, crystal_of, lambda state: state.fidelity)
+    information = make_log_reward(model.posterior, crystal_of, lambda state: state.fidelity)
 
     def log_reward(params: AcquisitionParams, state: FidelityState) -> jax.Array:
         # The target is the random search's distribution, weighed by the information. A bare
@@ -185,21 +178,21 @@ def make_learner(
         ),
     )
     return Learner(
-        ensemble=ensemble,
+        proxy=model,
         trainer=trainer,
         problem=problem,
         costs=np.asarray(costs, np.float32),
         sampler=sampler,
         capacity=proxy.capacity,
         size=batch,
-        beliefs=jax.jit(jax.vmap(ensemble.posterior, in_axes=(None, 0))),
+        beliefs=jax.jit(jax.vmap(model.posterior, in_axes=(None, 0))),
         uniform=jax.jit(
             lambda key, num: sample_uniformly(problem.environment, key, num), static_argnums=1
         ),
         crystals=jax.jit(jax.vmap(problem.to_crystal)),
-        batch=jax.jit(partial(_choose, ensemble, np.asarray(costs, np.float32), batch)),
+        batch=jax.jit(partial(_choose, model, np.asarray(costs, np.float32), batch)),
         acquisition=jax.jit(
-            partial(acquisition_params, ensemble.posterior, exponent=sampler.sharpness)
+            partial(acquisition_params, model.posterior, exponent=sampler.sharpness)
         ),
     )
 
@@ -218,14 +211,14 @@ def fit(learner: Learner, rows: Rows, key: jax.Array, *, top_only: bool = False)
       top_only: learn from the top oracle's answers alone, and take the others to say nothing.
     """
     key_init, key_fit, key_pool, key_maxima = jax.random.split(key, 4)
-    ensemble, levels = learner.ensemble, len(learner.problem.oracles)
+    levels = len(learner.problem.oracles)
     data, costs = _dataset(learner, rows), jnp.asarray(learner.costs)
     if top_only:
         at_top = data.fidelity == levels - 1
         # Masked, not cut out: the shapes stay, and what is compiled serves both fits.
         data = data._replace(valid=data.valid & at_top)
         costs = jnp.where(jnp.arange(levels) == levels - 1, costs, _PROHIBITIVE)
-    proxy = ensemble.fit(ensemble.init(key_init), data, key_fit)
+    proxy = learner.proxy.fit(data, key_init, key_fit)
     if top_only:
         apart = proxy.reliability._replace(correlation=jnp.eye(levels))
         proxy = proxy._replace(reliability=apart)
@@ -343,10 +336,10 @@ def believe(learner: Learner, belief: Belief, crystal: Crystal) -> Expectation:
 
 
 def _choose(
-    ensemble: Ensemble,
+    model: CampaignProxy,
     costs: np.ndarray,
     size: int,
-    proxy: ProxyState,
+    proxy: Any,
     maxima: jax.Array,
     crystal: Crystal,
     fidelity: jax.Array,
@@ -355,8 +348,7 @@ def _choose(
     available: jax.Array,
     pending: jax.Array,
 ) -> Batch:
-    predictions = jax.vmap(ensemble.predict, in_axes=(None, 0))(proxy, crystal)
-    joint = ensemble_belief(predictions, proxy.reliability, fidelity, same)
+    joint = model.joint(proxy, crystal, fidelity, same)
     costs_of = jnp.asarray(costs)[fidelity]
     return choose_batch(joint, maxima, costs_of, budget, size, available=available, pending=pending)
 

@@ -6,7 +6,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from mfal.campaign.config import CampaignConfig, from_mapping, option_paths, read_toml
+from mfal.campaign.config import CampaignConfig, from_mapping, option_paths
+from mfal.campaign.toml import read_toml
 
 __all__ = ["add_config_options", "config_from"]
 

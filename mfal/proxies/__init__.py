@@ -10,6 +10,7 @@ from mfal.proxies.gaussian_process import (
     GPState,
     make_gaussian_process,
 )
+from mfal.proxies.own import OwnProxy, OwnState, Proxy, make_own
 from mfal.proxies.relation import Posterior, Prediction, Reliability, posterior
 
 __all__ = [
@@ -25,8 +26,11 @@ __all__ = [
     "GPConfig",
     "GPState",
     "GaussianProcess",
+    "OwnProxy",
+    "OwnState",
     "Posterior",
     "Prediction",
+    "Proxy",
     "ProxyState",
     "Reliability",
     "capacity_for",
@@ -36,5 +40,6 @@ __all__ = [
     "make_dataset",
     "make_ensemble",
     "make_gaussian_process",
+    "make_own",
     "posterior",
 ]

@@ -5,8 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mfal.acquisition import JointBelief, choose_batch, condition, ensemble_belief, joint_gain
-from mfal.proxies.relation import Prediction, posterior, unknown_reliability
+from mfal.acquisition import (
+    JointBelief,
+    choose_batch,
+    condition,
+    ensemble_belief,
+    joint_gain,
+    separate_belief,
+)
+from mfal.proxies.relation import Posterior, Prediction, posterior, unknown_reliability
 
 
 def random_belief(seed, n, noise=0.3):
@@ -140,3 +147,27 @@ def test_ensemble_belief_is_a_covariance_and_agrees_with_the_single_belief():
         assert belief.answer[i, i] == pytest.approx(
             float(single.covariance[m, m] + single.noise[m] ** 2), rel=1e-4
         )
+
+
+def test_crystals_that_tell_nothing_of_each_other():
+    """Entry by entry, from the beliefs about two crystals at two fidelities."""
+    rng = np.random.default_rng(0)
+    roots = rng.normal(size=(2, 2, 2))
+    covariances = roots @ roots.transpose(0, 2, 1)
+    noise = np.array([[0.3, 0.1], [0.2, 0.4]])
+    owner, fidelity = np.array([0, 0, 1]), np.array([0, 1, 0])
+    beliefs = Posterior(
+        jnp.asarray(rng.normal(size=(2, 2)))[owner],
+        jnp.asarray(covariances)[owner],
+        jnp.asarray(noise)[owner],
+    )
+    belief = separate_belief(beliefs, jnp.asarray(fidelity), jnp.asarray(owner))
+    for i in range(3):
+        np.testing.assert_allclose(belief.truth_variance[i], covariances[owner[i], 1, 1], rtol=1e-6)
+        for j in range(3):
+            same = owner[i] == owner[j]
+            truth = covariances[owner[i], 1, fidelity[j]] * same
+            answer = covariances[owner[i], fidelity[i], fidelity[j]] * same
+            answer += (i == j) * noise[owner[i], fidelity[i]] ** 2
+            np.testing.assert_allclose(belief.truth_answer[i, j], truth, rtol=1e-5)
+            np.testing.assert_allclose(belief.answer[i, j], answer, rtol=1e-5)

@@ -14,9 +14,8 @@ from mfal.campaign.config import (
     describe_differences,
     from_mapping,
     option_paths,
-    read_toml,
-    to_toml,
 )
+from mfal.campaign.toml import read_toml, to_toml
 from mfal.errors import MfalError
 
 

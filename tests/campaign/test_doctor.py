@@ -5,12 +5,13 @@ import tomllib
 
 import pytest
 
-from mfal.campaign.config import CampaignConfig, to_toml
+from mfal.campaign.config import CampaignConfig
 from mfal.campaign.doctor import examine
 from mfal.campaign.ledger import Ledger
 from mfal.campaign.lock import exclusive
 from mfal.campaign.records import CrystalRecord, Outcome, Proposal
 from mfal.campaign.schema import MIGRATIONS
+from mfal.campaign.toml import to_toml
 
 
 def fill(folder, cost: float = 1.0) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from mfal.campaign.config import CampaignConfig, to_toml
+from mfal.campaign.config import CampaignConfig
 from mfal.campaign.folder import read_campaign
 from mfal.campaign.ledger import Ledger
 from mfal.campaign.records import CrystalRecord, Outcome, Proposal
+from mfal.campaign.toml import to_toml
 from mfal.cli import main
 from mfal.crystals.structures import structure_to_cif
 from mfal.report.summary import summarise

@@ -9,7 +9,7 @@ import toy_campaign
 from toy_campaign import CONFIG, InstantExecutor, digest, strategy
 
 from mfal.campaign.budget import account_of
-from mfal.campaign.config import ExecutionConfig, from_mapping, read_toml
+from mfal.campaign.config import ExecutionConfig, from_mapping
 from mfal.campaign.database import connect as open_file
 from mfal.campaign.executors import TaskFailure
 from mfal.campaign.folder import read_campaign
@@ -17,6 +17,7 @@ from mfal.campaign.ledger import Ledger
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
 from mfal.campaign.strategy import Decision
+from mfal.campaign.toml import read_toml
 from mfal.errors import MfalError
 
 

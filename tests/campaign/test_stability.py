@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from mfal.acquisition.objectives import Limits
-from mfal.campaign.config import StabilityConfig, from_mapping, to_toml
+from mfal.campaign.config import StabilityConfig, from_mapping
 from mfal.campaign.ledger import Answer
 from mfal.campaign.records import CrystalRecord, Query
 from mfal.campaign.stability import Judged, Stability, limits_from_plain, limits_to_plain
+from mfal.campaign.toml import to_toml
 from mfal.errors import MfalError
 
 ASKS = {"mode": "constraint", "low": 1.0, "high": 2.5}

@@ -1,0 +1,118 @@
+"""A model of one's own: standard units, predictions judged on what was left out, faults named."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mfal.errors import MfalError
+from mfal.proxies import Posterior, Proxy, make_dataset, make_own
+
+LEVELS, WIDTH, ROWS = 2, 4, 60
+SLOPE = np.array([1.0, -2.0, 0.5, 0.0])
+NOISE = 0.3
+
+
+def fit_lines(data, key):
+    """Bayesian regression through a column of ones: prior precision 1, noise variance 0.09."""
+    x = data.crystal * data.valid[:, None] / NOISE
+    spread = jnp.linalg.inv(x.T @ x + jnp.eye(x.shape[1]))
+    return spread @ x.T @ data.value / NOISE, spread
+
+
+def lines(state, x):
+    weights, spread = state
+    covariance = x @ spread @ x * jnp.ones((LEVELS, LEVELS)) + 0.01 * jnp.eye(LEVELS)
+    return Posterior(jnp.full(LEVELS, x @ weights), covariance, jnp.full(LEVELS, NOISE))
+
+
+LINES = Proxy("lines", "1", fit_lines, lines, features=lambda x: x)
+
+
+def data(scale=1.0, shift=0.0, noise=0.5, seed=0):
+    """Half of the rows at each fidelity, each crystal at both; straight lines and noise."""
+    rng = np.random.default_rng(seed)
+    x = np.repeat(rng.normal(size=(ROWS // 2, WIDTH)), 2, axis=0).astype(np.float32)
+    fidelity = np.arange(ROWS) % 2
+    value = x @ SLOPE + noise * rng.normal(size=ROWS)
+    return make_dataset(x, fidelity, scale * value + shift, capacity=64)
+
+
+def test_beliefs_come_back_in_the_units_of_the_scores():
+    own, x = make_own(LINES, LEVELS), jnp.array([0.3, -1.0, 0.2, 0.5])
+    key = jax.random.key(0)
+    plain = own.posterior(own.fit(data(), key), x)
+    other = own.posterior(own.fit(data(scale=50.0, shift=-7.0), key), x)
+    np.testing.assert_allclose(other.mean, 50 * plain.mean - 7, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(other.covariance, 2500 * plain.covariance, rtol=1e-3)
+    np.testing.assert_allclose(other.noise, 50 * plain.noise, rtol=1e-3)
+    # The truth lies within what is believed.
+    assert abs(float(plain.mean[1]) - float(x @ SLOPE)) < 3 * float(plain.covariance[1, 1]) ** 0.5
+
+
+def test_the_score_is_that_of_answers_left_out():
+    """About the entropy of the noise for the right model; a memory of answers is found out."""
+    key = jax.random.key(1)
+    found = make_own(LINES, LEVELS).fit(data(), key).reliability
+    entropy = 0.5 * np.log(2 * np.pi * np.e * 0.5**2)
+    np.testing.assert_allclose(found.score, -entropy, atol=0.35)
+
+    def memory(state, x):
+        """The answer about the very crystal, else zero; sure of it either way."""
+        near = jnp.sum((state.crystal - x) ** 2, axis=1) < 1e-6
+        use = near & state.valid
+        mean = jnp.sum(jnp.where(use, state.value, 0)) / jnp.maximum(use.sum(), 1)
+        return Posterior(jnp.full(LEVELS, mean), 0.01 * jnp.eye(LEVELS), jnp.full(LEVELS, 0.1))
+
+    rote = Proxy("memory", "1", lambda data, key: data, memory, features=lambda x: x)
+    cheat = make_own(rote, LEVELS).fit(data(), key).reliability
+    assert (cheat.score < found.score - 1).all()
+    assert (cheat.interval > 2 * found.interval).all()
+
+
+def test_the_relation_of_fidelities_is_the_models_own_until_it_is_cut():
+    own = make_own(LINES, LEVELS)
+    state = own.fit(data(), jax.random.key(2))
+    assert 0 < state.reliability.correlation[0, 1] < 1
+    np.testing.assert_array_equal(state.reliability.pairs, ROWS // 2)
+    x = jnp.ones(WIDTH)
+    assert own.posterior(state, x).covariance[0, 1] > 0
+    apart = state.reliability._replace(correlation=jnp.eye(LEVELS))
+    cut = own.posterior(state._replace(reliability=apart), x).covariance
+    assert cut[0, 1] == 0
+    np.testing.assert_array_equal(jnp.diag(cut), jnp.diag(own.posterior(state, x).covariance))
+
+
+def test_one_key_leaves_the_same_crystals_out():
+    own = make_own(LINES, LEVELS)
+    states = [own.fit(data(), jax.random.key(seed)) for seed in (3, 3, 4)]
+    same, again, other = (np.asarray(state.reliability.score) for state in states)
+    np.testing.assert_array_equal(same, again)
+    assert (same != other).all()
+
+
+def test_one_crystal_is_too_few_to_leave_out():
+    few = make_dataset(np.ones((2, WIDTH), np.float32), [0, 1], [1.0, 2.0], capacity=64)
+    found = make_own(LINES, LEVELS).fit(few, jax.random.key(0)).reliability
+    np.testing.assert_array_equal(found.score, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"fit": lambda data, key: 1 / 0}, "fit raised ZeroDivisionError"),
+        ({"posterior": lambda state, x: float(x[0])}, "posterior raised"),
+        ({"posterior": lambda state, x: x}, "posterior returns .* of shapes"),
+        (
+            {"posterior": lambda state, x: Posterior(jnp.zeros(3), jnp.eye(3), jnp.ones(3))},
+            r"\[\(3,\), \(3, 3\), \(3,\)\]; return a Posterior: mean \[2\]",
+        ),
+        (
+            {"posterior": lambda state, x: lines(state, x)._replace(noise=jnp.zeros(2))},
+            "a variance or noise is not positive",
+        ),
+    ],
+)
+def test_faults_of_a_model_are_named(changes, named):
+    with pytest.raises(MfalError, match=f"proxy lines: .*{named}"):
+        make_own(LINES._replace(**changes), LEVELS).fit(data(), jax.random.key(0))
