@@ -1,7 +1,7 @@
 """What a running campaign shows: a live panel on a terminal, plain lines anywhere else."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,55 +68,96 @@ def _print_head(
         console.print(Text(line), soft_wrap=True)
 
 
+class _Pace:
+    """How fast it goes, and when it may be over."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._start = self._stage_start = clock()
+        self._stage: tuple[str, int] | None = None
+        self._event: Event | None = None
+        self._spent_before: float | None = None
+
+    def see(self, event: Event) -> bool:
+        """Take note of an event; whether a stage begins with it."""
+        stage = (event.stage, event.round)
+        changed = stage != self._stage
+        if changed:
+            self._stage, self._stage_start = stage, self._clock()
+        if self._spent_before is None and event.progress is not None:
+            self._spent_before = event.progress.account.spent
+        self._event = event
+        return changed
+
+    def seconds(self) -> float:
+        """Since the start of this run."""
+        return self._clock() - self._start
+
+    def stage_seconds(self) -> float:
+        """Since the stage began."""
+        return self._clock() - self._stage_start
+
+    def rate(self) -> str:
+        """Steps of the stage a second; nothing before there is something to tell."""
+        seconds, event = self.stage_seconds(), self._event
+        return f"{event.done / seconds:.3g}/s" if event and event.done and seconds > 0.5 else ""
+
+    def left(self) -> str:
+        """Time until the budget is spent, from the spending of this run; rough: rounds differ."""
+        if self._event is None or self._event.progress is None or self._event.stage == "done":
+            return ""
+        account = self._event.progress.account
+        gained, elapsed = account.spent - (self._spent_before or 0.0), self.seconds()
+        if gained <= 0 or elapsed < 5:
+            return ""
+        left = elapsed / gained * (account.budget - account.spent)
+        return f"about {left:.0f} s left" if left < 120 else f"about {left / 60:.0f} min left"
+
+
 class _Lines:
     """One line at each change of stage, and now and then within a long one."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._stage: tuple[str, int] | None = None
-        self._start = time.monotonic()
+        self._pace = _Pace(clock)
         self._last = 0.0
 
     def tell(self, event: Event) -> None:
-        stage, now = (event.stage, event.round), time.monotonic()
-        changed = stage != self._stage
+        changed, now = self._pace.see(event), self._pace.seconds()
         finished = event.total > 0 and event.done == event.total
         if not (changed or finished or now - self._last >= _PLAIN_PAUSE):
             return
-        self._stage, self._last = stage, now
-        stage_name = _STAGES.get(event.stage, event.stage)
-        parts = [f"{now - self._start:4.0f} s [{event.round}/{event.rounds}] {stage_name}:"]
+        self._last = now
+        stage = _STAGES.get(event.stage, event.stage)
+        line = f"{now:4.0f} s [{event.round}/{event.rounds}] {stage}:"
         if event.total and event.done:
-            parts.append(f"{event.done}/{event.total},")
-        parts.append(event.text)
+            rate = self._pace.rate()
+            line += f" {event.done}/{event.total}" + (f" at {rate}," if rate else ",")
+        line += f" {event.text}"
+        facts = []
         if event.progress is not None and (changed or finished):
             account = event.progress.account
-            parts.append(
-                f"| spent {account.spent:.4g} of {account.budget:g},"
-                f" best {describe_best(event.progress.best)}"
-            )
-        self._console.print(Text(" ".join(parts)), soft_wrap=True)
+            facts.append(f"spent {account.spent:.4g} of {account.budget:g}")
+            facts.append(f"best {describe_best(event.progress.best)}")
+        facts.append(self._pace.left())
+        told = ", ".join(filter(None, facts))
+        self._console.print(Text(line + (f" | {told}" if told else "")), soft_wrap=True)
 
 
 class _Panel:
     """A live view: stage with its bar, budget, fidelity mix, best so far, rate and time left."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._event: Event | None = None
-        self._start = self._stage_start = time.monotonic()
-        self._spent_before: float | None = None
+        self._pace = _Pace(clock)
 
     def tell(self, event: Event) -> None:
-        before = self._event
-        if before is None or (before.stage, before.round) != (event.stage, event.round):
-            self._stage_start = time.monotonic()
+        if self._pace.see(event):
             stage = _STAGES.get(event.stage, event.stage)
             self._console.print(
                 Text(f"[{event.round}/{event.rounds}] {stage}: {event.text}", style="dim")
             )
-        if self._spent_before is None and event.progress is not None:
-            self._spent_before = event.progress.account.spent
         self._event = event
 
     def __rich__(self) -> RenderableType:
@@ -135,9 +176,9 @@ class _Panel:
         bar = ProgressBar(total=max(event.total, 1), completed=event.done, width=30)
         if not event.total:
             bar = ProgressBar(total=None, pulse=True, width=30)
-        seconds = time.monotonic() - self._stage_start
-        speed = f"{event.done / seconds:.1f}/s" if event.done and seconds > 0.5 else ""
-        count = f"{event.done}/{event.total} {speed}" if event.total else f"{seconds:.0f} s"
+        count = f"{self._pace.stage_seconds():.0f} s"
+        if event.total:
+            count = f"{event.done}/{event.total} {self._pace.rate()}"
         grid.add_row(Text(stage, style="bold"), bar, Text(count))
         return Group(grid, Text("  " + event.text, style="dim", overflow="ellipsis", no_wrap=True))
 
@@ -148,19 +189,10 @@ class _Panel:
         text = f"{account.spent:.4g} of {account.budget:g} spent"
         if account.reserved:
             text += f", {account.reserved:.3g} reserved"
-        grid.add_row(
-            Text("budget"), bar, Text(text + self._time_left(account.spent, account.budget))
-        )
+        if left := self._pace.left():
+            text += f", {left}"
+        grid.add_row(Text("budget"), bar, Text(text))
         return grid
-
-    def _time_left(self, spent: float, budget: float) -> str:
-        """From the spending of this run; rough, as rounds differ."""
-        gained = spent - (self._spent_before or 0.0)
-        elapsed = time.monotonic() - self._start
-        if gained <= 0 or elapsed < 5:
-            return ""
-        left = elapsed / gained * (budget - spent)
-        return f", about {left:.0f} s left" if left < 120 else f", about {left / 60:.0f} min left"
 
 
 def _answers_line(progress: Progress) -> RenderableType:
