@@ -12,11 +12,12 @@ forgets the atoms, and asks:
    between materials (intraclass correlation of one answer), without and with the known Wyckoff
    positions.
 
-    python experiments/triple_defines_crystal.py [--data OBELIX_FOLDER] [--size small]
+    python experiments/triple_defines_crystal.py [--data OBELIX] [--size small] [--mlip chgnet]
 
 "Recovered" means that pymatgen's StructureMatcher (its default tolerances, no scaling) finds the
-known structure among the best five. Intervals are 90 %, by bootstrap over materials. A run that was
-stopped goes on where it was.
+known structure among the best five. `--mlip` adds a route whose ten best are relaxed in their cell
+by an interatomic potential and ranked by its energy. Intervals are 90 %, by bootstrap over
+materials. A run that was stopped goes on where it was.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pymatgen.analysis.structure_matcher import StructureMatcher
@@ -45,6 +46,10 @@ from mfal.crystals.types import Crystal
 from mfal.data import load_embedded, load_obelix
 from mfal.errors import MfalError
 from mfal.oracles import default_oracles
+from mfal.oracles.potential_energy import RelaxationConfig, load_calculator, rank_with
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
 
 SIZES = {
     "small": {"crystals": 24, "seeds": 1, "tries": 128, "oracles": 8},
@@ -53,6 +58,9 @@ SIZES = {
 COUNT = 5  # structures that a realisation returns
 ANSWERED = 4  # of which are shown to the oracles
 ROUTES = ("templates", "placement", "placement on known sites", "all")
+MLIP = "all, relaxed and ranked by the MLIP"
+MLIP_RELAXES = 2 * COUNT  # structures
+MLIP_STEPS = 60
 MOST_WAYS = 2000  # Wyckoff assignments that are counted
 SAME_CELL = (0.03, 3.0)  # relative difference of lengths, degrees
 MATCHER = StructureMatcher(scale=False)
@@ -133,25 +141,39 @@ def shared_triples(crystals: list[Known]) -> list[tuple[str, str]]:
 # --- 2 --------------------------------------------------------------------------------------------
 
 
-def realised(known: Known, crystals: list[Known], route: str, seed: int, tries: int) -> Realisation:
+def realised(
+    known: Known,
+    crystals: list[Known],
+    route: str,
+    seed: int,
+    tries: int,
+    calculator: "Calculator | None" = None,
+) -> Realisation:
     """Structures of a triple by one route; its own formula is never a template."""
     charges = dict(known.mould.species)
     others = [k.mould for k in crystals if k.formula != known.formula]
     if route == "templates":
         found = sum(1 for _ in matching_arrangements(known.crystal, known.mould.species, others))
         tries = min(found, 16)
-    return realise(
+    found = realise(
         known.crystal,
         charges,
         seed=seed,
-        count=COUNT,
+        count=MLIP_RELAXES if route == MLIP else COUNT,
         max_tries=tries,
-        templates=others if route in ("templates", "all") else (),
+        templates=others if route in ("templates", "all", MLIP) else (),
         sites=known.sites if route == "placement on known sites" else None,
     )
+    if route != MLIP or calculator is None:
+        return found
+    settings = RelaxationConfig(max_steps=MLIP_STEPS, cell=False)
+    ranked = rank_with(found.structures, calculator, settings)[:COUNT]
+    return found._replace(structures=[each.structure for each in ranked])
 
 
-def recover(known: Known, crystals: list[Known], seeds: int, tries: int) -> dict[str, Any]:
+def recover(
+    known: Known, crystals: list[Known], seeds: int, tries: int, mlip: str | None
+) -> dict[str, Any]:
     """What each route makes of a triple, and how the known structure's own score compares."""
     charges = dict(known.mould.species)
     counts = known.mould.counts
@@ -179,11 +201,12 @@ def recover(known: Known, crystals: list[Known], seeds: int, tries: int) -> dict
         "ways": len(ways),
         "own score": float(own.energy[0] / sum(counts) + VALENCE_WEIGHT * own.instability[0] ** 2),
     }
-    for route in ROUTES:
+    calculator = load_calculator(mlip) if mlip else None
+    for route in (*ROUTES, MLIP) if mlip else ROUTES:
         among, first, seconds, scores, rms = [], [], [], [], []
         for seed in range(seeds):
             start = time.process_time()
-            found = realised(known, crystals, route, seed, tries)
+            found = realised(known, crystals, route, seed, tries, calculator)
             seconds.append(time.process_time() - start)
             plain = [s.copy().remove_oxidation_states() for s in found.structures]
             hits = [bool(MATCHER.fit(known.structure, s)) for s in plain]
@@ -253,7 +276,8 @@ def recovery_table(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     print(
         f"\n{'route':26s} {'among five':>20s} {'first':>20s} {'CPU s':>7s} {'rms':>6s}  missed by"
     )
-    for route in ROUTES:
+    routes = [route for route in (*ROUTES, MLIP) if all(route in r for r in records.values())]
+    for route in routes:
         rows = [record[route] for record in records.values()]
         among = interval([row["among five"] for row in rows])
         first = interval([row["first"] for row in rows])
@@ -263,7 +287,7 @@ def recovery_table(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
         why = {kind: missed.count(kind) for kind in ("search", "energy")}
         summary[route] = {"among five": among, "first": first, "seconds": seconds, "missed": why}
         print(
-            f"{route:26s} {among!s:>20s} {first!s:>20s} {seconds:7.2f} {rms:6.3f}"
+            f"{route[:26]:26s} {among!s:>20s} {first!s:>20s} {seconds:7.2f} {rms:6.3f}"
             f"  search {why['search']}, energy {why['energy']}"
         )
     print(f"\n{'atoms':>9s} {'n':>4s}" + "".join(f" {route[:20]:>21s}" for route in ROUTES))
@@ -305,7 +329,7 @@ def figure(recovered: dict[str, Any], correlated: dict[str, Any], path: Path) ->
 
     whole, axes = plt.subplots(1, 2, figsize=(10, 3.2), constrained_layout=True)
     bars = (
-        {route: recovered[route]["among five"] for route in ROUTES},
+        {route: recovered[route]["among five"] for route in (*ROUTES, MLIP) if route in recovered},
         {name: found["icc"] for name, found in correlated.items()},
     )
     titles = ("known structure among the best five", "share of variance between materials")
@@ -333,6 +357,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="realisations of each triple and route")
     parser.add_argument("--tries", type=int, help="arrangements relaxed per triple")
     parser.add_argument("--oracles", type=int, help="materials whose realisations are scored")
+    parser.add_argument("--mlip", help="potential of the fifth route, such as chgnet")
     parser.add_argument("--minutes", type=float, help="begin nothing new after so long")
     options = parser.parse_args()
     for name, value in SIZES[options.size].items():
@@ -349,11 +374,13 @@ def main() -> None:
     tasks: dict[str, Callable[[], Any]] = {}
     for known in (crystals[number] for number in order):
         tasks[f"recover {known.name}"] = partial(
-            recover, known, crystals, options.seeds, options.tries
+            recover, known, crystals, options.seeds, options.tries, options.mlip
         )
     for known in (crystals[number] for number in order[: options.oracles]):
         tasks[f"answer {known.name}"] = partial(answers, known, crystals, options.tries)
     kind = f"{options.max_atoms}_{options.seeds}_{options.tries}"
+    if options.mlip:
+        kind += f"_{options.mlip}"
     pieces = do_pieces(options.out / f"triple_defines_crystal_{kind}.jsonl", tasks, options.minutes)
     records = {n.split()[1]: r for n, r in pieces.items() if n.startswith("recover ")}
     values = {n.split()[1]: r for n, r in pieces.items() if n.startswith("answer ")}

@@ -1,8 +1,7 @@
 """Which Wyckoff positions the atoms of a cell may occupy, and random starts on them.
 
-The Wyckoff tables are pyxtal's (`mfal.crystals.orbits`); the drawing is done here, because it must
-depend on the seed alone (pyxtal 1.1.5 gives other atoms each time, whatever its `random_state`) and
-fill whole batches for `mfal.crystals.relax`.
+The Wyckoff tables are pyxtal's (`mfal.crystals.orbits`). Uniform draws are made here, in whole
+batches for `mfal.crystals.relax`; those without near contacts by `mfal.crystals.generator`.
 """
 
 import itertools

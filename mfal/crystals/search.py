@@ -6,12 +6,13 @@ orbit thrown, two species exchanged) and relaxed again; the survivors are relaxe
 draws come from one generator, so the seed fixes the outcome.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from mfal.crystals.contacts import least_distances
+from mfal.crystals.generator import generated_arrangement
 from mfal.crystals.groups import WYCKOFF_FREEDOM
 from mfal.crystals.placement import Assignment, assignments, random_arrangement
 from mfal.crystals.relax import Arrangement, Relaxation, relax
@@ -24,6 +25,7 @@ VALENCE_WEIGHT = 2.0
 _BATCH = 64  # arrangements that are relaxed together
 _SURVIVORS = 16  # of each generation, to be varied
 _SCREENED = 4  # random starts for each that is relaxed further
+_GENERATED = 32  # one in so many comes from pyxtal: each costs as much as relaxing one
 _SCREENING_STEPS = 20
 _STEPS = 100  # bring most starts within 1 meV an atom of their minimum
 _FINAL_STEPS = 60
@@ -78,6 +80,10 @@ def search(
     """
     num_atoms = sum(counts)
     given = list(given)[:max_tries]
+    least = least_distances(species)
+
+    def place(way: Assignment) -> Arrangement | None:
+        return generated_arrangement(space_group_number, cell, species, way, least, rng)
 
     def rough(arrangements: list[Arrangement], ancestor: list[int], steps: int = _STEPS) -> _Pool:
         result = relax(
@@ -102,9 +108,9 @@ def search(
             num=drawn,
             rng=rng,
             cell=cell,
-            least=least_distances(species),
+            least=least,
         )
-    starts, exhausted = _random_starts(space_group_number, ways, drawn, rng)
+    starts, exhausted = _random_starts(space_group_number, ways, drawn, rng, place)
     if len(starts) > first:
         screened = rough(starts, [-1] * len(starts), _SCREENING_STEPS)
         starts = [screened.arrangements[i] for i in _distinct(screened, first)]
@@ -198,18 +204,29 @@ def _distinct(pool: _Pool, num: int) -> list[int]:
 
 
 def _random_starts(
-    number: int, ways: Sequence[Assignment], wanted: int, rng: np.random.Generator
+    number: int,
+    ways: Sequence[Assignment],
+    wanted: int,
+    rng: np.random.Generator,
+    place: Callable[[Assignment], Arrangement | None],
 ) -> tuple[list[Arrangement], bool]:
-    """Random coordinates on given positions, and whether that is all there is to try."""
+    """Random coordinates on given positions, and whether that is all there is to try.
+
+    Every `_GENERATED`th by `place`, which may fail; the others, and in its stead, uniform.
+    """
     if wanted <= 0:
         return [], True
     free = [any(_freedom(number, p) for positions in way for p in positions) for way in ways]
-    starts = []
+    starts: list[Arrangement] = []
     for pass_ in range(-(-wanted // max(len(ways), 1)) if ways else 0):
         for way, is_free in zip(ways, free, strict=True):
-            if pass_ == 0 or is_free:
-                starts.append(random_arrangement(way, rng))
-    return starts[:wanted], not any(free)
+            if len(starts) == wanted:
+                break
+            if pass_ and not is_free:
+                continue
+            placed = place(way) if len(starts) % _GENERATED == 0 else None
+            starts.append(placed or random_arrangement(way, rng))
+    return starts, not any(free)
 
 
 def _freedom(number: int, position: int) -> int:
