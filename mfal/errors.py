@@ -6,9 +6,15 @@ names the input and the remedy; the command line prints it without a traceback a
 
 __all__ = ["MfalError"]
 
+_LONGEST = 2000
+"""Characters of a message."""
+
 
 class MfalError(Exception):
     """A failure that the user can mend.
+
+    What it quotes may come from anywhere, so characters that a terminal would obey are shown by
+    their codes, and very long texts are cut.
 
     Args:
       what: what went wrong, naming the input ("a.cif: no Li in Na3PO4").
@@ -18,8 +24,21 @@ class MfalError(Exception):
     def __init__(self, what: str, remedy: str = "") -> None:
         self.what = what
         self.remedy = remedy
-        super().__init__(f"{what}; {remedy}" if remedy else what)
+        shown = _harmless(what)
+        super().__init__(f"{shown}; {_harmless(remedy)}" if remedy else shown)
 
     def __reduce__(self) -> tuple[type["MfalError"], tuple[str, str]]:
         # Exception's own pickling would pass the joined message back as `what`.
         return (type(self), (self.what, self.remedy))
+
+
+def _harmless(text: str) -> str:
+    r"""One line without control characters.
+
+    >>> _harmless("a\x1b[31m b\nc")
+    'a\\x1b[31m b c'
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    line = " ".join(text.split("\n"))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -16,6 +16,7 @@ from mfal.crystals.structures import structure_to_cif
 
 sys.path.insert(0, str(Path(__file__).parent / "campaign"))
 COMMANDS = ("discover", "ask", "tell", "status", "report", "score", "data", "doctor", "completion")
+ACTIONS = ("list", "show", "export", "fetch")
 TOYS = ["--oracles", "toy_oracles:three"]
 
 
@@ -39,7 +40,7 @@ def one_line(captured: str) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    [[], *([name] for name in COMMANDS)],
+    [[], *([name] for name in COMMANDS), *(["data", name] for name in ACTIONS)],
 )
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
@@ -95,6 +96,8 @@ def test_wrong_use_exits_with_2(arguments, capsys):
         (["--oracles", "toy_oracles"], "toy_oracles"),
         (["--oracles", "toy_oracles:nothing"], "nothing"),
         (["--oracles", "toy_oracles:twice"], "fidelities lithium 0, lithium 0"),
+        (["--space-elements", "Li"], "space.elements Li: fewer than space.min_elements, 2"),
+        ([*TOYS, "--executor", "nobody"], "executor 'nobody'"),
     ],
 )
 def test_discover_names_the_wrong_option(arguments, named, tmp_path, capsys):
@@ -195,6 +198,24 @@ def test_the_real_oracles_say_what_they_cannot_take(species, oracle, reason, tmp
     assert reason in answer["status"]
     assert ";" in answer["status"]  # and what to do about it
     assert answer["value"] is None
+
+
+def test_a_file_cannot_talk_to_the_terminal(tmp_path, capsys):
+    path = tmp_path / "evil.txt"
+    path.write_text("\x1b]0;owned\x07\nnot \x1b[2J a cell\n" + "x" * 10_000)
+    assert main(["score", str(path), *TOYS]) == 1
+    text = capsys.readouterr().out
+    assert "evil.txt" in text
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert len(text) < 5000
+
+
+def test_a_table_nested_without_end_is_named(tmp_path, capsys):
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    assert main(["data", "list", str(path)]) == 2
+    assert "deep.json is nested too deeply" in one_line(capsys.readouterr().err)
 
 
 def test_an_unknown_element_is_named(lithium_fluoride, capsys):

@@ -221,6 +221,10 @@ class CampaignConfig:
                 value = getattr(getattr(self, section), item.name)
                 if item.type in (int, "int"):
                     _at_least(f"{section}.{item.name}", value, 1)
+        for name in ("learning_rate", "sharpness"):
+            value = getattr(self.sampler, name)
+            if not 0 < value < math.inf:
+                raise MfalError(f"sampler.{name} {value:g}", "give a positive number")
         _check_proxy(self.proxy)
         _check_stability(self.stability)
         _at_least("execution.workers", self.execution.workers, 1)

@@ -39,10 +39,12 @@ def examine(folder: Path) -> list[Finding]:
                 pass  # opening for writing recovers the log and migrates
             findings.append(Finding("ok", "no process is writing"))
         except MfalError as error:
+            # In use, or a folder that can't be written; a damaged file says so again below.
             findings.append(Finding("note", str(error)))
         with Ledger(path, readonly=True) as ledger:
             findings += list(_checks(folder, ledger))
     except (MfalError, sqlite3.DatabaseError) as error:
+        findings = [finding for finding in findings if finding.text != str(error)]
         findings.append(Finding("problem", str(error)))
     return findings
 

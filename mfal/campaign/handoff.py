@@ -50,8 +50,9 @@ def ask(
       MfalError: where nothing is left to ask, or the folder can't be written.
     """
     from mfal.crystals.structures import parse_structure
-    from mfal.oracles.handoff import Request, request_id, write_batch
+    from mfal.oracles.handoff import Request, check_new, request_id, write_batch
 
+    check_new(batch)  # before anything is written to the ledger
     cifs = {proposal.crystal.hash: cif for proposal, cif in ranked}
     with exclusive(folder), Ledger(folder / LEDGER_NAME) as ledger:
         wanted = ranked[0][0].oracle if ranked else ""
@@ -105,6 +106,8 @@ def tell(folder: Path, source: Path, *, partial: bool = False) -> tuple[int, tup
     from mfal.oracles.answers import read_answers
     from mfal.oracles.handoff import read_batch, request_id
 
+    if not source.exists():
+        raise MfalError(f"{source}: no such file or folder", "give the folder that mfal ask wrote")
     batch = read_batch(source if source.is_dir() else source.parent)
     campaign = campaign_name(folder)
     if batch.campaign != campaign:

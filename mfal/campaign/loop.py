@@ -68,8 +68,9 @@ def run_campaign(
     if strategy is None:
         strategy = _learned(config)
     with (
-        open_campaign(folder, config, oracles) as ledger,
+        # First: a name that leads nowhere must not leave a campaign behind that has begun.
         nullcontext(executor) if executor is not None else open_executor(config) as runner,
+        open_campaign(folder, config, oracles) as ledger,
     ):
         return _Campaign(ledger, config, oracles, strategy, runner, notify).run()
 

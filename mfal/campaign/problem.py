@@ -78,6 +78,12 @@ def make_spec(space: SpaceConfig) -> "CrystalSpec":
     """
     if "Li" not in space.elements:
         raise MfalError(f"space.elements {', '.join(space.elements)}", "add Li")
+    if len(set(space.elements)) < space.min_elements:
+        raise MfalError(
+            f"space.elements {', '.join(space.elements)}: fewer than space.min_elements,"
+            f" {space.min_elements}",
+            "add elements, or lower space.min_elements",
+        )
     from mfal.crystals.elements import OXIDATION_STATES
     from mfal.envs.crystal import CrystalSpec
     from mfal.envs.crystal.spec import LITHIUM_CONDUCTOR_STATES

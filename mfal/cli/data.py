@@ -23,6 +23,18 @@ example:
   mfal data export pool pool.json
   mfal data fetch mp --elements Li O --max-hull 0.1 --out mp.json
 """
+_LIST_EPILOG = """\
+example:
+  mfal data list embedded --json
+"""
+_SHOW_EPILOG = """\
+example:
+  mfal data show embedded LiTaO3
+"""
+_EXPORT_EPILOG = """\
+example:
+  mfal data export pool pool.json
+"""
 _FETCH_EPILOG = """\
 `mfal data fetch mp` uses the mp-api client (pip install 'mfal[mp]') and the key in MP_API_KEY;
 `mfal data fetch optimade` needs neither. A fetch that broke off goes on when the command is run
@@ -46,18 +58,33 @@ def add_parser(commands: Any) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     table_help = "a name (see `mfal data list`), a .json or .csv file, or a folder of CIFs"
 
-    listing = actions.add_parser("list", help="list the tables, or the materials of one")
+    listing = actions.add_parser(
+        "list",
+        help="list the tables, or the materials of one",
+        epilog=_LIST_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     listing.add_argument("table", nargs="?", metavar="TABLE", help=table_help)
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=_list)
 
-    show = actions.add_parser("show", help="show a material: cell, sites, labels, sources")
+    show = actions.add_parser(
+        "show",
+        help="show a material: cell, sites, labels, sources",
+        epilog=_SHOW_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     show.add_argument("table", metavar="TABLE", help=table_help)
     show.add_argument("material", metavar="ID", help="id, or a formula that occurs once")
     show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(run=_show)
 
-    export = actions.add_parser("export", help="write a table as JSON, CSV or CIFs")
+    export = actions.add_parser(
+        "export",
+        help="write a table as JSON, CSV or CIFs",
+        epilog=_EXPORT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     export.add_argument("table", metavar="TABLE", help=table_help)
     export.add_argument("target", metavar="PATH", help=".json, .csv, or a folder for CIFs")
     export.add_argument("--json", action="store_true", help="print JSON")

@@ -203,7 +203,7 @@ def _get(url: str, kept: int) -> dict[str, Any]:
                 raise MfalError(f"{host} sent a page over 64 MB", "ask for a smaller page_size")
             try:
                 data = json.loads(body)
-            except ValueError:
+            except (ValueError, RecursionError):
                 problem = "its answer was cut short or is no JSON"
                 continue
             if not isinstance(data, dict) or not isinstance(data.get("data"), list):
@@ -217,7 +217,7 @@ def _refusal(error: urllib.error.HTTPError) -> str:
     try:
         said = json.loads(error.read(LARGEST_PAGE))["errors"][0]["detail"]
         return f"{error.code}: {str(said).splitlines()[0][:200]}"
-    except (ValueError, KeyError, IndexError, TypeError, OSError):
+    except (ValueError, KeyError, IndexError, TypeError, OSError, RecursionError):
         return f"{error.code} {error.reason}"
 
 

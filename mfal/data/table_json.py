@@ -44,6 +44,8 @@ def from_json(text: str, name: str = "the text") -> MaterialTable:
         raise MfalError(
             f"{name} is not complete JSON (line {error.lineno})", "fetch or write it again"
         ) from None
+    except RecursionError:
+        raise MfalError(f"{name} is nested too deeply", "fetch or write it again") from None
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema != SCHEMA or not isinstance(data.get("materials"), list):
         raise MfalError(

@@ -114,7 +114,7 @@ def _row_from_flat(
             return None
         try:
             return json.loads(text)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             raise MfalError(f"{where}: {key}_json is not JSON", "export the table again") from None
 
     labels = [*(stored("labels") or [])]

@@ -72,7 +72,7 @@ def energies_from_json(path: Path | str, *, exhaustive: bool = False) -> Energie
         rows = json.loads(path.read_text(encoding="utf8"))
     except OSError as error:
         raise MfalError(f"{path}: {error.strerror}", "give a readable JSON file") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise MfalError(f"{path}: not JSON ({error})", "write it with json.dump") from error
     if not isinstance(rows, list) or not rows:
         raise MfalError(f"{path}: no entries", "give a JSON list of ComputedEntry dictionaries")

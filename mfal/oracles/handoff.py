@@ -163,6 +163,16 @@ def write_batch(
     return Written(folder, folder / TEMPLATE, tuple(notes))
 
 
+def check_new(folder: Path) -> None:
+    """That nothing is there yet.
+
+    Raises:
+      MfalError: where something is.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise MfalError(f"{folder}: exists already", "give a new folder for the batch")
+
+
 def read_batch(folder: Path | str) -> Batch:
     """What the batch in a folder asked.
 
@@ -176,7 +186,7 @@ def read_batch(folder: Path | str) -> Batch:
         raise MfalError(
             f"{path}: {error.strerror}", "give the folder that mfal ask wrote"
         ) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise MfalError(f"{path}: damaged ({error})", "run mfal ask again") from error
     try:
         if content["format"] != FORMAT:
@@ -210,8 +220,7 @@ def _check(folder: Path, campaign: str, requests: Sequence[Request]) -> None:
     _safe(campaign, "campaign")
     if not requests:
         raise MfalError(f"{folder}: nothing to ask", "give at least one request")
-    if folder.exists() or folder.is_symlink():
-        raise MfalError(f"{folder}: exists already", "give a new folder for the batch")
+    check_new(folder)
     seen: set[str] = set()
     for request in requests:
         _safe(request.id, "id")

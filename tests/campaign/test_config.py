@@ -63,6 +63,8 @@ def test_every_option_has_help_and_a_default_of_its_type():
         ({"rounds": 0}, "rounds 0"),
         ({"seed": -1}, "seed -1"),
         ({"sampler": {"steps": 0}}, "sampler.steps 0"),
+        ({"sampler": {"learning_rate": float("nan")}}, "sampler.learning_rate nan"),
+        ({"sampler": {"sharpness": -2.0}}, "sampler.sharpness -2"),
         ({"oracles": []}, "no oracles"),
         ({"execution": {"timeout": 0.0}}, "execution.timeout 0"),
         ({"execution": {"hours": -1.0}}, "execution.hours -1"),

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -234,10 +235,40 @@ def test_the_guards_own_fit_sees_nothing_of_cheap_answers(whole):
 
 def test_killed_in_the_middle_and_resumed_it_ends_the_same(whole, cache, tmp_path):
     folder = tmp_path / "campaign"
+    kill_in_round_1(folder, os.environ)
+    assert main(command(folder)) == 0
+    assert_same(folder, whole)
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_ends_the_same_with_optimised_programs(tmp_path):
+    """As users run it: XLA optimises, and each campaign compiles its programs anew."""
+
+    def environment(name: str) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("JAX_")}
+        return kept | {"MFAL_CACHE": str(tmp_path / f"{name}-cache")}
+
+    whole, folder = tmp_path / "whole", tmp_path / "campaign"
+    subprocess.run(program(whole), env=searching(environment("whole")), check=True)
+    kill_in_round_1(folder, environment("campaign"))
+    subprocess.run(program(folder), env=searching(environment("campaign")), check=True)
+    assert_same(folder, whole)
+
+
+def program(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "mfal.cli", *command(folder)]
+
+
+def searching(environment: Mapping[str, str]) -> dict[str, str]:
+    """The same, with this folder's oracles where Python finds them."""
     path = os.pathsep.join([str(HERE), *filter(None, sys.path)])
+    return {**environment, "PYTHONPATH": path}
+
+
+def kill_in_round_1(folder: Path, environment: Mapping[str, str]) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "mfal.cli", *command(folder)],
-        env=os.environ | {"PYTHONPATH": path},
+        program(folder),
+        env=searching(environment),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -251,7 +282,9 @@ def test_killed_in_the_middle_and_resumed_it_ends_the_same(whole, cache, tmp_pat
         process.wait()
     with read_campaign(folder) as ledger:
         assert 2 not in [number for number, _ in ledger.rounds("campaign")]
-    assert main(command(folder)) == 0
+
+
+def assert_same(folder: Path, whole: Path) -> None:
     assert digest(folder)[-1] == digest(whole)[-1]
     assert without_times(folder) == without_times(whole)
     for name in ("candidates.csv", *(f"cifs/{p.name}" for p in (whole / "cifs").iterdir())):

@@ -88,6 +88,13 @@ def test_a_truncated_file(tmp_path):
     assert problems(tmp_path)
 
 
+def test_what_is_no_database_is_said_once(tmp_path):
+    (tmp_path / "ledger.sqlite").write_text("garbage")
+    (finding,) = examine(tmp_path)
+    assert finding.level == "problem"
+    assert "not a database" in finding.text
+
+
 def test_a_corrupted_page(tmp_path):
     fill(tmp_path)
     path = tmp_path / "ledger.sqlite"

@@ -129,6 +129,20 @@ def test_open_questions_are_asked_again_and_answered_ones_are_not(campaign, tmp_
     assert ask(campaign, tmp_path / "fourth", 2) == 2
 
 
+def test_a_folder_that_is_there_already_leaves_nothing_open(campaign, tmp_path, capsys):
+    (tmp_path / "there").mkdir()
+    assert ask(campaign, tmp_path / "there") == 2
+    assert "there: exists already" in capsys.readouterr().err
+    with read_campaign(campaign) as ledger:
+        assert not ledger.pending("handoff")
+
+
+def test_a_batch_that_is_not_there_is_named(campaign, tmp_path, capsys):
+    for name in ("nowhere", "nowhere.csv"):
+        assert main(["tell", str(campaign), str(tmp_path / name)]) == 2
+        assert f"{tmp_path / name}: no such file or folder" in capsys.readouterr().err
+
+
 def test_the_batch_of_another_campaign_is_refused(campaign, tmp_path, capsys):
     batch = tmp_path / "batch"
     ask(campaign, batch)
