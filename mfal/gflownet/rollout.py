@@ -1,9 +1,11 @@
 """Trajectories: drawn forward, followed where they are given, or drawn backward from the end.
 
 Arrays of a batch are time-major: row t of a trajectory is its state s_t. The loop ends when every
-trajectory of the batch has ended. All random numbers are drawn ahead, in one call.
+trajectory of the batch has ended, and before that grows narrower, so that the longest trajectory is
+not everybody's price. All random numbers are drawn ahead, in one call.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +31,7 @@ from mfal.gflownet.policy import (
     is_continuous,
     value_raw,
 )
+from mfal.gflownet.trajectories import Exploration, Noise, Plan, Rows, Trajectories, aligned
 
 __all__ = [
     "Exploration",
@@ -40,88 +43,6 @@ __all__ = [
     "draw_noise",
     "rollout",
 ]
-
-
-class Exploration(NamedTuple):
-    """How far the behaviour departs from the policy. The log-probabilities never do."""
-
-    epsilon: jax.Array | float = 0.0
-    """Chance, at each step, of a uniformly drawn legal index (and value)."""
-    temperature: jax.Array | float = 1.0
-    """Divides the logits."""
-    dither: jax.Array | float = 0.0
-    """Standard deviation of a Gaussian added to the logits, the same all along a trajectory."""
-
-
-class Noise(NamedTuple):
-    """Random numbers of a batch."""
-
-    uniform: jax.Array
-    """[T, B, 4] float32: index, whether to explore, mixture component, value."""
-    dither: jax.Array
-    """[B, A] float32 standard normal; [B, 0] where unused."""
-
-
-class Plan(NamedTuple):
-    """Actions to follow instead of drawn ones."""
-
-    follow: jax.Array
-    """[B] bool, which trajectories are given."""
-    index: jax.Array  # type: ignore[assignment]  # hides tuple.index, which nothing needs
-    """[T, B] int32."""
-    value: jax.Array
-    """[T, B] float32."""
-
-
-class Rows(NamedTuple):
-    """What the network saw and said at each visited state; leading axes [R, B].
-
-    All that the gradient needs, so that it need not run the network forward again.
-    """
-
-    features: Features
-    activations: tuple[jax.Array, ...]
-    """[..., hidden[i]] of each trunk layer."""
-    mask: jax.Array
-    """[..., A] bool, legal forward actions."""
-    logits: jax.Array
-    """[..., A] float32; zero in stages without a legal action."""
-    log_normaliser: jax.Array
-    """[...] float32, log of the sum of exp(logits) over legal actions."""
-    parents: jax.Array
-    """[..., A] bool, legal backward actions; [..., 0] unless the backward policy is learned."""
-    backward: jax.Array
-    """[..., A] float32, backward logits; [..., 0] unless learned."""
-    index: jax.Array  # type: ignore[assignment]  # hides tuple.index, which nothing needs
-    """[...] int32, action taken here."""
-    value: jax.Array
-    """[...] float32, its value."""
-    raw: jax.Array
-    """[..., 3, K] float32, mixture parameters of the action taken; [..., 3, 0] without values."""
-    came_by: jax.Array
-    """[...] int32, action that led here."""
-
-
-class Trajectories(NamedTuple):
-    """A batch of whole trajectories under the present parameters; R = T + 1 rows."""
-
-    rows: Rows
-    acting: jax.Array
-    """[R, B] bool: an action was taken from row t."""
-    visited: jax.Array
-    """[R, B] bool: row t is a state of the trajectory, the terminal one included."""
-    log_pf: jax.Array
-    """[R, B] float32, log P_F of the action taken from row t."""
-    log_pb: jax.Array
-    """[R, B] float32, log P_B of the action that led to row t; 0 at row 0."""
-    log_flow: jax.Array
-    """[R, B] float32, learned log flow of row t; 0 where unused."""
-    energy: jax.Array
-    """[R, B] float32, intermediate log-reward of row t; 0 where unused."""
-    final: State
-    """[B] terminal states."""
-    length: jax.Array
-    """[B] int32, number of actions."""
 
 
 def draw_noise(key: jax.Array, env: Environment, batch: int, dither: bool = False) -> Noise:
@@ -144,6 +65,7 @@ def rollout(
     conditions: jax.Array | None = None,
     uniform_backward: bool = True,
     intermediate: Any = None,
+    widths: tuple[int, ...] | None = None,
 ) -> Trajectories:
     """Draw a batch of trajectories.
 
@@ -157,104 +79,147 @@ def rollout(
       conditions: [B, C'] numbers that the policy is conditioned on.
       uniform_backward: whether the backward policy is uniform (else none) if it isn't learned.
       intermediate: maps an unbatched state to its log-reward so far, for forward-looking losses.
+      widths: numbers of trajectories that the loop is compiled for, descending from the batch
+        size: once no more than the next are under way, the loop goes on with these alone. By
+        default the batch is halved at most twice, and not below 64.
     """
     batch = noise.uniform.shape[1]
+    widths = _halvings(batch) if widths is None else widths
     slots = continuous_slots(env.stages)
     learned = policy.learned_backward
-    # With a network to evaluate at terminal states, each trajectory pays one more row.
-    visits_end = learned
     step = jax.vmap(env.step)
     forward_mask, backward_mask = jax.vmap(env.action_mask), jax.vmap(env.parent_mask)
     is_terminal, log_jacobian = jax.vmap(env.is_terminal), jax.vmap(env.log_jacobian)
     energy_of = None if intermediate is None else jax.vmap(intermediate)
     conditions = jnp.zeros((batch, 0)) if conditions is None else conditions
-    zero, none = jnp.zeros((batch,), jnp.float32), jnp.zeros((batch,), bool)
 
-    def visit(
-        time: jax.Array, state: State, live: jax.Array, came_by: jax.Array
-    ) -> tuple[Trajectories, Action, jax.Array]:
-        """The row of a state, the action taken from it, and log P_B of the step before."""
+    def visit(time: jax.Array, walk: _Walk, order: jax.Array | None) -> tuple[_Row, Action]:
+        """The row of each state, and the action taken from it."""
+
+        def mine(leaf: jax.Array) -> jax.Array:
+            return leaf if order is None else leaf[order]
+
+        state = walk.state
         mask = forward_mask(state)
         sparse = jax.vmap(env.features)(state)
-        features = Features(sparse.tokens, jnp.concatenate([sparse.dense, conditions], axis=-1))
+        dense = jnp.concatenate([sparse.dense, mine(conditions)], axis=-1)
+        features = Features(sparse.tokens, dense)
         activations, heads = active_heads(policy, params, features, mask)
         # The last row takes no action, so its noise is never used.
-        uniform = noise.uniform[jnp.minimum(time, env.max_steps - 1)]
-        action = _draw_action(heads, slots, mask, uniform, noise.dither, exploration)
+        uniform = mine(noise.uniform[jnp.minimum(time, env.max_steps - 1)])
+        action = _draw_action(heads, slots, mask, uniform, mine(noise.dither), exploration)
         if plan is not None:
-            given = jnp.minimum(time, plan.index.shape[0] - 1)
+            given, follow = jnp.minimum(time, plan.index.shape[0] - 1), mine(plan.follow)
             action = Action(
-                jnp.where(plan.follow, plan.index[given], action.index),
-                jnp.where(plan.follow, plan.value[given], action.value),
+                jnp.where(follow, mine(plan.index[given]), action.index),
+                jnp.where(follow, mine(plan.value[given]), action.value),
             )
         normaliser = jax.nn.logsumexp(mask_logits(heads.logits, mask), axis=-1)
         log_pf = chosen_logit(heads.logits, action.index) - normaliser
-        raw = jnp.zeros((batch, 3, 0), jnp.float32)
+        raw = jnp.zeros((*log_pf.shape, 3, 0), jnp.float32)
         if slots:
             raw = value_raw(heads.values, slots, action.index)
             density = mixture_log_prob(value_mixture(raw), action.value)
             density -= log_jacobian(state, action)
             log_pf += jnp.where(is_continuous(slots, action.index), density, 0.0)
-        acting = live & ~is_terminal(state) if visits_end else live
-        parents = backward_mask(state) if learned else jnp.zeros((batch, 0), bool)
-        log_pb = categorical_log_prob(heads.backward, parents, came_by) if learned else zero
-        row = Trajectories(
+        log_pb = jnp.zeros_like(log_pf)
+        if learned:
+            log_pb = categorical_log_prob(heads.backward, walk.parents, walk.came_by)
+            log_pb = jnp.where(walk.live & (time > 0), log_pb, 0.0)
+        energy = jnp.zeros_like(log_pf) if energy_of is None else energy_of(state)
+        row = _Row(
             rows=Rows(
                 features=features,
                 activations=activations,
                 mask=mask,
                 logits=heads.logits,
                 log_normaliser=normaliser,
-                parents=parents,
+                parents=walk.parents,
                 backward=heads.backward,
                 index=action.index,
                 value=action.value,
                 raw=raw,
-                came_by=came_by,
+                came_by=walk.came_by,
             ),
-            acting=acting,
-            visited=live,
-            log_pf=jnp.where(acting, log_pf, 0.0),
-            log_pb=zero,
-            log_flow=jnp.where(live, heads.log_flow, 0.0),
-            energy=zero if energy_of is None else jnp.where(live, energy_of(state), 0.0),
-            final=(),
-            length=(),  # type: ignore[arg-type]
+            acting=walk.acting,
+            live=walk.live,
+            log_pf=jnp.where(walk.acting, log_pf, 0.0),
+            log_pb=log_pb,
+            log_flow=jnp.where(walk.live, heads.log_flow, 0.0),
+            energy=jnp.where(walk.live, energy, 0.0),
         )
-        return row, action, log_pb
+        return row, action
 
-    def go_on(carry: Any) -> jax.Array:
-        time, _, live, _, _ = carry
-        return (time < rows_count) & jnp.any(live)
-
-    def advance(carry: Any) -> Any:
-        time, state, live, came_by, record = carry
-        row, action, log_pb = visit(time, state, live, came_by)
-        after = step(state, action)
-        written = jax.tree.map(lambda whole, part: whole.at[time].set(part), record, row)
+    def advance(order: jax.Array | None, carry: Any) -> Any:
+        time, walk, record = carry
+        row, action = visit(time, walk, order)
+        after = step(walk.state, action)
+        acting = live = walk.acting & ~is_terminal(after)
+        parents = walk.parents
         if learned:
-            log_pb = jnp.where(live & (time > 0), log_pb, 0.0)
-            log_pb_rows = record.log_pb.at[time].set(log_pb)
-        else:
-            log_pb = _uniform_backward(backward_mask(after)) if uniform_backward else zero
-            log_pb_rows = record.log_pb.at[time + 1].set(jnp.where(row.acting, log_pb, 0.0))
-        record = written._replace(log_pb=log_pb_rows)
-        live = row.acting if visits_end else row.acting & ~is_terminal(after)
-        return time + 1, after, live, action.index, record
+            parents = backward_mask(after)
+            # The network is run on an end, too, unless it has but one parent: then log P_B = 0.
+            live = acting | walk.acting & (jnp.sum(parents, axis=-1) > 1)
+        elif uniform_backward:
+            log_pb = _uniform_backward(backward_mask(after))
+            row = row._replace(log_pb=jnp.where(walk.acting, log_pb, 0.0))
+        record = jax.tree.map(partial(_write, time), record, row)
+        return time + 1, _Walk(after, live, acting, action.index, parents), record
+
+    def go_on(fewest: int, carry: Any) -> jax.Array:
+        time, walk, _ = carry
+        return (time < rows_count) & (jnp.sum(walk.live) > fewest)
 
     start = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), env.initial_state()
     )
-    first = (jnp.int32(0), start, ~none, jnp.zeros((batch,), jnp.int32))
+    everyone = jnp.ones((batch,), bool)
+    parents = backward_mask(start) if learned else jnp.zeros((batch, 0), bool)
+    walk = _Walk(start, everyone, everyone, jnp.zeros((batch,), jnp.int32), parents)
     rows_count = env.max_steps + 1
-    shape = jax.eval_shape(lambda: visit(*first)[0])
+    shape = jax.eval_shape(lambda: visit(jnp.int32(0), walk, None)[0])
     record = jax.tree.map(lambda leaf: jnp.zeros((rows_count, *leaf.shape), leaf.dtype), shape)
-    _, final, _, _, record = lax.while_loop(go_on, advance, (*first, record))
-    length = jnp.sum(record.acting, axis=0, dtype=jnp.int32)
-    if not visits_end:
-        ends = jnp.arange(rows_count)[:, None] == length
-        record = record._replace(visited=record.visited | ends)
-    return record._replace(final=final, length=length)
+
+    time, final, order, column = jnp.int32(0), start, None, None
+    numbers = jnp.arange(rows_count)[:, None]
+    for width, fewest in zip(widths, (*widths[1:], 0), strict=True):
+        if width < batch:
+            # Those under way come first, in their order; the others are there to fill up.
+            kept = jnp.argsort(~walk.live, stable=True)[:width]
+            walk = jax.tree.map(lambda leaf, kept=kept: leaf[kept], walk)
+            order = kept if order is None else order[kept]
+            place = jnp.full((batch,), batch, jnp.int32).at[order].set(jnp.arange(width))
+            column = jnp.arange(batch, dtype=jnp.int32) if column is None else column
+            column = jnp.where(numbers >= time, place, column)
+        carry = (time, walk, record)
+        time, walk, record = lax.while_loop(partial(go_on, fewest), partial(advance, order), carry)
+        final = (
+            walk.state
+            if order is None
+            else jax.tree.map(
+                lambda whole, part, order=order: whole.at[order].set(part), final, walk.state
+            )
+        )
+
+    numbered = jax.tree.map(partial(aligned, column=column), record._replace(rows=()))
+    length = jnp.sum(numbered.acting, axis=0, dtype=jnp.int32)
+    log_pb = numbered.log_pb
+    if not learned:
+        # It was found with the action, and belongs to the row that this leads to.
+        log_pb = jnp.concatenate([jnp.zeros_like(log_pb[:1]), log_pb[:-1]])
+    return Trajectories(
+        rows=record.rows,
+        column=column,
+        acting=numbered.acting,
+        evaluated=numbered.live,
+        visited=numbers <= length,
+        log_pf=numbered.log_pf,
+        log_pb=log_pb,
+        log_flow=numbered.log_flow,
+        energy=numbered.energy,
+        final=final,
+        length=length,
+    )
 
 
 def backward_rollout(
@@ -331,6 +296,42 @@ def backward_rollout(
         value=jnp.take_along_axis(value, order, axis=0),
     )
     return plan, log_pb, length
+
+
+class _Walk(NamedTuple):
+    """Where the trajectories under way stand."""
+
+    state: State
+    live: jax.Array
+    """[W] bool: the network is to be run."""
+    acting: jax.Array
+    """[W] bool: not at the end."""
+    came_by: jax.Array
+    parents: jax.Array
+    """[W, A] bool, or [W, 0] unless the backward policy is learned."""
+
+
+class _Row(NamedTuple):
+    """One row of the record, [W, ...]; see `Trajectories`."""
+
+    rows: Rows
+    acting: jax.Array
+    live: jax.Array
+    log_pf: jax.Array
+    log_pb: jax.Array
+    """Of the step that led here where it is learned, else of the step from here."""
+    log_flow: jax.Array
+    energy: jax.Array
+
+
+def _halvings(batch: int) -> tuple[int, ...]:
+    """Each width is compiled, and under 64 rows a product is hardly cheaper."""
+    return tuple(batch // 2**n for n in range(3) if n == 0 or batch // 2**n >= 64)
+
+
+def _write(time: jax.Array, whole: jax.Array, part: jax.Array) -> jax.Array:
+    """Set the first columns of row `time`."""
+    return lax.dynamic_update_slice(whole, part[None], (time,) + (0,) * part.ndim)
 
 
 def _draw_action(

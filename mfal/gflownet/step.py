@@ -23,8 +23,9 @@ from mfal.gflownet.losses import Balance, make_loss
 from mfal.gflownet.policy import Policy
 from mfal.gflownet.replay import ReplayBuffer
 from mfal.gflownet.rewards import LogReward
-from mfal.gflownet.rollout import Noise, Plan, backward_rollout, draw_noise, rollout
+from mfal.gflownet.rollout import backward_rollout, draw_noise, rollout
 from mfal.gflownet.temperature import LogZ, condition_of, draw_beta
+from mfal.gflownet.trajectories import Noise, Plan, aligned
 
 __all__ = ["Parts", "conditions_at", "train_step"]
 
@@ -177,8 +178,8 @@ def _learn(
         log_reward=jnp.where(usable, log_reward, -1e9),
         loss=jnp.where(usable, lax.stop_gradient(loss.per_trajectory(balance)), 0.0),
         followed=jnp.zeros(raw.shape, bool) if plan is None else plan.follow,
-        index=trajectories.rows.index,
-        value=trajectories.rows.value,
+        index=aligned(trajectories.rows.index, trajectories.column),
+        value=aligned(trajectories.rows.value, trajectories.column),
         final=trajectories.final,
     )
     return grads, row, seen

@@ -55,8 +55,8 @@ def test_the_batch_ends_with_its_longest_trajectory():
     found = rollout(ENV._replace(step=counted), policy, params, noise, plan=plan)
     jax.effects_barrier()
     assert found.length.tolist() == [2, 2, 1, 1]
-    # A terminal state is a row of the learned backward policy: one more step of the loop.
-    assert len(taken) == 4 * 3 < 4 * ENV.max_steps
+    # An end has one parent, so that the learned backward policy needn't be asked there.
+    assert len(taken) == 4 * 2 < 4 * ENV.max_steps
 
 
 def test_draws_follow_the_priority_and_old_places_are_overwritten():
