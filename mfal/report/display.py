@@ -74,19 +74,18 @@ class _Pace:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._start = self._stage_start = clock()
-        self._stage: tuple[str, int] | None = None
         self._event: Event | None = None
-        self._spent_before: float | None = None
+        self._round_starts: list[float] = []
+        """Of the rounds that this run has seen, the initial data aside."""
 
     def see(self, event: Event) -> bool:
         """Take note of an event; whether a stage begins with it."""
-        stage = (event.stage, event.round)
-        changed = stage != self._stage
+        before, self._event = self._event, event
+        changed = before is None or (before.stage, before.round) != (event.stage, event.round)
         if changed:
-            self._stage, self._stage_start = stage, self._clock()
-        if self._spent_before is None and event.progress is not None:
-            self._spent_before = event.progress.account.spent
-        self._event = event
+            self._stage_start = self._clock()
+        if event.round > (before.round if before else 0):
+            self._round_starts.append(self._clock())
         return changed
 
     def seconds(self) -> float:
@@ -103,15 +102,25 @@ class _Pace:
         return f"{event.done / seconds:.3g}/s" if event and event.done and seconds > 0.5 else ""
 
     def left(self) -> str:
-        """Time until the budget is spent, from the spending of this run; rough: rounds differ."""
-        if self._event is None or self._event.progress is None or self._event.stage == "done":
+        """Time to the end, from the rounds that this run has finished; before, to the stage's."""
+        event = self._event
+        if event is None or event.stage == "done":
             return ""
-        account = self._event.progress.account
-        gained, elapsed = account.spent - (self._spent_before or 0.0), self.seconds()
-        if gained <= 0 or elapsed < 5:
-            return ""
-        left = elapsed / gained * (account.budget - account.spent)
-        return f"about {left:.0f} s left" if left < 120 else f"about {left / 60:.0f} min left"
+        finished = len(self._round_starts) - 1
+        if finished > 0:
+            first, last = self._round_starts[0], self._round_starts[-1]
+            each = (last - first) / finished
+            # A round that takes longer than those before is taken to be about to end.
+            own = max(each - (self._clock() - last), 0.0)
+            return f"about {_duration(own + each * (event.rounds - event.round))} left"
+        if 0 < event.done < event.total and self.rate():
+            own = self.stage_seconds() / event.done * (event.total - event.done)
+            return f"about {_duration(own)} left of this stage"
+        return ""
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 class _Lines:
@@ -133,7 +142,7 @@ class _Lines:
         if event.total and event.done:
             rate = self._pace.rate()
             line += f" {event.done}/{event.total}" + (f" at {rate}," if rate else ",")
-        line += f" {event.text}"
+        line += f" {event.text.removeprefix(f'{stage}: ')}"
         facts = []
         if event.progress is not None and (changed or finished):
             account = event.progress.account
@@ -155,8 +164,9 @@ class _Panel:
     def tell(self, event: Event) -> None:
         if self._pace.see(event):
             stage = _STAGES.get(event.stage, event.stage)
+            text = event.text.removeprefix(f"{stage}: ")
             self._console.print(
-                Text(f"[{event.round}/{event.rounds}] {stage}: {event.text}", style="dim")
+                Text(f"[{event.round}/{event.rounds}] {stage}: {text}", style="dim")
             )
         self._event = event
 
