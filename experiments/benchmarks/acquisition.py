@@ -1,7 +1,9 @@
 """Multi-fidelity search on synthetic problems, everything charged, beside botorch.
 
 Methods: ours (joint Gaussian process, information per cost, guard), the same without the guard, the
-same at the top fidelity alone, random search, the cheapest source alone, and botorch's single
+same at the top fidelity alone (and with half batches: ours asks the top in half batches as long as
+it distrusts the rest, and smaller steps alone are worth something), random search, the cheapest
+source alone, and botorch's single
 fidelity log noisy EI and GIBBON and its multi-fidelity GIBBON with the default kernel and with a
 learned covariance of the fidelities. All pay the same for their initial design, ask in the same
 batches, have the same number of rounds and the same budget, which nobody exceeds; multi-fidelity
@@ -73,10 +75,11 @@ def point(problem: Problem, asked: Asked, best: np.ndarray) -> Point:
     return Point(cost_of(problem, asked), float(simple), float(problem.optimum - truth))
 
 
-def ours(problem: Problem, seed: int, **parts: bool) -> list[Point]:
-    """Our method, or parts of it."""
+def ours(problem: Problem, seed: int, *, halves: bool = False, **parts: bool) -> list[Point]:
+    """Our method, or parts of it; with half batches in place of whole ones."""
     size = problem.dimension
-    config = SearchConfig(batch=BATCH[size], rounds=ROUNDS, **parts)
+    batch = BATCH[size] // 2 if halves else BATCH[size]
+    config = SearchConfig(batch=batch, rounds=ROUNDS, **parts)
     turns = search(problem, config, BUDGET[size], INITIAL[size], seed)
     return [point(problem, turn.asked, turn.best) for turn in turns]
 
@@ -255,6 +258,7 @@ def botorch_batch(
 METHODS: dict[str, Callable[[Problem, int], list[Point]]] = {
     "ours": ours,
     "ours, top alone": functools.partial(ours, joint=False),
+    "ours, top alone, half batches": functools.partial(ours, joint=False, halves=True),
     "random": random_search,
     "cheapest alone": cheapest_only,
     "ours, no guard": functools.partial(ours, guarded=False),

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from mfal.acquisition.problems import dial
+from mfal.acquisition.proposals import CandidateConfig
 from mfal.acquisition.queries import Asked, ask, cost_of, design, folded
-from mfal.acquisition.search import SearchConfig, _hedge, search
+from mfal.acquisition.search import SearchConfig, judge, plan, search
+from mfal.acquisition.surrogate import fit
 
 PROBLEM = dial(0.0)
-SMALL = SearchConfig(batch=4, rounds=4, uniform=48, local=16, climbers=4, steps=15)
+SMALL = SearchConfig(batch=4, rounds=4, candidates=CandidateConfig(48, 16, 4), steps=15)
 
 
 @pytest.fixture(
@@ -58,14 +60,48 @@ def test_designs_cost_what_they_may_and_are_nested():
     assert cost_of(cheap, design(cheap, rng, 2.0, [0])) == pytest.approx(2.0)
 
 
-def test_a_hedged_batch_is_half_the_tops_own_and_pays_for_cheap_queries_only():
-    points = np.arange(8.0).reshape(4, 2) / 10
-    safe = (points[:2], np.array([1, 1]), 0.5)
-    joint = (points, np.array([1, 0, 0, 0]), 0.7)
-    x, fidelity, _ = _hedge(PROBLEM, SMALL, safe, joint, 10.0)
-    assert fidelity.tolist() == [1, 1, 0, 0]
-    np.testing.assert_array_equal(x, points[[0, 1, 1, 2]])
-    assert _hedge(PROBLEM, SMALL, safe, joint, 2.1)[1].tolist() == [1, 1, 0]
+@pytest.fixture(scope="module")
+def fits():
+    """Of all answers and of the top's, to a design of 20 cheap and 4 top queries."""
+    asked = design(PROBLEM, np.random.default_rng(1), 8.0, [0, 1])
+    return asked, *(fit(PROBLEM, asked, joint=joint, steps=15) for joint in (True, False))
+
+
+def test_an_unproven_fidelity_gets_its_share_beside_half_a_batch_of_the_tops_own(fits):
+    asked, joint, own = fits
+
+    def planned(left, config=SMALL):
+        rng = np.random.default_rng(2)
+        return plan(PROBLEM, config, own, joint, asked, left, rng)
+
+    batch = planned(10.0)
+    assert batch.fidelity.tolist() == [1, 1, 0, 0]  # 0.2 of cheap queries beside 2.0 of top ones
+    alone = planned(10.0, replace(SMALL, share=0.04))
+    assert alone.fidelity.tolist() == [1, 1]  # no cheap query costs as little
+    # What the top's own model asks doesn't depend on the cheap queries beside it.
+    np.testing.assert_array_equal(alone.x, batch.x[:2])
+    assert planned(2.1).fidelity.tolist() == [1, 1, 0]
+    assert planned(1.5).fidelity.tolist() == [1]
+    assert not len(planned(0.9).x)
+
+
+def test_a_proven_one_chooses_the_batch_but_for_its_first_query_and_the_last(fits):
+    asked, joint, _ = fits
+    rng = np.random.default_rng(2)
+    batch = plan(PROBLEM, SMALL, joint, None, asked, 10.0, rng)
+    assert batch.fidelity[0] == 1
+    assert len(batch.fidelity) == 4
+    assert (batch.fidelity == 0).sum() >= 1
+    assert plan(PROBLEM, SMALL, joint, None, asked, 2.0, rng).fidelity.tolist() == [1, 1]
+
+
+def test_trust_has_to_be_won_by_a_margin_and_is_kept_without(fits):
+    asked, joint, own = fits
+    words = [judge(PROBLEM, SMALL, asked, joint, own, trusted=t) for t in (False, True)]
+    assert all(word.proven for word in words)
+    hard = replace(SMALL, margin=100.0)
+    words = [judge(PROBLEM, hard, asked, joint, own, trusted=t) for t in (False, True)]
+    assert [bool(word.follow) for word in words] == [False, True]
 
 
 def test_folding_keeps_points_inside_and_off_the_faces():

@@ -1,0 +1,224 @@
+"""Which points of the cube to ask next, at which fidelity.
+
+A batch is filled in this order: queries that are under way or decided already; expected
+improvement at the top, one after the other; then joint information about the best value per cost
+(`mfal.acquisition.batch`). Information alone does not pay for asking where the best is known to be,
+improvement alone does not pay for learning.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mfal.acquisition.batch import JointBelief, choose_batch, condition
+from mfal.acquisition.information import information_about_maximum
+from mfal.acquisition.maxima import gumbel_maxima
+from mfal.acquisition.problems import Problem
+from mfal.acquisition.queries import Asked, folded
+from mfal.acquisition.single import log_expected_improvement
+from mfal.acquisition.surrogate import BLOCK, Surrogate, moments_at, top_moments
+from mfal.proxies.gaussian_process import GaussianProcess, GPState
+
+__all__ = ["CandidateConfig", "Proposed", "propose"]
+
+_CLIMBS = 12
+
+
+class CandidateConfig(NamedTuple):
+    """How many candidates of each kind compete."""
+
+    uniform: int = 128
+    """Drawn from the whole cube."""
+    local: int = 96
+    """Drawn around the best expected values."""
+    climbers: int = 32
+    """That climb the gradient, half of the information at the top, half of the improvement."""
+
+
+class Proposed(NamedTuple):
+    """A batch, in the order of choice."""
+
+    x: np.ndarray
+    """[b, D]."""
+    fidelity: np.ndarray
+    """[b]."""
+    rate: float
+    """Nats per cost unit of the first query that was chosen for information; zero if none was."""
+
+
+def propose(
+    problem: Problem,
+    surrogate: Surrogate,
+    config: CandidateConfig,
+    asked: Asked,
+    left: float,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    improvements: int = 1,
+    pending: np.ndarray | None = None,
+    cheap_only: bool = False,
+) -> Proposed:
+    """Chooses a batch.
+
+    Args:
+      problem: what is asked.
+      surrogate: whose beliefs decide; one that knows the top alone asks nothing else.
+      config: of the candidates.
+      asked: all queries so far.
+      left: cost units that the batch may spend.
+      size: most queries.
+      rng: of the candidates and the samples of the maximum.
+      improvements: queries of the batch that are chosen for expected improvement at the top.
+      pending: [P, D], top queries that will be asked anyway: they count as chosen, cost nothing
+        here and are not returned.
+      cheap_only: whether the top is left out.
+    """
+    last = len(problem.costs) - 1
+    levels = surrogate.levels
+    pool = np.concatenate([rng.uniform(size=(BLOCK, problem.dimension)), asked.x])
+    centres = pool[np.argsort(-top_moments(surrogate, pool)[0], kind="stable")[:6]]
+    near = centres[rng.integers(0, len(centres), config.local)]
+    near = near + rng.choice([0.01, 0.03, 0.1], (config.local, 1)) * rng.normal(size=near.shape)
+    uniform = rng.uniform(size=(config.uniform, problem.dimension))
+    known = asked.value[asked.fidelity == last]
+    given = np.zeros((0, problem.dimension)) if pending is None else pending
+    with jax.enable_x64(True):
+        batch = _batch(surrogate.process, config, size, improvements)(
+            surrogate.state,
+            jnp.asarray(np.concatenate([uniform, folded(near)])),
+            jnp.asarray(given),
+            jnp.asarray(problem.costs if levels > 1 else problem.costs[-1:], float),
+            float(known.max()) if len(known) else -np.inf,
+            left,
+            cheap_only,
+            jax.random.key(int(rng.integers(2**31))),
+        )
+        x, fidelity, found, rate = (np.asarray(a) for a in batch)
+    fidelity = fidelity if levels > 1 else np.full(len(x), last)
+    return Proposed(x[found], fidelity[found], float(rate))
+
+
+@functools.cache
+def _batch(
+    process: GaussianProcess, config: CandidateConfig, size: int, improvements: int
+) -> Callable[..., tuple[jax.Array, ...]]:
+    """The compiled choice: candidates to points, fidelities, which count, first rate."""
+    levels = process.config.num_fidelities
+    moments = functools.partial(moments_at, process)
+
+    @jax.jit
+    def run(
+        state: GPState,
+        pool: jax.Array,
+        given: jax.Array,
+        costs: jax.Array,
+        seen: jax.Array,
+        left: jax.Array,
+        cheap_only: jax.Array,
+        key: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        mean, std = jax.vmap(moments, in_axes=(None, 0))(state, pool)
+        maxima = gumbel_maxima(key, mean, std, 10, seen)
+
+        def gain(x: jax.Array) -> jax.Array:
+            """Information of a noiseless answer at the top, as a function of the point."""
+            return information_about_maximum(maxima, *moments(state, x), jnp.ones(()))
+
+        def improvement(x: jax.Array) -> jax.Array:
+            return log_expected_improvement(*moments(state, x), seen)
+
+        half = config.climbers // 2
+        climbed = jnp.concatenate(
+            [
+                _climb(lambda x: jnp.log(gain(x) + 1e-12), pool, config.climbers - half),
+                _climb(improvement, pool, half),
+            ]
+        )
+        x = jnp.concatenate([pool, climbed, given])
+        fidelity = jnp.repeat(jnp.arange(levels), len(x))
+        means, covariance = process.joint(state, jnp.tile(x, (levels, 1)), fidelity)
+        noise = (jnp.exp(state.params.log_noise) * state.value_scale)[fidelity]
+        top = (levels - 1) * len(x) + jnp.tile(jnp.arange(len(x)), levels)
+        belief = JointBelief(
+            means[top],
+            jnp.maximum(jnp.diagonal(covariance)[top], 1e-12),
+            covariance[top],
+            covariance + jnp.diag(noise**2),
+        )
+        decided = levels * len(x) - len(given) + jnp.arange(len(given), dtype=jnp.int32)
+        at_top, allowed = fidelity == levels - 1, ~cheap_only
+        count = jnp.where(allowed, jnp.floor(left / costs[-1] * (1 + 1e-6)), 0)
+        first = _improving(belief, at_top, seen, decided, improvements, count)
+        left = left - costs[-1] * jnp.sum(first >= 0)
+        picked = choose_batch(
+            belief,
+            maxima,
+            costs[fidelity],
+            left,
+            size - improvements,
+            available=allowed | ~at_top,
+            pending=jnp.concatenate([decided, first]),
+        )
+        indices = jnp.concatenate([first, picked.indices])
+        chosen = jnp.maximum(indices, 0)
+        rate = jnp.zeros(())
+        if size > improvements:
+            informed = picked.indices[0] >= 0
+            rate = jnp.where(informed, picked.gains[0] / picked.costs[0], 0.0)
+        return x[chosen % len(x)], fidelity[chosen], indices >= 0, rate
+
+    return run
+
+
+def _climb(score: Callable[[jax.Array], jax.Array], pool: jax.Array, count: int) -> jax.Array:
+    """The best of a pool after some steps uphill within the cube, [count, D]."""
+    best = jax.lax.top_k(jax.vmap(score)(pool), count)[1]
+
+    def step(x: jax.Array, length: jax.Array) -> tuple[jax.Array, None]:
+        value, slope = jax.vmap(jax.value_and_grad(score))(x)
+        norm = jnp.linalg.norm(slope, axis=1, keepdims=True)
+        moved = jnp.clip(x + length * slope / (norm + 1e-9), 0.0, 1.0)
+        better = jax.vmap(score)(moved) > value
+        return jnp.where(better[:, None], moved, x), None
+
+    return jax.lax.scan(step, pool[best], jnp.geomspace(0.1, 0.002, _CLIMBS))[0]
+
+
+def _improving(
+    belief: JointBelief,
+    at_top: jax.Array,
+    seen: jax.Array,
+    decided: jax.Array,
+    size: int,
+    count: jax.Array,
+) -> jax.Array:
+    """Greedy queries for expected improvement at the top: `count` positions, then -1, [size].
+
+    Each is chosen as if those before it, the decided ones first, had answered their means: the
+    variances shrink, and what counts is improvement on the best of them.
+    """
+
+    def await_one(
+        carry: tuple[JointBelief, jax.Array, jax.Array], index: jax.Array
+    ) -> tuple[JointBelief, jax.Array, jax.Array]:
+        after, best, free = carry
+        best = jnp.maximum(best, belief.mean[index])
+        return condition(after, index), best, free & (jnp.arange(len(free)) != index)
+
+    carry = (belief, seen, at_top)
+    for index in decided:
+        carry = await_one(carry, index)
+    chosen: list[jax.Array] = []
+    for k in range(size):
+        after, best, free = carry
+        std = jnp.sqrt(jnp.maximum(after.truth_variance, 1e-12))
+        score = jnp.where(free, log_expected_improvement(after.mean, std, best), -jnp.inf)
+        index = jnp.argmax(score).astype(jnp.int32)
+        chosen.append(jnp.where(k < count, index, -1))
+        carry = await_one(carry, index)
+    return jnp.stack(chosen) if chosen else jnp.zeros((0,), jnp.int32)
