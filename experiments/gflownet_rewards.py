@@ -21,175 +21,68 @@ bootstrap over crystals.
     python experiments/gflownet_rewards.py [--size small]
 """
 
-import argparse
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pymatgen.analysis.phase_diagram import PhaseDiagram
 from pymatgen.core import Composition
-from pymatgen.entries.computed_entries import ComputedEntry
+from rewards import (
+    ENV,
+    PROPERTIES,
+    UNITS,
+    WORTH,
+    Proxies,
+    ask_all,
+    crystals_of,
+    fit,
+    log_weight,
+    records_of,
+    scores_of,
+)
 from scipy.stats import spearmanr
 from searches import genetic, metropolis, random_search
-from shared import do_pieces, interval, save_figure, write_record
+from shared import (
+    do_pieces,
+    interval,
+    make_parser,
+    parse,
+    save_figure,
+    subplots,
+    write_record,
+)
 
-from mfal.campaign.config import SpaceConfig
-from mfal.campaign.problem import crystal_arrays, make_spec, record_of
-from mfal.campaign.realising import realise_record
+from mfal.campaign.problem import crystal_arrays
 from mfal.campaign.records import CrystalRecord
 from mfal.campaign.uniform import log_density
-from mfal.crystals.types import Crystal
 from mfal.data import load_embedded
-from mfal.envs.crystal import crystal_environment, species_of, to_crystal
 from mfal.envs.types import State
-from mfal.errors import MfalError
 from mfal.gflownet.policy import PolicyConfig
 from mfal.gflownet.train import TrainConfig, make_trainer
-from mfal.oracles import conductivity_oracle, sendek_oracle
-from mfal.oracles.energies import chemical_system
-from mfal.oracles.stability import stability_window
-from mfal.oracles.thermochemistry import measured_energies
-from mfal.proxies import EnsembleConfig, make_dataset, make_ensemble
 
 SIZES = {
     "small": {"labels": 60, "steps": 200, "samples": 12, "top": 5},
     "default": {"labels": 200, "steps": 500, "samples": 30, "top": 10},
 }
-PROPERTIES = ("sendek", "conductivity", "window")
-UNITS = {"sendek": "probability", "conductivity": "log10 S/cm", "window": "V"}
 REWARDS = (*PROPERTIES, "product")
 SEARCHES = ("GFlowNet", "random", "Metropolis", "genetic")
-SHARPNESS = 2.0
-WORTH = 3.0  # spreads of the labels beyond which a proxy's mean counts no more
 BATCH = 64
 DRAWN = 1024  # samples of a trained GFlowNet
 BLOCK = 10  # crystals a piece
 
-SPEC = make_spec(SpaceConfig(max_atoms=24))
-ENV = crystal_environment(SPEC)
-ENSEMBLE = make_ensemble(EnsembleConfig(1, members=8, steps=400))
-
-
-# --- oracles --------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=4096)
-def window(formula: str) -> float | None:
-    """Width of the window in V of a compound just on the hull; None where the tables lack phases.
-
-    An upper bound: what lies above the hull has the window of what it decomposes to, and that is
-    found here for both.
-    """
-    energies, composition = measured_energies(), Composition(formula)
-    entries = chemical_system(energies, {"Li"} | {e.symbol for e in composition.elements})
-    try:
-        hull = PhaseDiagram(list(entries)).get_hull_energy(composition)
-        found = stability_window(composition, energies, candidate=ComputedEntry(composition, hull))
-    except (MfalError, ValueError):
-        return None
-    if found.oxidation is None or found.reduction is None:
-        return None
-    return float(np.clip(found.oxidation - found.reduction, 0.0, 7.0))
-
-
-def ask(record: CrystalRecord, seed: int) -> dict[str, float | None]:
-    """All three answers for one triple, None where there is none; "sound" is 1 with atoms."""
-    answers: dict[str, float | None] = {"window": window(record.formula), "sound": 0.0}
-    answers |= {"sendek": None, "conductivity": None}
-    try:
-        structures = realise_record(record, seed=seed, count=1)[0]
-    except MfalError:
-        return answers
-    if structures:
-        answers["sound"] = 1.0
-        for oracle in (sendek_oracle(), conductivity_oracle()):
-            got = oracle.evaluate(structures[:1])[0]
-            if got.ok:
-                answers[oracle.name] = float(np.clip(got.value, *oracle.bounds))
-    return answers
-
-
-def ask_all(records: list[CrystalRecord], seed: int) -> list[dict[str, float | None]]:
-    """The answers for each."""
-    return [ask(record, seed) for record in records]
-
-
-# --- crystals -------------------------------------------------------------------------------------
-
-
-def records_of(states: State, count: int) -> list[CrystalRecord]:
-    """The first `count` terminal states as records."""
-    crystals = jax.tree.map(np.asarray, _crystals(states))
-    host = jax.tree.map(np.asarray, states)
-    found = []
-    for i in range(count):
-        one, crystal = jax.tree.map(lambda leaf, at=i: leaf[at], (host, crystals))
-        found.append(record_of(crystal, species_of(SPEC, one), "sampled"))
-    return found
-
-
-_crystals = jax.jit(jax.vmap(lambda state: to_crystal(SPEC, state)))
+# --- searches -------------------------------------------------------------------------------------
 
 
 def distance(one: CrystalRecord, other: CrystalRecord) -> float:
     """Of two compositions as fractions of atoms: 0 equal, 1 no element shared."""
     a, b = (Composition(r.composition).fractional_composition for r in (one, other))
     return 0.5 * sum(abs(a[e] - b[e]) for e in {*a, *b})
-
-
-# --- proxies --------------------------------------------------------------------------------------
-
-
-class Proxies(NamedTuple):
-    """One fitted ensemble for each property, with the scale of its labels."""
-
-    states: dict[str, Any]
-    middle: dict[str, float]
-    spread: dict[str, float]
-
-
-def fit(records: list[CrystalRecord], answers: list[dict[str, Any]], seed: int) -> Proxies:
-    """The proxies of the answered labels."""
-    states, middle, spread = {}, {}, {}
-    for number, name in enumerate(PROPERTIES):
-        rows = [i for i, answer in enumerate(answers) if answer[name] is not None]
-        value = np.array([answers[i][name] for i in rows], np.float32)
-        crystal = crystal_arrays([records[i] for i in rows])
-        data = make_dataset(crystal, np.zeros(len(rows), int), value, capacity=256)
-        key = jax.random.fold_in(jax.random.key(seed), number)
-        states[name] = ENSEMBLE.fit(ENSEMBLE.init(key), data, jax.random.fold_in(key, 1))
-        middle[name], spread[name] = float(value.mean()), float(value.std() + 1e-6)
-    return Proxies(states, middle, spread)
-
-
-def scores(proxies: Proxies, crystal: Crystal) -> dict[str, jax.Array]:
-    """Each property's z of one crystal."""
-    found = {}
-    for name in PROPERTIES:
-        mean = ENSEMBLE.posterior(proxies.states[name], crystal).mean[0]
-        z = (mean - proxies.middle[name]) / proxies.spread[name]
-        found[name] = jnp.clip(z, -WORTH, WORTH)
-    return found
-
-
-def log_weight(reward: str, proxies: Proxies, state: State) -> jax.Array:
-    """SHARPNESS times z of the reward."""
-    found = scores(proxies, to_crystal(SPEC, state))
-    names = PROPERTIES if reward == "product" else (reward,)
-    return SHARPNESS * sum((found[name] for name in names), jnp.zeros(()))
-
-
-_scores = jax.jit(jax.vmap(scores, (None, 0)))
-
-
-# --- searches -------------------------------------------------------------------------------------
 
 
 def search(
@@ -227,7 +120,7 @@ def search(
 
 def distinct(states: State, weight: np.ndarray, number: int) -> np.ndarray:
     """Positions of the heaviest states that differ in composition or group, at most `number`."""
-    crystal = jax.tree.map(np.asarray, _crystals(states))
+    crystal = jax.tree.map(np.asarray, crystals_of(states))
     counts = np.asarray(crystal.composition, np.int32)
     # Cells with twice the atoms hold the same compound.
     counts = counts // np.gcd.reduce(counts, axis=1, keepdims=True)
@@ -273,9 +166,8 @@ def judge(found: dict[str, Any], proxies: Proxies, seed: int) -> dict[str, Any]:
         records = found.get(part) or []
         if not records:
             continue
-        z = {
-            n: np.asarray(x).tolist() for n, x in _scores(proxies, crystal_arrays(records)).items()
-        }
+        expected = scores_of(proxies, crystal_arrays(records))
+        z = {name: np.asarray(x).tolist() for name, x in expected.items()}
         pairs = [distance(a, b) for i, a in enumerate(records) for b in records[:i]]
         result[part] = {
             "names": [f"{r.formula} ({r.space_group})" for r in records],
@@ -403,12 +295,7 @@ def conclude(table: dict[str, Any], agreed: dict[str, Any]) -> list[str]:
 
 def figure(table: dict[str, Any], path: Path) -> None:
     """Proxy's and oracle's z of each search's best."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    whole, axes = plt.subplots(1, len(REWARDS), figsize=(11, 3), constrained_layout=True)
+    whole, axes = subplots(len(REWARDS), (11, 3))
     for axis, reward in zip(axes, REWARDS, strict=True):
         for place, method in enumerate(SEARCHES):
             found = table["top"].get(f"{reward}, {method}")
@@ -426,19 +313,13 @@ def figure(table: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     """Label, fit, search, ask again, print, write and plot."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="default")
+    parser = make_parser(__doc__, SIZES)
     parser.add_argument("--labels", type=int, help="random crystals that the oracles label")
     parser.add_argument("--steps", type=int, help=f"batches of {BATCH} that each search evaluates")
     parser.add_argument("--samples", type=int, help="drawn crystals shown to the oracles")
     parser.add_argument("--top", type=int, help="crystals that each search proposes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so long")
-    options = parser.parse_args()
-    for name, value in SIZES[options.size].items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
+    options = parse(parser, SIZES)
     warnings.simplefilter("ignore")
     start = time.time()
     kind = f"{options.labels}_{options.steps}_{options.samples}_{options.top}_{options.seed}"

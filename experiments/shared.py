@@ -1,8 +1,9 @@
-"""What the experiments share: intervals, work in pieces that survives a stop, and the record.
+"""What the experiments share: options, intervals, work in pieces that survives a stop, the record.
 
 Imported by the scripts beside it, which Python finds because a script's own folder is on its path.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -13,9 +14,44 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Interval", "do_pieces", "interval", "save_figure", "write_record"]
+__all__ = [
+    "Interval",
+    "do_pieces",
+    "interval",
+    "make_parser",
+    "parse",
+    "save_figure",
+    "subplots",
+    "write_record",
+]
 
 RESAMPLES = 2000
+
+
+def make_parser(text: str, sizes: Mapping[str, Any] | None = None) -> argparse.ArgumentParser:
+    """A parser with the options of every experiment: --out, --minutes and, with sizes, --size.
+
+    Args:
+      text: the script's docstring, whose first line says what it does.
+      sizes: by name, "default" among them.
+    """
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    if sizes:
+        parser.add_argument("--size", choices=sizes, default="default")
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    parser.add_argument("--minutes", type=float, help="begin nothing new after so long")
+    return parser
+
+
+def parse(
+    parser: argparse.ArgumentParser, sizes: Mapping[str, Mapping[str, Any]]
+) -> argparse.Namespace:
+    """The options; those that were not given have the size's values."""
+    options = parser.parse_args()
+    for name, value in sizes[options.size].items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    return options
 
 
 class Interval(NamedTuple):
@@ -109,6 +145,16 @@ def write_record(path: Path, record: Mapping[str, Any], options: Any, seconds: f
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(whole, indent=1, default=_plain) + "\n", encoding="utf-8")
     print(f"written: {path}", flush=True)
+
+
+def subplots(columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure of so many panels side by side, size in inches, drawn without a screen."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(1, columns, figsize=size, constrained_layout=True)
 
 
 def save_figure(figure: Any, path: Path) -> None:

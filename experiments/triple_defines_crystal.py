@@ -20,31 +20,32 @@ by an interatomic potential and ranked by its energy. Intervals are 90 %, by boo
 materials. A run that was stopped goes on where it was.
 """
 
-import argparse
 import time
 import warnings
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Structure
-from shared import Interval, do_pieces, interval, save_figure, write_record
+from known_crystals import MATCHER, Known, known_crystals, shared_triples
+from shared import (
+    Interval,
+    do_pieces,
+    interval,
+    make_parser,
+    parse,
+    save_figure,
+    subplots,
+    write_record,
+)
 
 from mfal.crystals.contacts import least_distances
-from mfal.crystals.groups import wyckoff_letters
 from mfal.crystals.placement import assignments
 from mfal.crystals.realise import Realisation, realise
 from mfal.crystals.relax import relax
 from mfal.crystals.search import VALENCE_WEIGHT
-from mfal.crystals.structures import conventional_structure, crystal_from_structure
-from mfal.crystals.templates import Template, arrangement_of, matching_arrangements, template
-from mfal.crystals.types import Crystal
-from mfal.data import load_embedded, load_obelix
-from mfal.errors import MfalError
+from mfal.crystals.templates import matching_arrangements
 from mfal.oracles import default_oracles
 from mfal.oracles.potential_energy import RelaxationConfig, load_calculator, rank_with
 
@@ -62,80 +63,6 @@ MLIP = "all, relaxed and ranked by the MLIP"
 MLIP_RELAXES = 2 * COUNT  # structures
 MLIP_STEPS = 60
 MOST_WAYS = 2000  # Wyckoff assignments that are counted
-SAME_CELL = (0.03, 3.0)  # relative difference of lengths, degrees
-MATCHER = StructureMatcher(scale=False)
-
-
-class Known(NamedTuple):
-    """A crystal with its atoms, and what remains when they are forgotten."""
-
-    name: str
-    formula: str
-    structure: Structure
-    crystal: Crystal
-    mould: Template
-    sites: list[tuple[str, str]]
-
-
-def known_crystals(folder: Path | None, max_atoms: int) -> list[Known]:
-    """Ordered crystals with charges, at most `max_atoms` in the conventional cell, each once."""
-    tables = [load_embedded()] + ([load_obelix(folder)] if folder else [])
-    found: list[Known] = []
-    by_formula: dict[str, list[Structure]] = defaultdict(list)
-    for table in tables:
-        for name, structure in zip(table.ids, table.structures(), strict=True):
-            if structure is None or not structure.is_ordered or "Li" not in structure.composition:
-                continue
-            plain = structure.copy().remove_oxidation_states()
-            formula = plain.composition.reduced_formula
-            if any(MATCHER.fit(plain, other) for other in by_formula[formula]):
-                continue
-            try:
-                mould = template(plain, name=name)
-            except MfalError as error:
-                print(f"left out: {error}")
-                continue
-            if sum(mould.counts) > max_atoms:
-                continue
-            by_formula[formula].append(plain)
-            found.append(
-                Known(
-                    name=name,
-                    formula=formula,
-                    structure=conventional_structure(plain),
-                    crystal=crystal_from_structure(plain),
-                    mould=mould,
-                    sites=occupied_sites(plain),
-                )
-            )
-    return found
-
-
-def occupied_sites(structure: Structure) -> list[tuple[str, str]]:
-    """(element, Wyckoff letter) of every orbit."""
-    number, _, symbols, arrangement = arrangement_of(structure)
-    letters = wyckoff_letters(number)
-    return [(symbols[orbit.species], letters[orbit.position]) for orbit in arrangement]
-
-
-# --- 1 --------------------------------------------------------------------------------------------
-
-
-def shared_triples(crystals: list[Known]) -> list[tuple[str, str]]:
-    """Pairs of different structures with one composition, group, and cell to within `SAME_CELL`."""
-    pairs = []
-    for i, a in enumerate(crystals):
-        for b in crystals[:i]:
-            one, two = a.crystal, b.crystal
-            cells = np.asarray(one.lattice), np.asarray(two.lattice)
-            if (
-                int(one.space_group_number) == int(two.space_group_number)
-                and np.array_equal(one.composition, two.composition)
-                and np.abs(np.log(cells[0][:3] / cells[1][:3])).max() < SAME_CELL[0]
-                and np.abs(cells[0][3:] - cells[1][3:]).max() < SAME_CELL[1]
-            ):
-                pairs.append((b.name, a.name))
-    return pairs
 
 
 # --- 2 --------------------------------------------------------------------------------------------
@@ -322,12 +249,7 @@ def intraclass_table(values: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def figure(recovered: dict[str, Any], correlated: dict[str, Any], path: Path) -> None:
     """Recovery by route, and the intraclass correlation of each oracle."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    whole, axes = plt.subplots(1, 2, figsize=(10, 3.2), constrained_layout=True)
+    whole, axes = subplots(2, (10, 3.2))
     bars = (
         {route: recovered[route]["among five"] for route in (*ROUTES, MLIP) if route in recovered},
         {name: found["icc"] for name, found in correlated.items()},
@@ -348,21 +270,15 @@ def figure(recovered: dict[str, Any], correlated: dict[str, Any], path: Path) ->
 
 def main() -> None:
     """Run the three parts and print, save and plot them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, SIZES)
     parser.add_argument("--data", type=Path, help="folder in the layout of obelix-data")
-    parser.add_argument("--size", choices=SIZES, default="default")
-    parser.add_argument("--out", type=Path, default=Path("results"))
     parser.add_argument("--max-atoms", type=int, default=36, help="in the conventional cell")
     parser.add_argument("--crystals", type=int, help="use only so many, drawn at random")
     parser.add_argument("--seeds", type=int, help="realisations of each triple and route")
     parser.add_argument("--tries", type=int, help="arrangements relaxed per triple")
     parser.add_argument("--oracles", type=int, help="materials whose realisations are scored")
     parser.add_argument("--mlip", help="potential of the fifth route, such as chgnet")
-    parser.add_argument("--minutes", type=float, help="begin nothing new after so long")
-    options = parser.parse_args()
-    for name, value in SIZES[options.size].items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
+    options = parse(parser, SIZES)
     warnings.simplefilter("ignore")
     start = time.time()
 

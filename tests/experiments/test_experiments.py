@@ -76,7 +76,7 @@ def test_window_of_a_binary_salt(script):
     """LiCl withstands lithium; chlorine is set free where 2 LiCl -> 2 Li + Cl2 takes no work."""
     gibbs = next(row.gibbs for row in measured_table() if row.formula == "LiCl")
     faraday = 96.48533212  # kJ/mol per eV: CODATA's e times Avogadro's constant
-    assert script("gflownet_rewards").window("LiCl") == pytest.approx(-gibbs / faraday, abs=2e-3)
+    assert script("rewards").window("LiCl") == pytest.approx(-gibbs / faraday, abs=2e-3)
 
 
 def test_metropolis_keeps_the_reweighed_random_search(script):

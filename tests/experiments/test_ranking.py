@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[2] / "experiments"
 @pytest.fixture(scope="module")
 def script():
     sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module("oracles_vs_experiment")
+    yield importlib.import_module("ranking")
     sys.path.remove(str(FOLDER))
 
 
