@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from mfal.campaign.executors import WorkerPool
+from mfal.campaign.tasks import load_oracles
 from mfal.cli import main
 from mfal.crystals.structures import structure_to_cif
 
@@ -155,6 +157,20 @@ def test_score_as_json(lithium_fluoride, capsys):
     assert result["formula"] == "LiF"
     assert [answer["oracle"] for answer in result["oracles"]] == ["lithium", "volume", "distance"]
     assert result["oracles"][2]["value"] == pytest.approx(-4.03 / 2)
+
+
+def test_modules_of_the_working_folder_are_found(lithium_fluoride, tmp_path, monkeypatch, capsys):
+    """An installed command's path leaves it out; workers must find them, too."""
+    (tmp_path / "nearby.py").write_text("from toy_oracles import three\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", os.getcwd())])
+    assert main(["score", str(lithium_fluoride), "--oracles", "not_nearby:three"]) == 2
+    assert "No module named 'not_nearby'" in one_line(capsys.readouterr().err)
+    assert str(tmp_path) not in sys.path
+    assert main(["score", str(lithium_fluoride), "--oracles", "nearby:three"]) == 0
+    with WorkerPool(1) as pool:
+        oracles = pool.submit(load_oracles, ("nearby:three",)).result()
+    assert [oracle.name for oracle in oracles] == ["lithium", "volume", "distance"]
 
 
 def test_score_goes_on_past_a_file_that_cannot_be_read(lithium_fluoride, tmp_path, capsys):

@@ -7,7 +7,9 @@ knows of the ledger.
 import importlib
 import json
 import math
+import os
 import statistics
+import sys
 import time
 from collections.abc import Iterable
 from functools import lru_cache
@@ -164,6 +166,8 @@ def _plain(value: Any) -> Any:
 def import_reference(reference: str, what: str) -> Any:
     """The function behind module:function; `what` says in errors what it was to make.
 
+    Modules of the working folder count, if no other has the name.
+
     Raises:
       MfalError: where it leads nowhere.
     """
@@ -172,6 +176,28 @@ def import_reference(reference: str, what: str) -> Any:
     if not separator:
         raise MfalError(f"{what} {reference!r}", remedy)
     try:
-        return getattr(importlib.import_module(module), name)
+        return getattr(_import(module), name)
     except (ImportError, AttributeError) as error:
         raise MfalError(f"{what} {reference!r}: {error}", remedy) from None
+
+
+def _import(module: str) -> Any:
+    """The module; one that is nowhere else is looked for in the working folder.
+
+    An installed command's own path leaves that folder out, and it is where users keep theirs. It
+    comes last and only where it has the module, so that no file in it stands in for another.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        here = os.getcwd()
+        if error.name != module.partition(".")[0] or {"", here} & set(sys.path):
+            raise
+        sys.path.append(here)
+        importlib.invalidate_caches()
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as again:
+            if again.name == error.name:
+                sys.path.remove(here)
+            raise

@@ -2,9 +2,11 @@
 
 import dataclasses
 import tomllib
+from functools import cache
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import own_proxies
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -47,19 +49,23 @@ def _unoptimised():
     jax.config.update("jax_disable_most_optimizations", before)
 
 
+@cache
 def known():
+    """Primitive cells: rock salts and antifluorites, edges of the cubic cells in Å."""
     salts = {"F": 4.03, "Cl": 5.14, "Br": 5.50}
     oxides = {"O": 4.62, "S": 5.71}
-    sites = [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
     found = [
-        (f"Li{x}", Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), ["Li", x], sites))
+        (f"Li{x}", Structure(face_centred(a), ["Li", x], [[0, 0, 0], [0.5, 0.5, 0.5]]))
         for x, a in salts.items()
     ]
-    sites[1] = [0.25, 0.25, 0.25]
+    places = [[0, 0, 0], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]]
     return found + [
-        (f"Li2{x}", Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), [x, "Li"], sites))
-        for x, a in oxides.items()
+        (f"Li2{x}", Structure(face_centred(a), [x, "Li", "Li"], places)) for x, a in oxides.items()
     ]
+
+
+def face_centred(edge: float) -> Lattice:
+    return Lattice(edge / 2 * (np.ones((3, 3)) - np.eye(3)))
 
 
 def halides(config):
