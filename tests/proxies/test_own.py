@@ -116,3 +116,20 @@ def test_one_crystal_is_too_few_to_leave_out():
 def test_faults_of_a_model_are_named(changes, named):
     with pytest.raises(MfalError, match=f"proxy lines: .*{named}"):
         make_own(LINES._replace(**changes), LEVELS).fit(data(), jax.random.key(0))
+
+
+def test_a_fit_may_be_made_by_any_library():
+    def fit(data, key):
+        use = np.asarray(data.valid)
+        x = np.asarray(data.crystal, np.float64)[use] / NOISE
+        spread = np.linalg.inv(x.T @ x + np.eye(x.shape[1]))
+        return spread @ x.T @ np.asarray(data.value, np.float64)[use] / NOISE, spread
+
+    key, x = jax.random.key(5), jnp.ones(WIDTH)
+    by_numpy = make_own(LINES._replace(fit=fit), LEVELS)
+    state = by_numpy.fit(data(), key)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.model)} == {jnp.dtype(jnp.float32)}
+    own = make_own(LINES, LEVELS)
+    expected = own.posterior(own.fit(data(), key), x)
+    for found, right in zip(by_numpy.posterior(state, x), expected, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-3, atol=1e-5)
