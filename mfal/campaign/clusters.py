@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.executors import WorkerPool
 from mfal.campaign.guard import ONE_THREAD
-from mfal.campaign.tasks import import_reference
+from mfal.campaign.tasks import make
 from mfal.errors import MfalError
 
 __all__ = ["open_executor"]
@@ -44,7 +44,7 @@ def open_executor(config: CampaignConfig) -> Iterator[Executor]:
         with _parsl(Path(name.removeprefix("parsl:"))) as executor:
             yield executor
     else:
-        made = import_reference(name, "executor")()
+        made = make(name, "executor")
         if not isinstance(made, Executor):
             raise MfalError(
                 f"executor {name}: {type(made).__name__} is no concurrent.futures.Executor",

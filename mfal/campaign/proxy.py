@@ -7,7 +7,7 @@ import jax
 
 from mfal.acquisition.batch import JointBelief, ensemble_belief, separate_belief
 from mfal.campaign.config import ENSEMBLE, ProxyConfig
-from mfal.campaign.tasks import import_reference
+from mfal.campaign.tasks import import_reference, make
 from mfal.crystals.types import Crystal
 from mfal.errors import MfalError
 from mfal.proxies.dataset import Dataset
@@ -72,7 +72,7 @@ def load_proxy(reference: str, num_fidelities: int) -> Proxy:
     """
     found = import_reference(reference, "proxy.model")
     if callable(found):
-        found = found(num_fidelities)
+        found = make(reference, "proxy.model", num_fidelities)
     if not isinstance(found, Proxy):
         raise MfalError(
             f"proxy.model {reference!r} is {type(found).__name__}, not a mfal.proxies.Proxy",

@@ -11,6 +11,7 @@ import os
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +25,7 @@ from mfal.oracles.types import Observation, Oracle
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["Task", "ask", "evaluate", "import_reference", "load_oracles", "task_of"]
+__all__ = ["Task", "ask", "evaluate", "import_reference", "load_oracles", "make", "task_of"]
 
 
 class Task(NamedTuple):
@@ -54,8 +55,16 @@ def load_oracles(references: tuple[str, ...]) -> tuple[Oracle, ...]:
     """
     found: list[Oracle] = []
     for reference in references:
-        made = import_reference(reference, "oracle")()
-        found.extend([made] if isinstance(made, Oracle) else made)
+        made = make(reference, "oracle")
+        # An oracle is a tuple itself.
+        iterable = isinstance(made, Iterable) and not isinstance(made, Oracle)
+        several = list(made) if iterable else [made]
+        if not several or not all(isinstance(each, Oracle) for each in several):
+            raise MfalError(
+                f"oracle {reference!r} returns {type(made).__name__}",
+                "return a mfal.oracles.Oracle, or several",
+            )
+        found.extend(several)
     found.sort(key=lambda oracle: oracle.fidelity)
     if [oracle.fidelity for oracle in found] != list(range(len(found))):
         levels = ", ".join(f"{oracle.name} {oracle.fidelity}" for oracle in found)
@@ -178,7 +187,32 @@ def import_reference(reference: str, what: str) -> Any:
     try:
         return getattr(_import(module), name)
     except (ImportError, AttributeError) as error:
-        raise MfalError(f"{what} {reference!r}: {error}", remedy) from None
+        raise MfalError(f"{what} {reference!r}: {error}", remedy) from error
+    except Exception as error:  # it is the user's program
+        raise MfalError(f"{what} {reference!r}: {_describe(error)}", "mend the module") from error
+
+
+def make(reference: str, what: str, *arguments: Any) -> Any:
+    """What the function behind module:function returns.
+
+    Raises:
+      MfalError: where it leads nowhere, or the function fails.
+    """
+    function = import_reference(reference, what)
+    if not callable(function):
+        raise MfalError(f"{what} {reference!r} is no function", "give a module:function")
+    try:
+        return function(*arguments)
+    except MfalError:
+        raise
+    except Exception as error:  # it is the user's program
+        raise MfalError(f"{what} {reference!r}: {_describe(error)}", "mend the function") from error
+
+
+def _describe(error: Exception) -> str:
+    """Kind, message and place of an error in a program that isn't ours."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
 
 
 def _import(module: str) -> Any:

@@ -72,6 +72,16 @@ def broken() -> tuple[Oracle, ...]:
     )
 
 
+def raises() -> tuple[Oracle, ...]:
+    """A mistake of whoever wrote it."""
+    return (three()[7],)
+
+
+def no_oracle() -> dict[str, Oracle]:
+    """Another one."""
+    return {"lithium": three()[0]}
+
+
 def twice() -> tuple[Oracle, ...]:
     """Two of one fidelity, which is an error of whoever wrote them."""
     return (three()[0], three()[0])
