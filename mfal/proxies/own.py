@@ -175,16 +175,17 @@ def _standards(features: jax.Array | None, data: Dataset, num_fidelities: int) -
 
 def _folds(data: Dataset, key: jax.Array) -> np.ndarray:
     """[N], the quarter to which each row's group belongs; -1 where there are too few groups."""
-    group = np.asarray(data.group)
-    present = np.unique(group[np.asarray(data.valid)])
-    fold = np.full(len(group), -1)
-    if len(present) > 1:
-        # As many draws as there can be groups: shapes repeat. Ranks share the groups out evenly.
-        draws = np.asarray(jax.random.uniform(key, group.shape))[present]
-        rank = np.argsort(np.argsort(draws, kind="stable"), kind="stable")
-        for place, label in zip(rank, present, strict=True):
-            fold[group == label] = place % _FOLDS
-    return fold
+    group, valid = np.asarray(data.group), np.asarray(data.valid)
+    # Of all groups, those without a valid row too: a fit to part of the rows leaves out the same.
+    # As many draws as there can be groups: shapes repeat. Ranks share the groups out evenly.
+    labels, number = np.unique(group, return_inverse=True)
+    draws = np.asarray(jax.random.uniform(key, group.shape))[labels]
+    rank = np.argsort(np.argsort(draws, kind="stable"), kind="stable")
+    fold = rank[number] % _FOLDS
+    # What has all valid rows can't be left out: nothing would remain to learn from.
+    counts = np.bincount(fold[valid], minlength=_FOLDS)
+    whole = np.isin(fold, np.flatnonzero(counts == valid.sum()))
+    return np.where(whole | ~np.isin(fold, np.flatnonzero(counts)), -1, fold)
 
 
 @jax.jit

@@ -7,6 +7,7 @@ import pytest
 
 from mfal.errors import MfalError
 from mfal.proxies import Posterior, Proxy, make_dataset, make_own
+from mfal.proxies.own import _folds
 
 LEVELS, WIDTH, ROWS = 2, 4, 60
 SLOPE = np.array([1.0, -2.0, 0.5, 0.0])
@@ -89,6 +90,15 @@ def test_one_key_leaves_the_same_crystals_out():
     same, again, other = (np.asarray(state.reliability.score) for state in states)
     np.testing.assert_array_equal(same, again)
     assert (same != other).all()
+
+
+def test_a_fit_to_the_top_alone_leaves_out_the_same_crystals():
+    whole = data()
+    top = whole._replace(valid=whole.valid & (whole.fidelity == LEVELS - 1))
+    folds = [_folds(each, jax.random.key(6)) for each in (whole, top)]
+    use = np.asarray(top.valid)
+    np.testing.assert_array_equal(folds[0][use], folds[1][use])
+    assert set(folds[1][use]) == {0, 1, 2, 3}
 
 
 def test_one_crystal_is_too_few_to_leave_out():
