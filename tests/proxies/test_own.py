@@ -143,3 +143,28 @@ def test_a_fit_may_be_made_by_any_library():
     expected = own.posterior(own.fit(data(), key), x)
     for found, right in zip(by_numpy.posterior(state, x), expected, strict=True):
         np.testing.assert_allclose(found, right, rtol=1e-3, atol=1e-5)
+
+
+def test_a_model_may_take_the_crystals_themselves():
+    """Pytrees go through as they are: regression on twice "double", the closed form by NumPy."""
+    rows = data()
+    crystals = {"double": 2 * rows.crystal, "none": jnp.zeros(len(rows.value))}
+
+    def fit(data, key):
+        return fit_lines(data._replace(crystal=data.crystal["double"] / 2), key)
+
+    def posterior(state, crystal):
+        return lines(state, crystal["double"] / 2)
+
+    raw = make_own(LINES._replace(fit=fit, posterior=posterior, features=None), LEVELS)
+    state = raw.fit(rows._replace(crystal=crystals), jax.random.key(7))
+    use, level = np.asarray(rows.valid), np.asarray(rows.fidelity)
+    value = np.asarray(rows.value, np.float64)[use]
+    scale = np.array([value[level[use] == m].std() for m in range(LEVELS)])
+    mean = np.array([value[level[use] == m].mean() for m in range(LEVELS)])
+    x = np.asarray(rows.crystal, np.float64)[use] / NOISE
+    weights = np.linalg.solve(
+        x.T @ x + np.eye(WIDTH), x.T @ ((value - mean[level[use]]) / scale[level[use]]) / NOISE
+    )
+    found = raw.posterior(state, {"double": jnp.full(WIDTH, 2.0), "none": jnp.zeros(())})
+    np.testing.assert_allclose(found.mean, mean + scale * weights.sum(), rtol=1e-3, atol=1e-3)
