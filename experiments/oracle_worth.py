@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import fisher_exact, rankdata, spearmanr
-from shared import Interval, interval, save_figure, write_record
+from shared import Interval, interval, save_figure, subplots, write_record
 
 from mfal.data import CONDUCTIVITY, load_obelix
 from mfal.oracles import default_oracles
@@ -191,12 +191,7 @@ def conclude(table: dict[str, Any], names: Sequence[str]) -> list[str]:
 
 def figure(table: dict[str, Any], names: Sequence[str], path: Path) -> None:
     """Rho of each oracle in each subset."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    whole, axis = plt.subplots(figsize=(7, 0.35 * len(table) + 1), constrained_layout=True)
+    whole, axis = subplots(1, (7, 0.35 * len(table) + 1))
     for shift, name in enumerate(names):
         for place, (_, found) in enumerate(table.items()):
             if name not in found:

@@ -18,7 +18,7 @@ import numpy as np
 from pymatgen.core import Composition
 from scipy.stats import beta
 from sendek_refit import FAST, fit
-from shared import Interval, save_figure, write_record
+from shared import Interval, save_figure, subplots, write_record
 
 from mfal.data import CONDUCTIVITY, load_embedded, load_set40, load_set41
 from mfal.errors import MfalError
@@ -151,12 +151,7 @@ def main() -> None:
 
 def figure(table: dict[str, Any], both: list[dict[str, Any]], path: Path) -> None:
     """Weights side by side, and predictions against each other."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    whole, axes = plt.subplots(1, 2, figsize=(9, 3.2), constrained_layout=True)
+    whole, axes = subplots(2, (9, 3.2))
     for place, (_, found) in enumerate(table.items()):
         middle, low, high = found["refitted"]
         bars = [[max(middle - low, 0)], [max(high - middle, 0)]]
