@@ -108,13 +108,13 @@ def main() -> None:
             late = time.monotonic() - begin > args.piece
             return late or (mark.endswith("s") and seconds >= float(mark[:-1]))
 
-        limit = 10**9 if mark.endswith("s") else int(mark)
+        limit = None if mark.endswith("s") else int(mark)
         state = run_in_folder(
             args.folder, trainer, key, task.params, limit, checkpoint_every=10**9, stop=over
         )
         spent.write()
         steps, seconds = spent.now
-        reached = seconds >= float(mark[:-1]) if mark.endswith("s") else steps >= limit
+        reached = seconds >= float(mark[:-1]) if limit is None else steps >= limit
         if not reached:
             print(f"{seconds:.0f} CPU s, {steps} updates so far; run the same command again")
             return

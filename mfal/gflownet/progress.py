@@ -21,6 +21,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -44,12 +45,12 @@ def chain(*callbacks: Callback) -> Callback:
 
 @contextmanager
 def progress_bar(
-    num_steps: int, batch_size: int = 0, console: Console | None = None
+    num_steps: int | None, batch_size: int = 0, console: Console | None = None
 ) -> Iterator[Callback]:
     """A bar with steps, loss, log Z, trajectories a second and the time left.
 
     Args:
-      num_steps: of the run.
+      num_steps: of the run; where it isn't known, the time spent is shown instead.
       batch_size: trajectories a step; 0 leaves their rate out.
       console: where to draw; standard error by default. Without a terminal nothing is animated.
     """
@@ -58,8 +59,11 @@ def progress_bar(
         BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        *(
+            (TextColumn("spent"), TimeElapsedColumn())
+            if num_steps is None
+            else (TextColumn("left"), TimeRemainingColumn())
+        ),
     )
     with Progress(*columns, console=console or Console(stderr=True)) as progress:
         task = progress.add_task("training", total=num_steps, note="compiling")

@@ -21,7 +21,6 @@ from mfal.gflownet.distributions import (
     value_mixture,
 )
 from mfal.gflownet.policy import (
-    Heads,
     Policy,
     active_heads,
     apply_policy,
@@ -81,10 +80,11 @@ def rollout(
       intermediate: maps an unbatched state to its log-reward so far, for forward-looking losses.
       widths: numbers of trajectories that the loop is compiled for, descending from the batch
         size: once no more than the next are under way, the loop goes on with these alone. By
-        default the batch is halved at most twice, and not below 64.
+        default the batch is halved at most twice, and not below 64; not at all where the policy
+        has several stages, since each width is compiled apart, which takes seconds there.
     """
     batch = noise.uniform.shape[1]
-    widths = _halvings(batch) if widths is None else widths
+    widths = _halvings(env, batch) if widths is None else widths
     slots = continuous_slots(env.stages)
     learned = policy.learned_backward
     step = jax.vmap(env.step)
@@ -107,21 +107,34 @@ def rollout(
         activations, heads = active_heads(policy, params, features, mask)
         # The last row takes no action, so its noise is never used.
         uniform = mine(noise.uniform[jnp.minimum(time, env.max_steps - 1)])
-        action = _draw_action(heads, slots, mask, uniform, mine(noise.dither), exploration)
+        index, lost = _draw_index(heads.logits, mask, uniform, mine(noise.dither), exploration)
         if plan is not None:
             given, follow = jnp.minimum(time, plan.index.shape[0] - 1), mine(plan.follow)
-            action = Action(
-                jnp.where(follow, mine(plan.index[given]), action.index),
-                jnp.where(follow, mine(plan.value[given]), action.value),
-            )
+            index = jnp.where(follow, mine(plan.index[given]), index)
         normaliser = jax.nn.logsumexp(mask_logits(heads.logits, mask), axis=-1)
-        log_pf = chosen_logit(heads.logits, action.index) - normaliser
-        raw = jnp.zeros((*log_pf.shape, 3, 0), jnp.float32)
-        if slots:
-            raw = value_raw(heads.values, slots, action.index)
-            density = mixture_log_prob(value_mixture(raw), action.value)
-            density -= log_jacobian(state, action)
-            log_pf += jnp.where(is_continuous(slots, action.index), density, 0.0)
+        log_pf = chosen_logit(heads.logits, index) - normaliser
+        carries = is_continuous(slots, index)
+
+        def valued() -> tuple[jax.Array, jax.Array, jax.Array]:
+            """Mixtures, values drawn from them or given, and their log-densities."""
+            raw = value_raw(heads.values, slots, index)
+            mixture = value_mixture(raw)
+            value = draw_value(mixture, uniform[:, 2], uniform[:, 3])
+            value = jnp.where(lost, uniform[:, 3], value)
+            if plan is not None:
+                value = jnp.where(follow, mine(plan.value[given]), value)
+            density = mixture_log_prob(mixture, value) - log_jacobian(state, Action(index, value))
+            return raw, value, jnp.where(carries, density, 0.0)
+
+        blank = (
+            jnp.zeros((*index.shape, 3, policy.components if slots else 0), jnp.float32),
+            jnp.zeros(index.shape, jnp.float32),
+            jnp.zeros(index.shape, jnp.float32),
+        )
+        # Many a step carries no value in the whole batch.
+        raw, value, density = lax.cond(jnp.any(carries), valued, lambda: blank) if slots else blank
+        action = Action(index, value)
+        log_pf += density
         log_pb = jnp.zeros_like(log_pf)
         if learned:
             log_pb = categorical_log_prob(heads.backward, walk.parents, walk.came_by)
@@ -324,8 +337,10 @@ class _Row(NamedTuple):
     energy: jax.Array
 
 
-def _halvings(batch: int) -> tuple[int, ...]:
-    """Each width is compiled, and under 64 rows a product is hardly cheaper."""
+def _halvings(env: Environment, batch: int) -> tuple[int, ...]:
+    """Under 64 rows a product is hardly cheaper."""
+    if len(env.stages) > 1:
+        return (batch,)
     return tuple(batch // 2**n for n in range(3) if n == 0 or batch // 2**n >= 64)
 
 
@@ -334,15 +349,14 @@ def _write(time: jax.Array, whole: jax.Array, part: jax.Array) -> jax.Array:
     return lax.dynamic_update_slice(whole, part[None], (time,) + (0,) * part.ndim)
 
 
-def _draw_action(
-    heads: Heads,
-    slots: tuple[int, ...],
+def _draw_index(
+    logits: jax.Array,
     mask: jax.Array,
     uniform: jax.Array,
     dither: jax.Array,
     exploration: Exploration | None,
-) -> Action:
-    logits = heads.logits
+) -> tuple[jax.Array, jax.Array]:
+    """Indices drawn, and which of them without regard to the policy."""
     lost = jnp.zeros(mask.shape[:-1], bool)
     if exploration is not None:
         lost = uniform[:, 1] < exploration.epsilon
@@ -350,12 +364,7 @@ def _draw_action(
         if dither.shape[-1]:
             logits = logits + exploration.dither * dither
         logits = jnp.where(lost[:, None], 0.0, logits)
-    index = draw_index(logits, mask, uniform[:, 0])
-    if not slots:
-        return Action(index, jnp.zeros(index.shape, jnp.float32))
-    mixture = value_mixture(value_raw(heads.values, slots, index))
-    value = draw_value(mixture, uniform[:, 2], uniform[:, 3])
-    return Action(index, jnp.where(lost, uniform[:, 3], value))
+    return draw_index(logits, mask, uniform[:, 0]), lost
 
 
 def _uniform_backward(parents: jax.Array) -> jax.Array:

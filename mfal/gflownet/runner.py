@@ -32,7 +32,7 @@ def run_in_folder(
     trainer: Trainer,
     key: jax.Array,
     reward_params: Any,
-    num_steps: int,
+    num_steps: int | None,
     *,
     data: DataSet | None = None,
     bar: bool = True,
@@ -47,7 +47,7 @@ def run_in_folder(
       trainer: from `make_trainer`.
       key: of a fresh start.
       reward_params: argument of the reward.
-      num_steps: training steps in all.
+      num_steps: training steps in all; None where `stop` alone says when to end.
       data: terminal states to train on, for a fresh start.
       bar: whether to show a progress bar on standard error.
       log_tensorboard: whether to write scalars for TensorBoard, too (the extra `tensorboard`).
@@ -56,9 +56,11 @@ def run_in_folder(
       stop: asked with the number of steps done after each dispatch; true ends the run early.
 
     Raises:
-      MfalError: if the folder can't be written, its checkpoint belongs to another configuration,
-        or TensorBoard is asked for and not installed.
+      MfalError: if nothing would end the run, the folder can't be written, its checkpoint belongs
+        to another configuration, or TensorBoard is asked for and not installed.
     """
+    if num_steps is None and stop is None:
+        raise MfalError("num_steps None without stop", "give a number of steps, or when to stop")
     if checkpoint_every < 1:
         raise MfalError(f"checkpoint_every {checkpoint_every}", "give a positive number of steps")
     path, stride = Path(folder), trainer.config.steps_per_dispatch
@@ -83,8 +85,8 @@ def run_in_folder(
             callbacks.append(stack.enter_context(progress_bar(num_steps, batch)))
         report = chain(*callbacks)
         late: tuple[int, Metrics] | None = None
-        while done < num_steps:
-            count = min(stride, num_steps - done)
+        while num_steps is None or done < num_steps:
+            count = stride if num_steps is None else min(stride, num_steps - done)
             state, metrics = trainer.run(state, reward_params, count, bar=False)
             # Told one dispatch late: the device works on while the host writes.
             if late is not None:

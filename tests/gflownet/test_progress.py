@@ -45,3 +45,14 @@ def test_bar_shows_loss_log_z_and_rate():
     assert "loss 1.5" in text
     assert "log Z 3.00" in text
     assert "traj/s" in text
+
+
+def test_bar_of_a_run_without_known_end_shows_the_time_spent():
+    out = io.StringIO()
+    with progress_bar(None, console=Console(file=out, force_terminal=True, width=80)) as bar:
+        bar(10, metrics(1.0))
+    text = out.getvalue()
+    assert "10/?" in text
+    assert "spent" in text
+    assert "0:00:0" in text
+    assert "left" not in text

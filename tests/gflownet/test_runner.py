@@ -114,3 +114,10 @@ def _bits(leaf):
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf)
+
+
+def test_a_run_without_number_of_steps_ends_when_told(tmp_path, trainer):
+    state = run_in_folder(tmp_path, trainer, KEY, REWARD, None, bar=False, stop=lambda n: n >= 20)
+    assert int(state.step) == 20
+    with pytest.raises(MfalError, match="stop"):
+        run_in_folder(tmp_path, trainer, KEY, REWARD, None)
