@@ -36,18 +36,24 @@ def cost_of(problem: Problem, asked: Asked) -> float:
     return float(np.asarray(problem.costs)[asked.fidelity].sum())
 
 
-def design(problem: Problem, rng: np.random.Generator, cost: float, fidelities: list[int]) -> Asked:
+def design(
+    problem: Problem,
+    rng: np.random.Generator,
+    cost: float,
+    fidelities: list[int],
+    share: float = 0.25,
+) -> Asked:
     """A random initial design of given cost.
 
-    Half of it goes to the top where that is among the fidelities and not alone; the lower ones
-    share the rest, but none gets more than ten points a dimension. The designs are nested, each
+    The lower fidelities get `share` of it, in equal parts, but none more than ten points a
+    dimension; the top, where it is among the fidelities, gets the rest. The designs are nested, each
     fidelity asking the first points of one sequence: only where answers meet can the fidelities be
     compared.
     """
     top, dimension = len(problem.costs) - 1, problem.dimension
     lower = [m for m in fidelities if m != top]
-    share = cost / 2 if lower else cost
-    plan = {top: int(share / problem.costs[top] + 1e-9)} if top in fidelities else {}
+    for_top = cost * (1 - share) if lower and top in fidelities else cost
+    plan = {top: int(for_top / problem.costs[top] + 1e-9)} if top in fidelities else {}
     left = cost - problem.costs[top] * sum(plan.values())
     for m in lower:
         plan[m] = min(int(left / len(lower) / problem.costs[m] + 1e-9), 10 * dimension)

@@ -10,12 +10,13 @@ fitted in every turn:
 
 - as long as the top's answers do not prove the joint process (`mfal.acquisition.guard`: a Bayes
   factor and held-out densities), the turn is the top's own: its process chooses half a batch of top
-  queries and the recommendation, and cheap queries may add `share` to their cost, no more;
+  queries and the recommendation, and cheap queries may add `share` to their cost, no more, and
+  nothing where the joint process doesn't predict the top better;
 - once proven, the joint process chooses the batch, by information per cost at all fidelities; its
   first query is the greatest expected improvement at the top, so that proof is tested in each turn;
 - the last half batch's worth of the budget goes to the top alone, by expected improvement.
 
-So a fidelity that misleads costs its part of the initial design and `share` of the rest.
+So a fidelity that misleads costs its part of the initial design and at most `share` of the rest.
 """
 
 from collections.abc import Callable
@@ -151,7 +152,8 @@ def search(
         left = budget - cost_of(problem, asked) - problem.costs[last]
         if len(turns) == config.rounds:
             break
-        batch = plan(problem, config, acting, waiting, asked, left, rng)
+        hopeful = verdict is None or bool(verdict.calibrated)
+        batch = plan(problem, config, acting, waiting, asked, left, rng, hopeful=hopeful)
         if not len(batch.x):
             break
         asked = ask(problem, asked, batch.x, batch.fidelity)
@@ -170,6 +172,8 @@ def plan(
     asked: Asked,
     left: float,
     rng: np.random.Generator,
+    *,
+    hopeful: bool = True,
 ) -> Proposed:
     """The next batch; empty where nothing is affordable.
 
@@ -181,6 +185,7 @@ def plan(
       asked: all queries so far.
       left: cost units that the batch may spend.
       rng: of the candidates.
+      hopeful: whether an unproven joint surrogate may ask cheap queries.
     """
     candidates, top = config.candidates, problem.costs[-1]
     half = max(config.batch // 2, 1)
@@ -192,7 +197,7 @@ def plan(
         return propose(problem, acting, candidates, asked, left, config.batch, rng)
     own = propose(problem, acting, candidates, asked, left, half, rng, improvements=half)
     allowance = min(config.share * top * len(own.x), left - top * len(own.x))
-    if waiting is None or len(own.x) < half or allowance < min(problem.costs):
+    if waiting is None or not hopeful or len(own.x) < half or allowance < min(problem.costs):
         return own
     cheap = propose(
         problem, waiting, candidates, asked, allowance, config.batch - half, rng,
