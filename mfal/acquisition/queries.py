@@ -46,9 +46,9 @@ def design(
     """A random initial design of given cost.
 
     The lower fidelities get `share` of it, in equal parts, but none more than ten points a
-    dimension; the top, where it is among the fidelities, gets the rest. The designs are nested, each
-    fidelity asking the first points of one sequence: only where answers meet can the fidelities be
-    compared.
+    dimension; the top, where it is among the fidelities, gets the rest. The designs are nested,
+    each fidelity asking the first points of one sequence: only where answers meet can the
+    fidelities be compared.
     """
     top, dimension = len(problem.costs) - 1, problem.dimension
     lower = [m for m in fidelities if m != top]
