@@ -4,11 +4,27 @@ Trains on the rows outside `test.csv` and reports on those inside, for the proje
 scikit-learn's on the same rows: mean absolute error of log10(sigma), the same on rows with a CIF,
 Spearman's rho, CRPS, and the coverage of 90 % intervals (our models': conformal, from five folds of
 papers within the training rows). Errors are compared pairwise with bootstrap intervals over test
-rows. With `--oracles`, the cheap oracles'
-values of every row that has a CIF enter as lower fidelities (`obelix_oracles.py` writes the file);
-the change in error comes with a paired bootstrap interval.
+rows. With `--oracles`, the cheap oracles' values of every row that has a CIF enter as lower
+fidelities (`obelix_oracles.py` writes the file); the change in error comes with a paired bootstrap
+interval, and the intervals of that model are the ensemble's own, not conformal.
 
     python experiments/obelix_regression.py --data OBELIX_FOLDER [--oracles FILE] [--out FOLDER]
+
+Measured with --oracles (382 rows to train on, 96 to test on, seed 0):
+
+    model                       MAE    w. CIF   rho   CRPS  coverage  width
+    ensemble (ours)            1.276   1.623   .752   .946     .95    7.16
+    Gaussian process (ours)    1.198   1.527   .775   .898     .88    4.58
+    mean of both (ours)        1.230   1.575   .767   .905     .89    5.12
+    gradient boosting          1.197   1.547   .790  1.066     .92    8.34
+    random forest              1.152   1.470   .828   .983     .91    6.71
+    extra trees                1.145   1.435   .813   .980     .90    6.57
+    ensemble, multi-fidelity   1.280   1.570   .772   .936     .79    4.48
+
+Our models don't beat the trees in mean error: the process' is +.05 (-.07 to +.19) from extra trees.
+Its distributions are the better ones (CRPS, narrower intervals). Within the training rows its
+intervals covered .92 of five outer folds of papers. Multi-fidelity training does not change the
+error: +.004 (-.128 to +.126).
 
 Needs scikit-learn. The folder is in the layout of the PyPI package obelix-data.
 """

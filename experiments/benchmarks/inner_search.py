@@ -16,6 +16,23 @@ least half the greatest value were found; the mean distance in the batch (unit c
 and processor seconds without compilation. The acquisition is tabulated; each evaluation is charged
 at the tabulation's rate.
 
+Measured, seeds 0 to 2 and 600 steps, means (CPU seconds on a busy machine):
+
+    branin            best  batch  modes in batch  distance  evaluations  CPU s
+    whole grid       1.000  1.000       4.3          .78          256      .001
+    random corners   1.000  1.000       4.3          .78       44,544      .20
+    gradient         1.000   .982       4.0          .75       10,240      .02
+    GFlowNet         1.000   .913       2.0          .53       44,544     4.9
+    hartmann
+    whole grid       1.000  1.000       1.0          .22      262,144      .36
+    random corners    .724   .694       1.0          .36       44,544      .06
+    gradient          .949   .376       1.7          .73       10,240      .02
+    GFlowNet         1.000  1.000       1.0          .22       44,544     5.5
+
+So the GFlowNet finds the exact best of Hartmann's grid with a sixth of its evaluations, which
+random corners do not. But where an acquisition costs a microsecond and the grid fits into memory,
+its training costs fifteen times the whole grid, and its batches are no more diverse.
+
     python experiments/benchmarks/inner_search.py [--seeds 3] [--steps 600] [--out FILE]
 """
 

@@ -4,6 +4,9 @@ Wall and processor seconds of a first fit (compilation included) and of a second
 of the same shape. Aim: under 10 s on two cores.
 
     python experiments/benchmarks/proxies.py [--rows 500] [--members 10]
+
+The exact process took 17.8 CPU s for the first fit and 10.7 for the second (busy machine), with all
+three starts followed to the end and Cholesky factors differentiated 55.
 """
 
 import argparse
