@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
 
 from mfal.envs.types import Environment, State
@@ -96,6 +97,32 @@ class _Batch(NamedTuple):
     final: State
 
 
+class _Sums(NamedTuple):
+    """What is summed over the batch, and so over devices."""
+
+    grads: Params
+    loss: jax.Array
+    estimate: jax.Array
+    usable: jax.Array
+    log_reward: jax.Array
+    fresh: jax.Array
+    length: jax.Array
+    best: jax.Array
+    """[devices], each one's best log-reward in its own place."""
+
+
+def _over_devices(mine: Any, axis: str | None) -> Any:
+    """The sum of a tree over devices, all as float32.
+
+    As one vector, for the devices wait for each other at each exchange.
+    """
+    mine = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), mine)
+    if axis is None:
+        return mine
+    flat, restore = ravel_pytree(mine)
+    return restore(lax.psum(flat, axis))
+
+
 def _learn(
     parts: Parts,
     params: Params,
@@ -109,10 +136,6 @@ def _learn(
     config, env = parts.config, parts.env
     axis = None if parts.mesh is None else parts.mesh.axis_names[0]
     batch = config.batch_size
-
-    def total(x: jax.Array) -> jax.Array:
-        return x if axis is None else lax.psum(x, axis)
-
     loss = make_loss(config.loss, subtb_lambda=config.subtb_lambda, axis_name=axis)
     conditions = conditions_at(parts, beta)
     intermediate = parts.intermediate
@@ -146,9 +169,15 @@ def _learn(
     )
     estimate = balance.log_reward + jnp.sum(balance.log_pb, 0) - jnp.sum(balance.log_pf, 0)
     if config.log_z_from_batch and config.loss != "vargrad":
-        first = total(jnp.sum(jnp.where(usable, estimate, 0.0)))
-        first = first / jnp.maximum(total(jnp.sum(usable)), 1)
-        balance = balance._replace(log_z=log_z + jnp.where(step == 0, first, 0.0))
+
+        def first() -> jax.Array:
+            mine = (jnp.sum(jnp.where(usable, estimate, 0.0)), jnp.sum(usable))
+            total, count = _over_devices(mine, axis)
+            return total / jnp.maximum(count, 1)
+
+        # Devices wait for each other here, so only where there is something to learn from it.
+        start = lax.cond(step == 0, first, lambda: jnp.float32(0))
+        balance = balance._replace(log_z=log_z + start)
 
     def per_trajectory(b: Balance) -> jax.Array:
         # A reward that isn't a number must not reach the others of its batch.
@@ -159,20 +188,30 @@ def _learn(
         "policy": policy_gradient(parts.policy, params["policy"], trajectories, weights),
         "log_z": pull_log_z(by_log_z)[0],
     }
-    grads = jax.tree.map(total, grads)
-
     fresh = usable if plan is None else usable & ~plan.follow
-    fresh_count = jnp.maximum(total(jnp.sum(fresh)), 1)
+    devices = 1 if parts.mesh is None else parts.mesh.size
+    place = 0 if axis is None else lax.axis_index(axis)
     best = jnp.max(jnp.where(usable, log_reward, -jnp.inf))
+    mine = _Sums(
+        grads=grads,
+        loss=value,
+        estimate=jnp.sum(jnp.where(usable, estimate, 0.0)),
+        usable=jnp.sum(usable),
+        log_reward=jnp.sum(jnp.where(fresh, log_reward, 0.0)),
+        fresh=jnp.sum(fresh),
+        length=jnp.sum(trajectories.length),
+        best=jnp.zeros((devices,)).at[place].set(best),
+    )
+    sums = _over_devices(mine, axis)
+    grads = sums.grads
     row = Metrics(
-        loss=total(value),
-        log_z=total(jnp.sum(jnp.where(usable, estimate, 0.0)))
-        / jnp.maximum(total(jnp.sum(usable)), 1),
-        log_reward=total(jnp.sum(jnp.where(fresh, log_reward, 0.0))) / fresh_count,
-        best_log_reward=best if axis is None else lax.pmax(best, axis),
-        length=total(jnp.sum(trajectories.length)) / batch,
+        loss=sums.loss,
+        log_z=sums.estimate / jnp.maximum(sums.usable, 1),
+        log_reward=sums.log_reward / jnp.maximum(sums.fresh, 1),
+        best_log_reward=jnp.max(sums.best),
+        length=sums.length / batch,
         grad_norm=_norm(grads["policy"]),
-        dropped=total(jnp.sum(~usable)).astype(jnp.float32),
+        dropped=batch - sums.usable,
     )
     seen = _Batch(
         log_reward=jnp.where(usable, log_reward, -1e9),

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mfal.envs.types import Environment
 from mfal.errors import MfalError
@@ -114,7 +114,11 @@ def make_trainer(
         optimiser=_make_optimiser(config),
         mesh=mesh,
     )
-    dispatch = jax.jit(partial(_dispatch, parts), donate_argnums=0)
+    # The same on all devices, before and after: where the compiler is free to choose, what comes
+    # out of the first dispatch may lie otherwise than what went in, and is another compilation.
+    everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    dispatch = jax.jit(partial(_dispatch, parts), donate_argnums=0, out_shardings=everywhere)
+    spread = jax.jit(lambda state: state, out_shardings=everywhere)
     sample = jax.jit(partial(_sample, parts), static_argnames="num")
 
     def run(
@@ -128,6 +132,8 @@ def make_trainer(
         if config.num_from_data and state.data is None:
             raise MfalError("data_share without data", "give init a DataSet, or set the share to 0")
         reward_params = _strong(reward_params)
+        if mesh is not None and any(x.sharding != everywhere for x in jax.tree.leaves(state)):
+            state = spread(state)
         stacked: list[Metrics] = []
         done = told = 0
         with ExitStack() as stack:
