@@ -1,8 +1,9 @@
-"""Where the time of GFlowNet training on crystals goes: which share is matrix products?
+"""Where the time of GFlowNet training goes: which share is matrix products?
 
     python experiments/benchmarks/gflownet_profile.py --out profile.json
 
-Method: train on the production-like spec (3x256) and on the default one (2x128), batch 100, until
+Method: train on crystals of the production-like spec (3x256) and of the default one (2x128), batch
+100, and on the hypergrid (4 dimensions, side 8, 2x256, learned backward policy), batch 256, until
 compiled; trace ten more steps with JAX's profiler, which times every operation of the compiled
 program; look each operation up in the program's text. Those that are, or contain, a matrix product
 of the policy network count as products: trunk and heads, forward in the rollout, forward and
@@ -26,9 +27,11 @@ import jax.numpy as jnp
 from jax.profiler import ProfileData, ProfileOptions
 
 from mfal.envs import CrystalSpec, crystal_environment, production_like_spec, to_crystal
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
 from mfal.gflownet.config import TrainConfig
+from mfal.gflownet.exploration import ExplorationConfig, Schedule
 from mfal.gflownet.policy import PolicyConfig
-from mfal.gflownet.train import make_trainer
+from mfal.gflownet.train import Trainer, make_trainer
 
 STEPS = 10
 
@@ -38,35 +41,50 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("gflownet_profile.json"))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=("production", "default"))
+    parser.add_argument("--only", choices=("production", "default", "hypergrid"))
     args = parser.parse_args()
     results: dict[str, Any] = {"jax": jax.__version__}
-    contests: dict[str, tuple[CrystalSpec, tuple[int, ...]]] = {
-        "production": (production_like_spec(), (256, 256, 256)),
-        "default": (CrystalSpec(), (128, 128)),
+    contests = {
+        "production": lambda: crystals(production_like_spec(), (256, 256, 256)),
+        "default": lambda: crystals(CrystalSpec(), (128, 128)),
+        "hypergrid": grid,
     }
-    for name, (spec, hidden) in contests.items():
+    for name, make in contests.items():
         if args.only in (None, name):
-            results[name] = profile(spec, hidden, args.rounds)
+            results[name] = profile(*make(), args.rounds)
     args.out.write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))
 
 
-def profile(spec: CrystalSpec, hidden: tuple[int, ...], rounds: int) -> dict[str, Any]:
-    """Shares of the time of a training step."""
+def crystals(spec: CrystalSpec, hidden: tuple[int, ...]) -> tuple[Trainer, Any]:
+    """A trainer on crystals, and its reward's parameters."""
 
     def reward(target: jax.Array, state: Any) -> jax.Array:
         return -jnp.abs(jnp.sum(to_crystal(spec, state).composition) - target) / 10
 
+    policy = PolicyConfig(hidden=hidden, backward="none")
+    config = TrainConfig(batch_size=100, policy=policy, steps_per_dispatch=STEPS)
+    return make_trainer(crystal_environment(spec), reward, config), 20.0
+
+
+def grid() -> tuple[Trainer, Any]:
+    """A trainer as in the race of `gflownet.py` at batch 256."""
+    spec = HypergridSpec(4, 8)
     config = TrainConfig(
-        batch_size=100,
-        policy=PolicyConfig(hidden=hidden, backward="none"),
+        batch_size=256,
+        policy=PolicyConfig(hidden=(256, 256), backward="learned"),
+        log_z_from_batch=False,
+        exploration=ExplorationConfig(epsilon=Schedule(0.1, 0.1)),
         steps_per_dispatch=STEPS,
     )
-    trainer = make_trainer(crystal_environment(spec), reward, config)
+    return make_trainer(hypergrid(spec), log_reward(spec), config), HypergridReward()
+
+
+def profile(trainer: Trainer, reward_params: Any, rounds: int) -> dict[str, Any]:
+    """Shares of the time of a training step."""
     state = trainer.init(jax.random.key(0))
-    for _ in range(3):
-        state, metrics = trainer.run(state, 20.0, STEPS)
+    for _ in range(10):
+        state, metrics = trainer.run(state, reward_params, STEPS)
     jax.block_until_ready(metrics)
     kinds = operations(_program())
     shares, others = [], []
@@ -75,7 +93,7 @@ def profile(spec: CrystalSpec, hidden: tuple[int, ...], rounds: int) -> dict[str
             options = ProfileOptions()
             options.host_tracer_level, options.python_tracer_level = 3, 0
             with jax.profiler.trace(folder, profiler_options=options):
-                state, metrics = trainer.run(state, 20.0, STEPS)
+                state, metrics = trainer.run(state, reward_params, STEPS)
                 jax.block_until_ready(metrics)
             (trace,) = Path(folder).rglob("*.xplane.pb")
             spent = self_times(ProfileData.from_file(str(trace)), set(kinds))
