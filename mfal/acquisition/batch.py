@@ -89,6 +89,7 @@ def choose_batch(
     *,
     available: jax.Array | None = None,
     pending: jax.Array | None = None,
+    chance: jax.Array | None = None,
 ) -> Batch:
     """Greedy batch by joint information per unit cost, within a budget.
 
@@ -101,6 +102,8 @@ def choose_batch(
       available: [N] bool, which candidates may be chosen; all if left out.
       pending: [P] int32, positions of queries already under way (-1 for none): they count as
         chosen, cost nothing and are not chosen again.
+      chance: [N], probability that each is answered: information counts times this. One if left
+        out.
 
     Returns:
       the batch; it never costs more than the budget.
@@ -125,6 +128,8 @@ def choose_batch(
     ) -> tuple[tuple[JointBelief, jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
         belief, free, left = carry
         gains = joint_gain(belief, maxima)
+        if chance is not None:
+            gains = gains * chance
         # A relative slack of float32: ten costs of 0.1 fit into a budget of 1.
         affordable = free & (costs <= left * (1 + 1e-6))
         best = jnp.argmax(jnp.where(affordable, gains / costs, -jnp.inf)).astype(jnp.int32)

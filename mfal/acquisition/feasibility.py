@@ -14,7 +14,14 @@ import jax.numpy as jnp
 
 from mfal.crystals.types import NUM_ELEMENTS
 
-__all__ = ["FLOOR", "FeasibilityParams", "fit_feasibility", "log_feasibility", "probability"]
+__all__ = [
+    "FLOOR",
+    "FeasibilityParams",
+    "fit_feasibility",
+    "fit_logistic",
+    "log_feasibility",
+    "probability",
+]
 
 FLOOR = 0.02
 """Least weight, so that no reward vanishes and the regression's errors can be found out."""
@@ -44,9 +51,23 @@ def fit_feasibility(
       valid: [N] bool; other rows don't count.
     """
     inputs = jax.vmap(_inputs)(composition)
-    count = valid.astype(inputs.dtype)
     # The constant is free: how common feasible compositions are is no matter of prior belief.
     ridge = jnp.full(inputs.shape[1], _RIDGE).at[-1].set(1e-4)
+    return FeasibilityParams(fit_logistic(inputs, label, valid, ridge))
+
+
+def fit_logistic(
+    inputs: jax.Array, label: jax.Array, valid: jax.Array, ridge: jax.Array
+) -> jax.Array:
+    """Weights [F] of greatest posterior density, P = sigmoid(inputs @ weights), by Newton's method.
+
+    Args:
+      inputs: [N, F], of order one.
+      label: [N], 0 to 1.
+      valid: [N] bool; other rows don't count.
+      ridge: [F], positive, inverse prior variance of each weight.
+    """
+    count = valid.astype(inputs.dtype)
 
     def newton(_: int, weights: jax.Array) -> jax.Array:
         mean = jax.nn.sigmoid(inputs @ weights)
@@ -56,7 +77,7 @@ def fit_feasibility(
         # Far from the maximum the quadratic model overshoots; no sensible step is longer.
         return weights - step * jnp.minimum(1.0, 4.0 / (jnp.linalg.norm(step) + 1e-6))
 
-    return FeasibilityParams(jax.lax.fori_loop(0, _STEPS, newton, jnp.zeros(inputs.shape[1])))
+    return jax.lax.fori_loop(0, _STEPS, newton, jnp.zeros(inputs.shape[1]))
 
 
 def probability(params: FeasibilityParams, composition: jax.Array) -> jax.Array:

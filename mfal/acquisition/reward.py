@@ -42,6 +42,9 @@ class AcquisitionParams(NamedTuple):
     reward: RewardParams
     feasibility: Any = None
     """What a constraint's weight depends on (`mfal.acquisition.feasibility`); None without one."""
+    success: Any = None
+    """What the chance of an answer depends on (`mfal.acquisition.success`); None where it isn't
+    asked for."""
 
 
 def default_reward(scale: jax.Array | float, exponent: float = 2.0) -> RewardParams:

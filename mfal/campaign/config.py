@@ -96,7 +96,7 @@ class SamplerConfig:
     steps: int = _option(300, "training steps per round")
     batch: int = _option(32, "trajectories per training step")
     width: int = _option(128, "hidden units per layer of the policy")
-    samples: int = _option(256, "candidates drawn per round, from which the batch is chosen")
+    samples: int = _option(512, "candidates drawn per round, from which the batch is chosen")
     learning_rate: float = _option(1e-3, "step size of Adam")
     sharpness: float = _option(
         2.0, "power of the reward: 2 means that twice the information is drawn four times as often"
@@ -176,7 +176,7 @@ class CampaignConfig:
     realisations: int = _option(3, "atom arrangements tried per proposed crystal")
     batch: int = _option(16, "most queries for information in one round")
     exploit: float = _option(
-        0.5, "share of a round's cost for the top oracle's word on what looks best"
+        0.65, "share of a round's cost for the top oracle's word on what looks best"
     )
     guard: bool = _option(
         True,

@@ -11,19 +11,21 @@ sampler's reward and says what may be asked. The search to compare with draws cr
 asks the top oracle about each.
 """
 
-from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
+from mfal.campaign import fitting
 from mfal.campaign import learner as learning
 from mfal.campaign import trust as trusting
 from mfal.campaign.budget import Account, affordable
+from mfal.campaign.candidates import Pool, make_pool, without
 from mfal.campaign.config import CampaignConfig
-from mfal.campaign.handoff import lessons
 from mfal.campaign.limited import choose_within
+from mfal.campaign.observations import attempts_of, in_units, rows_of, score
 from mfal.campaign.problem import Problem, crystal_arrays, known_record, record_of
+from mfal.campaign.promising import most_promising, promise
 from mfal.campaign.records import CrystalRecord, Proposal
 from mfal.campaign.stability import Judged, make_stability, window_oracle
 from mfal.campaign.strategy import Decision, Round, Strategy
@@ -33,8 +35,6 @@ __all__ = ["learned_strategy"]
 
 _INITIAL_SHARE = 0.5
 """Of the budget, the most that initial data may take."""
-_GROUPS = 3
-"""Space groups, at least, among what a round asks for its promise."""
 _BASELINE_BUCKET = 64
 """Random draws per dispatch."""
 _BASELINE_STREAM = 1 << 20
@@ -48,23 +48,6 @@ def learned_strategy(problem: Problem, config: CampaignConfig) -> Strategy:
     """The strategy for a problem; compiles when it is first asked."""
     thinker = _Learned(problem, config)
     return Strategy(thinker.initial, thinker.propose, thinker.baseline, thinker.conclude)
-
-
-class _Pool(NamedTuple):
-    """Queries that might be asked, [N] each."""
-
-    records: list[CrystalRecord]
-    fidelity: np.ndarray
-    """int32"""
-    available: np.ndarray
-    """bool, which may be asked for information: those drawn for it, and crystals asked before."""
-    pending: np.ndarray
-    """Positions of those that are open already, [P] int: at the end, none of them available."""
-    parents: dict[str, tuple[int, ...]]
-    """Earlier queries about each crystal (its hash)."""
-    counts: dict[str, int]
-    judged: Judged | None = None
-    """What is known of the stability, where there is a requirement."""
 
 
 class _Learned:
@@ -124,11 +107,12 @@ class _Learned:
         key_fit, key_train = jax.random.split(jax.random.fold_in(self.key, round_.number))
         rows = self.rows(round_)
         round_.tell("fit", f"fitting the proxy to {len(rows.score)} answers", 0, 0)
-        trust = self.constrained(round_, self.trust(rows, key_fit))
+        trust = self.constrained(round_, self.trust(rows, attempts_of(round_), key_fit))
         belief = trust.belief
         draws = self.train(round_, belief, key_train)
         round_.tell("choose", "choosing a batch among the candidates", 0, 0)
-        pool = self.pool(round_, draws)
+        records = self.records(draws.states, draws.crystal, "sampled")
+        pool = make_pool(round_, records, draws.fidelity, self.top, self.stability)
         crystals = crystal_arrays(pool.records)
         expected = learning.believe(self.learner, belief, crystals)
         best, informative, verdict = self.select(round_, rows, trust, pool, crystals, expected)
@@ -147,7 +131,11 @@ class _Learned:
                 pool.records[i],
                 fidelity,
                 self.config.realisations,
-                {**self.predicted(expected, i), "gain": gain, **_stability(pool.judged, i)},
+                {
+                    **self.predicted(expected, i),
+                    "gain": gain,
+                    **_stability(pool.judged, i),
+                },
                 pool.parents.get(pool.records[i].hash, ()),
             )
             for i, fidelity, gain in picked
@@ -164,7 +152,7 @@ class _Learned:
             "informative": len(informative.indices),
             **({"windows": len(windows), "feasible": pool.judged.counts} if pool.judged else {}),
             "guard": judged,
-            "fidelities": learning.fidelity_worth(self.learner, trust.joint),
+            "fidelities": fitting.fidelity_worth(self.learner, trust.joint),
         }
         return Decision(proposals, detail)
 
@@ -185,7 +173,7 @@ class _Learned:
         """Fit once more and say what the proxy expects of every proposed crystal."""
         round_.tell("final", "fitting the proxy to all answers for the ranking", 0, 0)
         key = jax.random.fold_in(self.key, round_.number)
-        trust = self.trust(self.rows(round_), key)
+        trust = self.trust(self.rows(round_), attempts_of(round_), key)
         crystals = {
             answer.query.crystal.hash: answer.query.crystal
             for answer in round_.answers
@@ -194,7 +182,7 @@ class _Learned:
         arrays = crystal_arrays(list(crystals.values()))
         expected = learning.believe(self.learner, trust.belief, arrays)
         judged = trusting.record(trust, None)
-        worth = learning.fidelity_worth(self.learner, trust.joint)
+        worth = fitting.fidelity_worth(self.learner, trust.joint)
         found = None
         if self.stability:
             found = self.stability.judge(list(crystals.values()), round_.answers)
@@ -210,36 +198,53 @@ class _Learned:
             "guard": judged,
         }
 
-    def trust(self, rows: learning.Rows, key: jax.Array) -> trusting.Trust:
+    def rows(self, round_: Round) -> learning.Rows:
+        """Observations as scores, as many as a fit can hold."""
+        return rows_of(round_, self.problem.oracles, self.config.proxy.capacity)
+
+    def trust(
+        self, rows: learning.Rows, attempts: learning.Attempts, key: jax.Array
+    ) -> trusting.Trust:
         """The fit to all answers and, under the guard, the one to the top oracle's alone."""
-        joint = learning.fit(self.learner, rows, key)
+        joint = fitting.fit(self.learner, rows, attempts, key)
         own = None
         if self.config.guard and self.top and (rows.fidelity == self.top).any():
-            own = learning.fit(self.learner, rows, key, top_only=True)
-        scores = [float(b.proxy.reliability.score[self.top]) if b else 0.0 for b in (joint, own)]
-        return trusting.Trust(joint, own, *scores)
+            own = fitting.fit(self.learner, rows, attempts, key, top_only=True)
+        return trusting.compare(joint, own, self.top)
 
     def select(
         self,
         round_: Round,
         rows: learning.Rows,
         trust: trusting.Trust,
-        pool: _Pool,
+        pool: Pool,
         crystals: Any,
         expected: learning.Expectation,
     ) -> tuple[np.ndarray, learning.Choice, Any]:
         """What to ask the top for its promise, what to ask for information, and the verdict."""
         at_top = pool.fidelity == self.top
         at_top[pool.pending] = False
-        promise = self.promise(round_, expected)
-        rankings, std, scale = [promise], 0.0, 1.0
+        # Where a query about the crystal was answered its atoms have been found.
+        chance = np.where(
+            pool.answered, 1.0, learning.chances(self.learner, trust.belief, crystals)
+        )
+        rankings, std, scale = [promise(expected, trust.belief.best, chance)], 0.0, 1.0
         if trust.single is not None and trust.follow and at_top.any():
-            own = self.promise(round_, learning.believe(self.learner, trust.single, crystals))
+            alone = learning.believe(self.learner, trust.single, crystals)
+            own = promise(alone, trust.single.best, chance)
             std = float(expected.std[np.argmax(np.where(at_top, own, -np.inf)), self.top])
             scale = float(rows.score[rows.fidelity == self.top].std())
-            if not trusting.sure(std, scale):
+            if not (trusting.sure(std, scale) or trust.proven):
                 rankings.append(own)
-        best = self.most_promising(round_, pool, rankings)
+        best = most_promising(
+            round_,
+            pool,
+            rankings,
+            share=self.config.exploit,
+            costs=self.costs,
+            window=self.window,
+            stability=self.stability,
+        )
         windows = self.windows(round_, pool, best)
         spent = [0.0] * (self.top + 1)
         for fidelity in [self.top] * len(best) + [fidelity for _, fidelity in windows]:
@@ -247,12 +252,20 @@ class _Learned:
         left = round_.allowance - sum(spent)
         limits = [limit - taken for limit, taken in zip(round_.allowances, spent, strict=True)]
         waiting = np.concatenate([pool.pending, best[: self.config.batch]])
-        pool = _without(pool, windows)
+        pool = without(pool, windows)
 
         def inform(belief: learning.Belief, available: np.ndarray) -> learning.Choice:
             allowed = left if round_.number < round_.rounds else 0.0
             return choose_within(
-                self.learner, belief, crystals, pool.fidelity, available, waiting, allowed, limits
+                self.learner,
+                belief,
+                crystals,
+                pool.fidelity,
+                available,
+                waiting,
+                allowed,
+                limits,
+                chance,
             )
 
         if trust.single is None:
@@ -280,96 +293,6 @@ class _Learned:
 
         return learning.train_and_sample(self.learner, belief, key, trained)
 
-    def pool(self, round_: Round, draws: learning.Draws) -> _Pool:
-        """What may be asked: new draws, and crystals of earlier rounds at fidelities not asked."""
-        records = self.records(draws.states, draws.crystal, "sampled")
-        earlier = {
-            answer.query.crystal.hash: answer.query.crystal
-            for answer in round_.answers
-            if answer.query.crystal.structure is None and answer.kind == "observed"
-        }
-        asked = round_.asked({record.hash for record in records} | set(earlier))
-        pairs = {
-            (record.hash, fidelity): record
-            for record, fidelity in zip(records, draws.fidelity.tolist(), strict=True)
-        }
-        for name, crystal in earlier.items():
-            pairs |= {(name, fidelity): crystal for fidelity in range(self.top + 1)}
-        # A crystal that was drawn for a cheap oracle may still be the best one to ask the top.
-        pairs |= {(name, self.top): crystal for (name, _), crystal in list(pairs.items())}
-        open_ = {pair: crystal for pair, crystal in pairs.items() if pair not in asked}
-        drawn = {(record.hash, m) for record, m in zip(records, draws.fidelity, strict=True)}
-        waiting = [query.crystal for query in round_.pending]
-        levels = [fidelity for _, fidelity in open_] + [q.fidelity for q in round_.pending]
-        available = [pair in drawn or pair[0] in earlier for pair in open_] + [False] * len(waiting)
-        parents: dict[str, tuple[int, ...]] = {}
-        for query in [answer.query for answer in round_.answers] + list(round_.pending):
-            parents[query.crystal.hash] = (*parents.get(query.crystal.hash, ()), query.id)
-        askable = [*open_.values(), *waiting]
-        judged = self.stability.judge(askable, round_.answers) if self.stability else None
-        return _Pool(
-            records=askable,
-            fidelity=np.array(levels, np.int32),
-            available=np.array(available, bool) & (judged.label > 0 if judged else True),
-            pending=np.arange(len(open_), len(open_) + len(waiting)),
-            parents=parents,
-            judged=judged,
-            counts={
-                "drawn": len(records),
-                "distinct": len({record.hash for record in records}),
-                "asked_before": len(earlier),
-            },
-        )
-
-    def promise(self, round_: Round, expected: learning.Expectation) -> np.ndarray:
-        """Mean plus one standard deviation at the top, [N].
-
-        In the last round the mean alone: nothing comes after it.
-        """
-        optimism = 0.0 if round_.number == round_.rounds else 1.0
-        return np.asarray(expected.mean[:, self.top] + optimism * expected.std[:, self.top])
-
-    def most_promising(self, round_: Round, pool: _Pool, rankings: list[np.ndarray]) -> np.ndarray:
-        """Positions of what to ask the top oracle about, because it may be best.
-
-        Each ranking [N] has its turn. One of each formula, and few of each space group, as the
-        proxy's errors are alike among the alike.
-        """
-        last = round_.number == round_.rounds
-        turns = [
-            self.stability.order(pool.judged, ranking)
-            if self.stability and pool.judged
-            else np.argsort(-ranking, kind="stable")
-            for ranking in rankings
-        ]
-        order = np.stack(turns, axis=1).ravel()
-        share = round_.allowance * (1.0 if last else self.config.exploit)
-        # An oracle that can tell the window is asked beside the top.
-        each = [self.top] if self.window is None else [self.top, self.window]
-        together = [sum(self.costs[m] for m in each)] * len(order)
-        number = min(
-            affordable(Account(share, 0.0, 0.0), together),
-            *(
-                affordable(Account(round_.allowances[m], 0.0, 0.0), [self.costs[m]] * len(order))
-                for m in each
-            ),
-        )
-        # What is being asked is as good as found: it isn't to be found again.
-        waiting = [pool.records[i] for i in pool.pending if pool.fidelity[i] == self.top]
-        formulas = {record.formula for record in waiting}
-        groups = Counter(record.space_group for record in waiting)
-        found: list[int] = []
-        for i in order[~np.isin(order, pool.pending)].tolist():
-            record = pool.records[i]
-            crowded = groups[record.space_group] >= max(1, number // _GROUPS)
-            if len(found) == number:
-                break
-            if pool.fidelity[i] == self.top and record.formula not in formulas and not crowded:
-                formulas.add(record.formula)
-                groups[record.space_group] += 1
-                found.append(i)
-        return np.array(found, int)
-
     def constrained(self, round_: Round, trust: trusting.Trust) -> trusting.Trust:
         """Ask for the best that meets the requirement on stability, where there is one."""
         if self.stability is None:
@@ -381,7 +304,7 @@ class _Learned:
         records += [answer.query.crystal for answer in round_.answers]
         label = self.stability.judge(records, round_.answers).label
         seen = [
-            self.score(self.top, answer.value)
+            score(self.problem.oracles[self.top], answer.value)
             for answer, worth in zip(round_.answers, label[_WINDOW_DRAWS:], strict=True)
             if answer.query.fidelity == self.top and answer.value is not None and worth > 0
         ]
@@ -389,12 +312,12 @@ class _Learned:
         crystals, best = crystal_arrays(records), max(seen, default=-np.inf)
 
         def under(belief: learning.Belief) -> learning.Belief:
-            return learning.constrain(self.learner, belief, crystals, label, best, key)
+            return fitting.constrain(self.learner, belief, crystals, label, best, key)
 
         single = under(trust.single) if trust.single else None
         return trust._replace(joint=under(trust.joint), single=single)
 
-    def windows(self, round_: Round, pool: _Pool, best: np.ndarray) -> list[tuple[int, int]]:
+    def windows(self, round_: Round, pool: Pool, best: np.ndarray) -> list[tuple[int, int]]:
         """Positions, and the fidelity of the oracle that is to tell their own hull distance."""
         if self.window is None:
             return []
@@ -405,48 +328,9 @@ class _Learned:
             if (pool.records[i].hash, self.window) not in asked
         ]
 
-    def rows(self, round_: Round) -> learning.Rows:
-        """Observations as scores, in the order of decisions; what was told comes last.
-
-        A measured value of what the top oracle estimates stands in for the oracle's own answer
-        about that crystal.
-        """
-        told = lessons(round_.told, self.problem.oracles[self.top].unit)
-        seen = [
-            answer
-            for answer in round_.answers
-            if answer.kind == "observed"
-            and not (answer.query.fidelity == self.top and answer.query.crystal.hash in told)
-        ]
-        if not seen:
-            reasons = sorted({answer.detail["status"] for answer in round_.answers})
-            raise MfalError(
-                f"no query of the initial data was answered ({'; '.join(reasons[:3])})",
-                "check the oracles with `mfal score`",
-            )
-        facts = [(a.query.crystal, a.query.fidelity, a.value or 0.0) for a in seen]
-        facts += [(crystal, self.top, value) for crystal, value in told.values()]
-        facts = facts[-self.config.proxy.capacity :]
-        return learning.Rows(
-            crystal_arrays([crystal for crystal, _, _ in facts]),
-            np.array([fidelity for _, fidelity, _ in facts], np.int32),
-            np.array([self.score(fidelity, value) for _, fidelity, value in facts], np.float32),
-        )
-
-    def score(self, fidelity: int, value: float) -> float:
-        """Larger is better, within the oracle's bounds."""
-        oracle = self.problem.oracles[fidelity]
-        clipped = float(np.clip(value, *oracle.bounds))
-        return clipped if oracle.higher_is_better else -clipped
-
     def predicted(self, expected: learning.Expectation, i: int) -> dict[str, Any]:
-        """One crystal's expectation in the oracles' units, as the ledger keeps it."""
-        sign = [1.0 if oracle.higher_is_better else -1.0 for oracle in self.problem.oracles]
-        return {
-            "mean": [s * float(x) for s, x in zip(sign, expected.mean[i], strict=True)],
-            "std": [float(x) for x in expected.std[i]],
-            "noise": [float(x) for x in expected.noise[i]],
-        }
+        """One crystal's expectation in the oracles' units."""
+        return in_units(expected, self.problem.oracles, i)
 
     def records(self, states: Any, crystals: Any, source: str) -> list[CrystalRecord]:
         """Terminal states with a leading axis to records."""
@@ -479,16 +363,6 @@ class _Learned:
             predicted,
             parents,
         )
-
-
-def _without(pool: _Pool, taken: list[tuple[int, int]]) -> _Pool:
-    """The pool without queries that are decided on already."""
-    pairs = {(pool.records[i].hash, fidelity) for i, fidelity in taken}
-    left = [
-        (record.hash, fidelity) not in pairs
-        for record, fidelity in zip(pool.records, pool.fidelity.tolist(), strict=True)
-    ]
-    return pool._replace(available=pool.available & np.array(left, bool))
 
 
 def _stability(judged: Judged | None, i: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From observations to proposals: fit, train, sample, choose. Pure functions of data and a key.
+"""From beliefs to proposals: train, sample, choose. Pure functions of data and a key.
 
 Nothing of one round is carried into the next but the observations, so a round can be computed
 again after a kill and comes out the same.
@@ -19,7 +19,8 @@ from mfal.acquisition import (
     choose_batch,
     make_log_reward,
 )
-from mfal.acquisition.feasibility import fit_feasibility, log_feasibility
+from mfal.acquisition.feasibility import log_feasibility
+from mfal.acquisition.success import chance_of_answer, log_chance
 from mfal.campaign.config import ProxyConfig, SamplerConfig
 from mfal.campaign.problem import Problem
 from mfal.campaign.proxy import CampaignProxy, make_proxy
@@ -28,11 +29,12 @@ from mfal.crystals.types import Crystal
 from mfal.envs.fidelity import FidelityState, with_fidelity
 from mfal.gflownet.policy import PolicyConfig
 from mfal.gflownet.train import Metrics, TrainConfig, Trainer, make_trainer
-from mfal.proxies.dataset import Dataset, make_dataset
-from mfal.proxies.explained import describe_fidelity, explained_variance
+from mfal.proxies.dataset import Dataset
 from mfal.proxies.relation import Posterior
 
 __all__ = [
+    "BUCKET",
+    "Attempts",
     "Belief",
     "Choice",
     "Draws",
@@ -40,20 +42,15 @@ __all__ = [
     "Learner",
     "Rows",
     "believe",
+    "chances",
     "choose",
-    "constrain",
-    "fidelity_worth",
-    "fit",
     "make_learner",
+    "pad",
     "train_and_sample",
 ]
 
-_BUCKET = 256
+BUCKET = 256
 """Pools are padded to multiples of this."""
-_POOL = 256
-"""Crystals drawn uniformly, which stand for the space where f* is estimated."""
-_PROHIBITIVE = 1e9
-"""Cost units that keep the sampler from a fidelity."""
 
 
 class Rows(NamedTuple):
@@ -65,6 +62,17 @@ class Rows(NamedTuple):
     """[N] int32"""
     score: np.ndarray
     """[N] float32, within the oracle's bounds, sign turned where lower is better."""
+    proposed: np.ndarray
+    """[N] bool, whether the crystal is one that the campaign proposed, not a known one."""
+
+
+class Attempts(NamedTuple):
+    """Queries about proposed crystals, whatever came of them."""
+
+    crystal: Crystal
+    """[N]"""
+    answered: np.ndarray
+    """[N] bool."""
 
 
 class Learner(NamedTuple):
@@ -90,6 +98,8 @@ class Learner(NamedTuple):
     """The greedy choice over a padded pool, jitted."""
     acquisition: Callable[..., AcquisitionParams]
     """(proxy state, pool, costs, best score, key) to a round's parameters, jitted."""
+    chance: Callable[[Any, Crystal], jax.Array]
+    """(state of the regression, crystals) to the probability of an answer, jitted."""
 
 
 class Belief(NamedTuple):
@@ -99,6 +109,9 @@ class Belief(NamedTuple):
     proxy: Any
     """State of the proxy, with `reliability` and `loss`."""
     params: AcquisitionParams
+    best: float
+    """Best score of a proposed crystal at the top fidelity. Known ones are not what is looked for:
+    before any other answer, the median of theirs is what is to be improved on."""
 
 
 class Draws(NamedTuple):
@@ -163,7 +176,9 @@ def make_learner(
         # The target is the random search's distribution, weighed by the information. A bare
         # reward would favour whatever there is most of: groups with many free lattice parameters
         # (a power of ten for each) and compositions of many elements.
+        # What is unlikely to be answered is not worth asking, however much it would tell.
         reward = information(params, state) + log_density(problem.environment, state.inner)
+        reward += sampler.sharpness * log_chance(params.success, crystal_of(state))
         if constrained:
             reward += log_feasibility(params.feasibility, crystal_of(state).composition)
         return reward
@@ -194,73 +209,8 @@ def make_learner(
         acquisition=jax.jit(
             partial(acquisition_params, model.posterior, exponent=sampler.sharpness)
         ),
+        chance=jax.jit(jax.vmap(chance_of_answer, in_axes=(None, 0))),
     )
-
-
-def fit(learner: Learner, rows: Rows, key: jax.Array, *, top_only: bool = False) -> Belief:
-    """Fit the proxy to all rows and set the acquisition up from what it believes.
-
-    The crystals seen so far and a uniform draw from the space are the pool on which the best value
-    that the space holds, and the scale of the reward, are estimated.
-
-    Args:
-      learner: the compiled parts.
-      rows: all observations.
-      key: PRNG key. Two fits under one key leave the same rows out of the same members, so their
-        held-out scores can be compared.
-      top_only: learn from the top oracle's answers alone, and take the others to say nothing.
-    """
-    key_init, key_fit, key_pool, key_maxima = jax.random.split(key, 4)
-    levels = len(learner.problem.oracles)
-    data, costs = _dataset(learner, rows), jnp.asarray(learner.costs)
-    if top_only:
-        at_top = data.fidelity == levels - 1
-        # Masked, not cut out: the shapes stay, and what is compiled serves both fits.
-        data = data._replace(valid=data.valid & at_top)
-        costs = jnp.where(jnp.arange(levels) == levels - 1, costs, _PROHIBITIVE)
-    proxy = learner.proxy.fit(data, key_init, key_fit)
-    if top_only:
-        apart = proxy.reliability._replace(correlation=jnp.eye(levels))
-        proxy = proxy._replace(reliability=apart)
-    pool = learner.crystals(learner.uniform(key_pool, _POOL))
-    top = rows.score[rows.fidelity == levels - 1]
-    best = float(top.max()) if len(top) else -np.inf
-    everywhere = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), data.crystal, pool)
-    params = learner.acquisition(proxy, everywhere, costs, jnp.float32(best), key_maxima)
-    return Belief(data, proxy, params)
-
-
-def constrain(
-    learner: Learner,
-    belief: Belief,
-    crystal: Crystal,
-    label: np.ndarray,
-    best: float,
-    key: jax.Array,
-) -> Belief:
-    """The information is about the best value under a constraint, and the reward weighed by it.
-
-    Args:
-      learner: a `constrained` one.
-      belief: of this round.
-      crystal: [N], of the space and of those asked about.
-      label: [N], 0 to 1: how far each meets the constraint.
-      best: best score at the top fidelity among those that may meet it; -inf before there is one.
-      key: PRNG key of the samples of the maximum.
-    """
-    padded = jax.tree.map(_pad, crystal)
-    valid = _pad(np.ones(len(label), bool), edge=False)
-    feasible = _pad(label > 0, edge=False)
-    params = learner.acquisition(
-        belief.proxy,
-        padded,
-        belief.params.information.costs,
-        jnp.float32(best),
-        key,
-        allowed=feasible if feasible.any() else valid,
-    )
-    feasibility = fit_feasibility(padded.composition, _pad(label), valid)
-    return belief._replace(params=params._replace(feasibility=feasibility))
 
 
 def train_and_sample(
@@ -289,6 +239,7 @@ def choose(
     available: np.ndarray,
     pending: np.ndarray,
     budget: float,
+    chance: np.ndarray,
 ) -> Choice:
     """The batch of greatest joint information per cost among N queries, within a budget.
 
@@ -301,6 +252,7 @@ def choose(
       pending: positions that are being asked already; a new multiple of the batch's size compiles
         anew.
       budget: cost units that the batch may take.
+      chance: [N], probability that each is answered.
     """
     if not len(fidelity) or budget <= 0:
         return Choice(np.zeros(0, int), np.zeros(0))
@@ -309,12 +261,13 @@ def choose(
     batch = learner.batch(
         belief.proxy,
         belief.params.information.maxima,
-        jax.tree.map(_pad, crystal),
-        _pad(fidelity),
-        _pad(same.astype(np.int32)),
+        jax.tree.map(pad, crystal),
+        pad(fidelity),
+        pad(same.astype(np.int32)),
         jnp.float32(budget),
-        _pad(available, edge=False),
+        pad(available, edge=False),
         np.pad(pending.astype(np.int32), (0, spare), constant_values=-1),
+        pad(chance.astype(np.float32), edge=False),
     )
     indices = np.asarray(batch.indices)
     return Choice(indices[indices >= 0], np.asarray(batch.gains)[indices >= 0])
@@ -326,13 +279,22 @@ def believe(learner: Learner, belief: Belief, crystal: Crystal) -> Expectation:
     if not number:
         nothing = np.zeros((0, levels))
         return Expectation(nothing, nothing, nothing)
-    posterior = learner.beliefs(belief.proxy, jax.tree.map(_pad, crystal))
+    posterior = learner.beliefs(belief.proxy, jax.tree.map(pad, crystal))
     variance = jnp.diagonal(posterior.covariance, axis1=1, axis2=2)
     return Expectation(
         np.asarray(posterior.mean)[:number],
         np.sqrt(np.asarray(variance))[:number],
         np.asarray(posterior.noise)[:number],
     )
+
+
+def chances(learner: Learner, belief: Belief, crystal: Crystal) -> np.ndarray:
+    """The probability that a query about each of N crystals is answered, [N]."""
+    number = len(crystal.space_group_number)
+    if not number:
+        return np.zeros(0)
+    found = learner.chance(belief.params.success, jax.tree.map(pad, crystal))
+    return np.asarray(found)[:number]
 
 
 def _choose(
@@ -347,32 +309,20 @@ def _choose(
     budget: jax.Array,
     available: jax.Array,
     pending: jax.Array,
+    chance: jax.Array,
 ) -> Batch:
     joint = model.joint(proxy, crystal, fidelity, same)
     costs_of = jnp.asarray(costs)[fidelity]
-    return choose_batch(joint, maxima, costs_of, budget, size, available=available, pending=pending)
+    return choose_batch(
+        joint, maxima, costs_of, budget, size, available=available, pending=pending, chance=chance
+    )
 
 
-def _pad(array: Any, *, edge: bool = True) -> np.ndarray:
-    """The leading axis filled up to a multiple of `_BUCKET`, so that shapes repeat."""
+def pad(array: Any, *, edge: bool = True) -> np.ndarray:
+    """The leading axis filled up to a multiple of `BUCKET`, so that shapes repeat."""
     array = np.asarray(array)
-    width = [(0, -len(array) % _BUCKET)] + [(0, 0)] * (array.ndim - 1)
+    width = [(0, -len(array) % BUCKET)] + [(0, 0)] * (array.ndim - 1)
     return np.pad(array, width, mode="edge" if edge else "constant")
-
-
-def fidelity_worth(learner: Learner, belief: Belief) -> list[str]:
-    """One sentence for each cheap fidelity: what it tells about the top."""
-    names = [oracle.name for oracle in learner.problem.oracles]
-    found = explained_variance(belief.data, belief.proxy.reliability)
-    return [
-        describe_fidelity(name, names[-1], explained)
-        for name, explained in zip(names[:-1], found, strict=False)
-    ]
-
-
-def _dataset(learner: Learner, rows: Rows) -> Dataset:
-    """Padded to one capacity for the whole campaign, so that nothing compiles twice."""
-    return make_dataset(rows.crystal, rows.fidelity, rows.score, capacity=learner.capacity)
 
 
 def _rows_of(crystal: Crystal) -> np.ndarray:

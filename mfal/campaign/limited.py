@@ -22,6 +22,7 @@ def choose_within(
     pending: np.ndarray,
     budget: float,
     limits: Sequence[float],
+    chance: np.ndarray,
 ) -> learning.Choice:
     """As `learner.choose`, while no fidelity takes more than its limit.
 
@@ -37,6 +38,7 @@ def choose_within(
       pending: positions that are being asked already.
       budget: cost units that the batch may take.
       limits: [M], cost units that each fidelity may take; infinite where nothing limits it.
+      chance: [N], probability that each is answered.
     """
     left, costs = np.asarray(limits, float), np.asarray(learner.costs, float)
     available = available.copy()
@@ -45,7 +47,9 @@ def choose_within(
     while True:
         available &= (costs <= left * _SLACK)[fidelity]
         waiting = np.concatenate([pending, picked]).astype(int)
-        choice = learning.choose(learner, belief, crystal, fidelity, available, waiting, budget)
+        choice = learning.choose(
+            learner, belief, crystal, fidelity, available, waiting, budget, chance
+        )
         closed = None
         for i, gain in zip(choice.indices.tolist(), choice.gains.tolist(), strict=True):
             level, room = int(fidelity[i]), len(picked) < learner.size

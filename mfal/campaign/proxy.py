@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from mfal.acquisition.batch import JointBelief, ensemble_belief, separate_belief
 from mfal.campaign.config import ENSEMBLE, ProxyConfig
@@ -13,9 +14,9 @@ from mfal.errors import MfalError
 from mfal.proxies.dataset import Dataset
 from mfal.proxies.ensemble import EnsembleConfig, make_ensemble
 from mfal.proxies.own import Proxy, make_own
-from mfal.proxies.relation import Posterior
+from mfal.proxies.relation import Posterior, Prediction, posterior
 
-__all__ = ["CampaignProxy", "load_proxy", "make_proxy"]
+__all__ = ["CampaignProxy", "bounded", "load_proxy", "make_proxy"]
 
 
 class CampaignProxy(NamedTuple):
@@ -53,15 +54,40 @@ def make_proxy(config: ProxyConfig, num_fidelities: int) -> CampaignProxy:
         )
     )
 
+    def predict(state: Any, crystal: Crystal) -> Prediction:
+        predicted = ensemble.predict(state, crystal)
+        return bounded(predicted, state.value_mean, state.value_scale)
+
+    def single(state: Any, crystal: Crystal) -> Posterior:
+        return posterior(predict(state, crystal), state.reliability)
+
     def joint(state: Any, crystal: Crystal, fidelity: jax.Array, same: jax.Array) -> JointBelief:
-        predictions = jax.vmap(ensemble.predict, in_axes=(None, 0))(state, crystal)
+        predictions = jax.vmap(predict, in_axes=(None, 0))(state, crystal)
         return ensemble_belief(predictions, state.reliability, fidelity, same)
 
     return CampaignProxy(
-        lambda data, start, key: ensemble.fit(ensemble.init(start), data, key),
-        ensemble.posterior,
-        joint,
+        lambda data, start, key: ensemble.fit(ensemble.init(start), data, key), single, joint
     )
+
+
+def bounded(prediction: Prediction, mean: jax.Array, scale: jax.Array) -> Prediction:
+    """A prediction that is nowhere less sure than the distribution of the answers itself.
+
+    Far from data the networks' spread grows beyond that of all answers seen, and whatever looks for
+    information or improvement runs there: whoever knows nothing of a crystal would still expect an
+    answer like the others. Where the members' variance v exceeds the answers' s^2, the deviations
+    from the answers' mean shrink by s^2 / v, the members' own from their mean by s / sqrt(v).
+
+    Args:
+      prediction: of one crystal.
+      mean: [M], of the answers.
+      scale: [M], s, standard deviation of the answers.
+    """
+    centre = jnp.mean(prediction.members, axis=0)
+    variance = jnp.var(prediction.members, axis=0, ddof=1)
+    share = jnp.minimum(1.0, scale**2 / jnp.maximum(variance, 1e-12))
+    deviation = jnp.sqrt(share) * (prediction.members - centre)
+    return prediction._replace(members=mean + share * (centre - mean) + deviation)
 
 
 def load_proxy(reference: str, num_fidelities: int) -> Proxy:

@@ -8,7 +8,8 @@ top oracle's answers that members have not seen (`mfal.acquisition.guard`):
 - where the cheap queries promise next to nothing per cost, only they are given up;
 - where the joint fit is unsure of the crystal that the top's own fit would ask first, nothing is
   skipped on its word: that fit's first choices get every second place among the round's top
-  queries.
+  queries. Unless the cheap oracles have proven themselves: unseen answers speak for the joint fit
+  by some nats, and noisy answers leave any fit unsure of a single crystal for ever.
 
 So a misleading oracle costs at most the queries that were made before it was found out.
 """
@@ -16,11 +17,12 @@ So a misleading oracle costs at most the queries that were made before it was fo
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from mfal.acquisition.guard import GuardConfig, Verdict, guard
 from mfal.campaign.learner import Belief
 
-__all__ = ["Trust", "judge", "predicts_no_worse", "record", "sentence", "sure"]
+__all__ = ["Trust", "compare", "judge", "predicts_no_worse", "record", "sentence", "sure"]
 
 # Lies between what good and bad cheap oracles do to the score on small problems (one of each is in
 # tests/proxies/test_ensemble.py). Caution is cheap: an oracle set aside is judged anew each round.
@@ -37,6 +39,8 @@ class Trust(NamedTuple):
     joint_score: float
     """Nats per held-out answer of the top oracle."""
     single_score: float
+    evidence: float = 0.0
+    """Nats in all by which the held-out answers speak for the joint fit."""
 
     @property
     def follow(self) -> bool:
@@ -47,6 +51,32 @@ class Trust(NamedTuple):
     def belief(self) -> Belief:
         """The fit to act on."""
         return self.joint if self.single is None or self.follow else self.single
+
+    @property
+    def proven(self) -> bool:
+        """Whether the cheap oracles have shown that they tell about the top."""
+        return self.evidence > _CONFIG.min_evidence
+
+
+def compare(joint: Belief, single: Belief | None, top: int) -> Trust:
+    """Two fits under one key, with what the answers that they have not seen say of each.
+
+    The evidence has two parts. Crystals that are left out whole tell whether cheap answers about
+    other crystals help: the difference of the scores times the number of answers. Those asked at
+    both fidelities tell whether a cheap answer about the crystal itself does: n pairs of errors
+    with correlation rho are more likely than uncorrelated ones by -n/2 log(1 - rho^2). The
+    correlation is already corrected for chance (`mfal.proxies.relation`).
+    """
+    found = joint.proxy.reliability
+    ours = float(found.score[top])
+    if single is None:
+        return Trust(joint, None, ours, 0.0)
+    own = float(single.proxy.reliability.score[top])
+    answers = int((joint.data.valid & (joint.data.fidelity == top)).sum())
+    pairs = np.asarray(found.pairs)[:top, top]
+    squared = np.minimum(np.asarray(found.correlation)[:top, top] ** 2, 0.99)
+    related = float(np.max(-0.5 * pairs * np.log1p(-squared), initial=0.0))
+    return Trust(joint, single, ours, own, answers * (ours - own) + related)
 
 
 def predicts_no_worse(joint_score: float, single_score: float) -> bool:
@@ -78,6 +108,8 @@ def judge(trust: Trust, std: float, scale: float, gain_per_cost: float) -> Verdi
         jnp.asarray(gain_per_cost),
         jnp.asarray(trust.joint_score),
         jnp.asarray(trust.single_score),
+        # Evidence against the joint fit is the scores' to judge, as without any.
+        max(trust.evidence, 0.0),
     )
 
 
@@ -94,7 +126,7 @@ def sentence(trust: Trust, verdict: Verdict | None) -> str:
         decision = "cheap oracles not trusted, the top oracle's own answers decide"
     elif verdict is not None and not bool(verdict.worthwhile):
         decision = "cheap queries not worth their cost, the top oracle alone is asked"
-    elif verdict is not None and not bool(verdict.sure):
+    elif verdict is not None and not (bool(verdict.sure) or bool(verdict.proven)):
         decision = "cheap oracles trusted, but every second top query is left to the top's own fit"
     else:
         decision = "cheap oracles trusted"
@@ -114,5 +146,7 @@ def record(trust: Trust, verdict: Verdict | None) -> dict[str, Any]:
         "worthwhile": None if verdict is None else bool(verdict.worthwhile),
         "joint_score": trust.joint_score,
         "single_score": trust.single_score,
+        "evidence": trust.evidence,
+        "proven": trust.proven,
         "text": sentence(trust, verdict),
     }

@@ -21,6 +21,7 @@ from mfal.campaign.budget import account_of
 from mfal.campaign.folder import read_campaign, stored_config
 from mfal.campaign.learned import _Learned
 from mfal.campaign.learner import believe
+from mfal.campaign.observations import attempts_of
 from mfal.campaign.problem import make_problem
 from mfal.campaign.strategy import Round
 from mfal.cli import main
@@ -225,7 +226,8 @@ def test_the_guards_own_fit_sees_nothing_of_cheap_answers(whole):
     rows = thinker.rows(end)
     cheap = rows.fidelity < 2
     other = rows._replace(score=np.where(cheap, -rows.score, rows.score).astype(np.float32))
-    fits = [thinker.trust(r, jax.random.key(0)) for r in (rows, other)]
+    attempts = attempts_of(end)
+    fits = [thinker.trust(r, attempts, jax.random.key(0)) for r in (rows, other)]
     means = [believe(thinker.learner, t.single, rows.crystal).mean[:, 2] for t in fits]
     np.testing.assert_array_equal(*means)
     joint = [believe(thinker.learner, t.joint, rows.crystal).mean[:, 2] for t in fits]

@@ -19,7 +19,7 @@ def greedy(monkeypatch):
     """By gain per cost within one budget, as the real choice does; says what was pending."""
     asked = []
 
-    def choose(learner, belief, crystal, fidelity, available, pending, budget):
+    def choose(learner, belief, crystal, fidelity, available, pending, budget, chance):
         asked.append(pending.tolist())
         costs, picked = COSTS[fidelity], []
         for i in np.argsort(-GAINS / costs, kind="stable"):
@@ -43,6 +43,7 @@ def choose(budget: float, limits, pending=()) -> list[int]:
         np.array(pending, int),
         budget,
         limits,
+        np.ones(len(FIDELITY)),
     )
     assert choice.gains.tolist() == GAINS[choice.indices].tolist()
     return choice.indices.tolist()

@@ -7,14 +7,15 @@ import pytest
 
 from mfal.campaign import learned
 from mfal.campaign.learner import Choice, Expectation, Rows
-from mfal.campaign.trust import Trust, predicts_no_worse, record, sentence
+from mfal.campaign.trust import Trust, compare, predicts_no_worse, record, sentence
 
 COSTS = (0.1, 1.0)
 FIDELITY = np.array([0, 1, 0, 1, 0, 1], np.int32)
 
 
-def trust(joint=-1.0, single=-1.0, guarded=True):
-    return Trust("joint", "single" if guarded else None, joint, single)  # type: ignore[arg-type]
+def trust(joint=-1.0, single=-1.0, guarded=True, evidence=0.0):
+    fits = [SimpleNamespace(name=name, best=-np.inf) for name in ("joint", "single")]
+    return Trust(fits[0], fits[1] if guarded else None, joint, single, evidence)
 
 
 def select(monkeypatch, given, *, std=0.5, gain=0.2, number=1):
@@ -28,29 +29,32 @@ def select(monkeypatch, given, *, std=0.5, gain=0.2, number=1):
     beliefs = {"joint": own[[0, 5, 2, 3, 4, 1]], "single": own}
 
     def believe(_, belief, crystals):
-        mean = np.stack([np.zeros(6), 10 * beliefs[belief]], axis=1)
+        mean = np.stack([np.zeros(6), 10 * beliefs[belief.name]], axis=1)
         return Expectation(mean, np.full((6, 2), std), np.zeros((6, 2)))
 
     calls = []
 
-    def choose(_, belief, crystal, fidelity, available, pending, budget):
-        calls.append((belief, budget))
+    def choose(_, belief, crystal, fidelity, available, pending, budget, chance):
+        calls.append((belief.name, budget))
         first = np.flatnonzero(available)[: 1 if budget else 0]
         return Choice(first, np.array([gain])[: len(first)])
 
     monkeypatch.setattr(learned.learning, "believe", believe)
+    monkeypatch.setattr(learned.learning, "chances", lambda *_: np.ones(6))
     monkeypatch.setattr(learned.learning, "choose", choose)
     record = [SimpleNamespace(hash=f"h{i}", formula=f"f{i}", space_group=i) for i in range(6)]
-    pool = learned._Pool(
+    pool = learned.Pool(
         records=record,
         fidelity=FIDELITY,
         available=np.ones(6, bool),
         pending=np.zeros(0, int),
         parents={},
         counts={},
+        answered=np.zeros(6, bool),
     )
     round_ = SimpleNamespace(number=number, rounds=2, allowance=4.0, allowances=(np.inf, np.inf))
-    rows = Rows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]))  # spread 1 at the top
+    # The spread at the top is 1.
+    rows = Rows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]), np.ones(3, bool))
     acting = believe(None, given.belief, None)
     best, choice, verdict = thinker.select(round_, rows, given, pool, None, acting)
     return best.tolist(), choice.indices.tolist(), verdict, calls
@@ -78,6 +82,37 @@ def test_a_joint_fit_that_is_sure_decides_alone(monkeypatch):
     assert verdict.follow
 
 
+def test_a_joint_fit_that_has_proven_itself_decides_alone_though_unsure(monkeypatch):
+    best, informative, verdict, _ = select(monkeypatch, trust(evidence=6.0), std=0.5)
+    assert best == [1, 3]
+    assert informative == [0]
+    assert not verdict.sure
+    assert verdict.proven
+    assert "every second" not in sentence(trust(evidence=6.0), verdict)
+
+
+def fitted(score, correlation, pairs, answers):
+    """What `compare` reads of a fit, with two fidelities."""
+    found = SimpleNamespace(
+        score=np.array([0.0, score]),
+        pairs=np.array([[30, pairs], [pairs, answers]]),
+        correlation=np.array([[1.0, correlation], [correlation, 1.0]]),
+    )
+    data = SimpleNamespace(valid=np.ones(40, bool), fidelity=np.arange(40) < answers)
+    return SimpleNamespace(proxy=SimpleNamespace(reliability=found), data=data)
+
+
+def test_evidence_counts_answers_about_other_crystals_and_about_the_same():
+    apart = compare(fitted(-1.0, 0.0, 0, 20), fitted(-1.2, 0.0, 0, 20), 1)
+    assert apart.evidence == pytest.approx(20 * 0.2)
+    same = compare(fitted(-1.0, -0.6, 15, 20), fitted(-1.0, 0.0, 0, 20), 1)
+    assert same.evidence == pytest.approx(-7.5 * np.log(1 - 0.36))
+    assert not apart.proven
+    assert not same.proven
+    assert compare(fitted(-1.0, 0.6, 15, 20), fitted(-1.2, 0.0, 0, 20), 1).proven
+    assert compare(fitted(-1.0, 0.6, 15, 20), None, 1).evidence == 0.0
+
+
 def test_cheap_queries_that_promise_nothing_are_given_up(monkeypatch):
     _, informative, verdict, calls = select(monkeypatch, trust(), gain=1e-5)
     assert not verdict.worthwhile
@@ -101,7 +136,7 @@ def test_the_last_round_asks_for_no_information(monkeypatch):
 )
 def test_scores_decide_within_the_tolerance(joint, single, follow):
     assert predicts_no_worse(joint, single) is follow
-    assert trust(joint, single).belief == ("joint" if follow else "single")
+    assert trust(joint, single).belief.name == ("joint" if follow else "single")
     kept = record(trust(joint, single), None)
     assert (kept["follow"], kept["calibrated"]) == (follow, follow)
     assert ("not trusted" in sentence(trust(joint, single), None)) is not follow

@@ -1,0 +1,71 @@
+"""The chance that a query is answered."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mfal.acquisition.batch import JointBelief, choose_batch
+from mfal.acquisition.feasibility import FLOOR
+from mfal.acquisition.success import chance_of_answer, fit_success, log_chance
+from mfal.crystals.elements import atomic_number
+from mfal.crystals.types import Crystal
+
+LI, OXYGEN, SULFUR = (atomic_number(symbol) - 1 for symbol in ("Li", "O", "S"))
+
+
+def crystals(seed, number):
+    """Lithium oxides and sulfides, dense and loose."""
+    rng = np.random.default_rng(seed)
+    composition = np.zeros((number, 103), np.float32)
+    composition[:, LI] = rng.integers(1, 5, number)
+    anion = rng.choice([OXYGEN, SULFUR], number)
+    composition[np.arange(number), anion] = rng.integers(1, 5, number)
+    edges = np.repeat(rng.uniform(4, 10, (number, 1)), 3, axis=1)
+    cell = np.concatenate([edges, np.full((number, 3), 90.0)], axis=1).astype(np.float32)
+    return Crystal(jnp.asarray(composition), jnp.full(number, 225), jnp.asarray(cell))
+
+
+def fitted(seed, number, labels):
+    space, asked = crystals(9, 64), crystals(seed, number)
+    valid = np.ones(number, bool)
+    return fit_success(space, asked, jnp.asarray(labels(asked), jnp.float32), valid)
+
+
+def small(crystal):
+    return np.asarray(crystal.lattice[:, 0] < 7.0)
+
+
+def test_what_makes_queries_fail_is_found_on_other_crystals():
+    params, test = fitted(0, 64, small), crystals(1, 200)
+    chance = np.asarray(jax.vmap(chance_of_answer, in_axes=(None, 0))(params, test))
+    above = chance[small(test)][:, None] > chance[~small(test)]
+    assert above.mean() > 0.9  # the area under the curve of the receiver's operating characteristic
+    assert chance[small(test)].mean() > chance[~small(test)].mean() + 0.3
+    weight = np.exp(jax.vmap(log_chance, in_axes=(None, 0))(params, test))
+    np.testing.assert_allclose(weight, FLOOR + (1 - FLOOR) * chance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.75])
+def test_without_a_pattern_it_is_the_share_of_answers(share):
+    params = fitted(2, 64, lambda c: np.arange(64) % 4 < 4 * share)
+    chance = jax.vmap(chance_of_answer, in_axes=(None, 0))(params, crystals(3, 100))
+    assert float(chance.mean()) == pytest.approx(share, abs=0.1)
+
+
+def test_rows_that_do_not_count_leave_even_odds():
+    space = crystals(4, 16)
+    params = fit_success(space, space, jnp.ones(16), jnp.zeros(16, bool))
+    chance = jax.vmap(chance_of_answer, in_axes=(None, 0))(params, space)
+    np.testing.assert_allclose(chance, 0.5)
+
+
+def test_a_batch_weighs_information_by_the_chance_of_an_answer():
+    eye = jnp.eye(3)
+    belief = JointBelief(jnp.zeros(3), jnp.array([4.0, 1.0, 2.0]), eye, eye * 5.0)
+    maxima, costs = jnp.array([1.0, 2.0]), jnp.ones(3)
+    plain = choose_batch(belief, maxima, costs, 1.0, 1)
+    chance = jnp.ones(3).at[int(plain.indices[0])].set(0.0)
+    weighed = choose_batch(belief, maxima, costs, 3.0, 3, chance=chance)
+    assert int(weighed.indices[-1]) == int(plain.indices[0])
+    assert float(weighed.gains[-1]) == 0.0
