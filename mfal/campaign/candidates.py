@@ -19,7 +19,7 @@ class Pool(NamedTuple):
     fidelity: np.ndarray
     """int32"""
     available: np.ndarray
-    """bool, which may be asked for information: those drawn for it, and crystals asked before."""
+    """bool, which may be asked for information."""
     pending: np.ndarray
     """Positions of those that are open already, [P] int: at the end, none of them available."""
     parents: dict[str, tuple[int, ...]]
@@ -53,20 +53,17 @@ def make_pool(
     earlier = {a.query.crystal.hash: a.query.crystal for a in proposed if a.kind == "observed"}
     vain = {a.query.crystal.hash for a in proposed if a.kind == "failed"} - set(earlier)
     asked = round_.asked({record.hash for record in records} | set(earlier))
-    pairs = {
-        (record.hash, m): record
-        for record, m in zip(records, fidelity.tolist(), strict=True)
-        if record.hash not in vain
-    }
-    for name, crystal in earlier.items():
-        pairs |= {(name, m): crystal for m in range(top + 1)}
-    # A crystal that was drawn for a cheap oracle may still be the best one to ask the top.
-    pairs |= {(name, top): crystal for (name, _), crystal in list(pairs.items())}
+    # A crystal that was drawn for one oracle may be a good one to ask another.
+    crystals = {r.hash: r for r in records if r.hash not in vain} | earlier
+    pairs = {(name, m): crystal for name, crystal in crystals.items() for m in range(top + 1)}
     open_ = {pair: crystal for pair, crystal in pairs.items() if pair not in asked}
     drawn = {(record.hash, m) for record, m in zip(records, fidelity.tolist(), strict=True)}
     waiting = [query.crystal for query in round_.pending]
     levels = [m for _, m in open_] + [query.fidelity for query in round_.pending]
-    available = [pair in drawn or pair[0] in earlier for pair in open_] + [False] * len(waiting)
+    # The top costs most: it is asked for information where the sampler drew it, or of crystals that
+    # have been asked before.
+    available = [p in drawn or p[0] in earlier or p[1] < top for p in open_]
+    available += [False] * len(waiting)
     parents: dict[str, tuple[int, ...]] = {}
     for query in [answer.query for answer in round_.answers] + list(round_.pending):
         parents[query.crystal.hash] = (*parents.get(query.crystal.hash, ()), query.id)

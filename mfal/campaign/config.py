@@ -163,7 +163,7 @@ class CampaignConfig:
     limits: tuple[str, ...] = _option(
         (), "cost units that single oracles may take of the budget, each as ORACLE=UNITS"
     )
-    rounds: int = _option(5, "rounds of fit, train, sample, query")
+    rounds: int = _option(7, "rounds of fit, train, sample, query")
     target: float | None = _option(
         None, "value of the top oracle, in its unit, at which a proposal ends the campaign"
     )
@@ -176,7 +176,7 @@ class CampaignConfig:
     realisations: int = _option(3, "atom arrangements tried per proposed crystal")
     batch: int = _option(16, "most queries for information in one round")
     exploit: float = _option(
-        0.65, "share of a round's cost for the top oracle's word on what looks best"
+        0.5, "share of a round's cost for the top oracle's word on what looks best"
     )
     guard: bool = _option(
         True,

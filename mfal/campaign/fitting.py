@@ -3,16 +3,20 @@
 Pure functions of data and a key; what they compile is the learner's (`mfal.campaign.learner`).
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mfal.acquisition import AcquisitionParams
 from mfal.acquisition.feasibility import fit_feasibility
 from mfal.acquisition.success import SuccessParams, fit_success
 from mfal.campaign.learner import Attempts, Belief, Learner, Rows, pad
 from mfal.crystals.types import Crystal
 from mfal.proxies.dataset import Dataset, make_dataset
 from mfal.proxies.explained import describe_fidelity, explained_variance
+from mfal.proxies.relation import Reliability
 
 __all__ = ["constrain", "fidelity_worth", "fit"]
 
@@ -59,8 +63,24 @@ def fit(
     params = learner.acquisition(
         proxy, everywhere, costs, jnp.float32(best), key_maxima, allowed=allowed
     )
-    success = _fit_chance(pool, attempts)
-    return Belief(data, proxy, params._replace(success=success), best)
+    params = params._replace(success=_fit_chance(pool, attempts))
+    return Belief(data, proxy, _tempered(params, proxy.reliability, rows), best)
+
+
+def _tempered(params: AcquisitionParams, reliability: Reliability, rows: Rows) -> AcquisitionParams:
+    """The reward as sharp as the proxy has shown to deserve.
+
+    With L the log density of the top's held-out answers and L_0 that under a Gaussian of their own
+    mean and spread, 1 - exp(-2 (L - L_0)) is the share of the variance that a calibrated Gaussian
+    prediction explains, R^2. The exponent counts times R: a proxy that predicts nothing would draw
+    the sampler to its errors, and there all proposals are alike.
+    """
+    scores = rows.score[rows.fidelity == len(params.information.costs) - 1]
+    spread = float(np.std(scores)) if len(scores) > 1 else 0.0
+    ignorance = -0.5 * math.log(2 * math.pi * math.e) - math.log(max(spread, 1e-6))
+    explained = 1.0 - math.exp(-2.0 * max(float(reliability.score[-1]) - ignorance, 0.0))
+    exponent = params.reward.exponent * math.sqrt(explained)
+    return params._replace(reward=params.reward._replace(exponent=exponent))
 
 
 def constrain(
@@ -93,7 +113,8 @@ def constrain(
         allowed=feasible if feasible.any() else valid,
     )
     feasibility = fit_feasibility(padded.composition, pad(label), valid)
-    params = params._replace(feasibility=feasibility, success=belief.params.success)
+    reward = params.reward._replace(exponent=belief.params.reward.exponent)
+    params = params._replace(feasibility=feasibility, success=belief.params.success, reward=reward)
     return belief._replace(params=params, best=best)
 
 

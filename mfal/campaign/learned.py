@@ -23,7 +23,7 @@ from mfal.campaign.budget import Account, affordable
 from mfal.campaign.candidates import Pool, make_pool, without
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.limited import choose_within
-from mfal.campaign.observations import attempts_of, in_units, rows_of, score
+from mfal.campaign.observations import attempts_of, in_units, pairs_among, rows_of, score
 from mfal.campaign.problem import Problem, crystal_arrays, known_record, record_of
 from mfal.campaign.promising import most_promising, promise
 from mfal.campaign.records import CrystalRecord, Proposal
@@ -268,11 +268,14 @@ class _Learned:
                 chance,
             )
 
+        available = pool.available
+        if trusting.screens(trust, self.costs, pairs_among(round_.answers, self.top)):
+            available = available & ~at_top
         if trust.single is None:
-            return best, inform(trust.joint, pool.available), None
+            return best, inform(trust.joint, available), None
         if not trust.follow:
             return best, inform(trust.single, pool.available & at_top), None
-        choice = inform(trust.joint, pool.available)
+        choice = inform(trust.joint, available)
         cheap = len(choice.indices) > 0 and pool.fidelity[choice.indices[0]] < self.top
         rate = np.inf
         if cheap:

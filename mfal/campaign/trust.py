@@ -14,6 +14,7 @@ top oracle's answers that members have not seen (`mfal.acquisition.guard`):
 So a misleading oracle costs at most the queries that were made before it was found out.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -22,11 +23,24 @@ import numpy as np
 from mfal.acquisition.guard import GuardConfig, Verdict, guard
 from mfal.campaign.learner import Belief
 
-__all__ = ["Trust", "compare", "judge", "predicts_no_worse", "record", "sentence", "sure"]
+__all__ = [
+    "Trust",
+    "compare",
+    "judge",
+    "predicts_no_worse",
+    "record",
+    "screens",
+    "sentence",
+    "sure",
+]
 
 # Lies between what good and bad cheap oracles do to the score on small problems (one of each is in
 # tests/proxies/test_ensemble.py). Caution is cheap: an oracle set aside is judged anew each round.
 _CONFIG = GuardConfig(max_loss=0.1)
+
+
+_FEW_PAIRS = 6
+"""Proposed crystals asked at both fidelities, below which their correlation counts as unknown."""
 
 
 class Trust(NamedTuple):
@@ -77,6 +91,26 @@ def compare(joint: Belief, single: Belief | None, top: int) -> Trust:
     squared = np.minimum(np.asarray(found.correlation)[:top, top] ** 2, 0.99)
     related = float(np.max(-0.5 * pairs * np.log1p(-squared), initial=0.0))
     return Trust(joint, single, ours, own, answers * (ours - own) + related)
+
+
+def screens(trust: Trust, costs: Sequence[float], pairs: int) -> bool:
+    """Whether a cheap query about a crystal is a sensible step before one of the top oracle.
+
+    An answer that correlates with the top's by rho is worth |rho| of it in expected improvement, so
+    it is the better buy where |rho| times the ratio of the costs exceeds one (Huang, Allen, Notz &
+    Miller, Struct. Multidisc. Optim. 32, 369 (2006), doi:10.1007/s00158-005-0587-0). While few
+    proposed crystals have been asked at both, nobody knows the correlation among them: then, too.
+
+    Args:
+      trust: both fits.
+      costs: [M], cost units of a query at each fidelity.
+      pairs: proposed crystals that answered both a cheap oracle and the top.
+    """
+    if not trust.follow or len(costs) < 2:
+        return False
+    related = np.abs(np.asarray(trust.joint.proxy.reliability.correlation)[:-1, -1])
+    worth = related * costs[-1] / np.asarray(costs[:-1], float)
+    return bool(worth.max() > 1.0) or pairs < _FEW_PAIRS
 
 
 def predicts_no_worse(joint_score: float, single_score: float) -> bool:
