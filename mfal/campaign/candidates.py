@@ -27,8 +27,8 @@ class Pool(NamedTuple):
     counts: dict[str, int]
     judged: Judged | None = None
     """What is known of the stability, where there is a requirement."""
-    answered: np.ndarray = np.zeros(0, bool)
-    """bool, whether a query about the crystal, at another fidelity, was answered."""
+    answered: np.ndarray = np.zeros((0, 0), bool)
+    """[N, M] bool, at which fidelities the crystal has answered."""
 
 
 def make_pool(
@@ -51,6 +51,7 @@ def make_pool(
     """
     proposed = [answer for answer in round_.answers if answer.query.crystal.structure is None]
     earlier = {a.query.crystal.hash: a.query.crystal for a in proposed if a.kind == "observed"}
+    heard = {(a.query.crystal.hash, a.query.fidelity) for a in proposed if a.kind == "observed"}
     vain = {a.query.crystal.hash for a in proposed if a.kind == "failed"} - set(earlier)
     asked = round_.asked({record.hash for record in records} | set(earlier))
     # A crystal that was drawn for one oracle may be a good one to ask another.
@@ -81,7 +82,9 @@ def make_pool(
             "distinct": len({record.hash for record in records}),
             "asked_before": len(earlier),
         },
-        answered=np.array([record.hash in earlier for record in askable], bool),
+        answered=np.array(
+            [[(record.hash, m) in heard for m in range(top + 1)] for record in askable], bool
+        ).reshape(len(askable), top + 1),
     )
 
 

@@ -226,7 +226,7 @@ class _Learned:
         at_top[pool.pending] = False
         # Where a query about the crystal was answered its atoms have been found.
         chance = np.where(
-            pool.answered, 1.0, learning.chances(self.learner, trust.belief, crystals)
+            pool.answered.any(axis=1), 1.0, learning.chances(self.learner, trust.belief, crystals)
         )
         rankings, std, scale = [promise(expected, trust.belief.best, chance)], 0.0, 1.0
         if trust.single is not None and trust.follow and at_top.any():
@@ -236,6 +236,7 @@ class _Learned:
             scale = float(rows.score[rows.fidelity == self.top].std())
             if not (trusting.sure(std, scale) or trust.proven):
                 rankings.append(own)
+        screen = trusting.screening(trust, self.costs, pairs_among(round_.answers, self.top))
         best = most_promising(
             round_,
             pool,
@@ -244,6 +245,7 @@ class _Learned:
             costs=self.costs,
             window=self.window,
             stability=self.stability,
+            screen=screen,
         )
         windows = self.windows(round_, pool, best)
         spent = [0.0] * (self.top + 1)
@@ -269,8 +271,8 @@ class _Learned:
             )
 
         available = pool.available
-        if trusting.screens(trust, self.costs, pairs_among(round_.answers, self.top)):
-            available = available & ~at_top
+        if screen is not None:
+            available = available & (pool.fidelity == screen)
         if trust.single is None:
             return best, inform(trust.joint, available), None
         if not trust.follow:

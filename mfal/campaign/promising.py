@@ -46,6 +46,7 @@ def most_promising(
     costs: Sequence[float],
     window: int | None,
     stability: Stability | None,
+    screen: int | None = None,
 ) -> np.ndarray:
     """Positions of what to ask the top oracle about, because it may be best.
 
@@ -60,6 +61,7 @@ def most_promising(
       costs: cost units of a query at each fidelity.
       window: fidelity of the oracle that tells the window, asked beside the top.
       stability: judges candidates, where there is a requirement.
+      screen: fidelity at which candidates are to have answered; those that have not come after.
     """
     top = len(costs) - 1
     turns = [
@@ -69,6 +71,9 @@ def most_promising(
         for ranking in rankings
     ]
     order = np.stack(turns, axis=1).ravel()
+    if screen is not None:
+        passed = pool.answered[order, screen]
+        order = np.concatenate([order[passed], order[~passed]])
     budget = round_.allowance * (1.0 if round_.number == round_.rounds else share)
     each = [top] if window is None else [top, window]
     together = [sum(costs[m] for m in each)] * len(order)

@@ -29,7 +29,7 @@ __all__ = [
     "judge",
     "predicts_no_worse",
     "record",
-    "screens",
+    "screening",
     "sentence",
     "sure",
 ]
@@ -93,13 +93,14 @@ def compare(joint: Belief, single: Belief | None, top: int) -> Trust:
     return Trust(joint, single, ours, own, answers * (ours - own) + related)
 
 
-def screens(trust: Trust, costs: Sequence[float], pairs: int) -> bool:
-    """Whether a cheap query about a crystal is a sensible step before one of the top oracle.
+def screening(trust: Trust, costs: Sequence[float], pairs: int) -> int | None:
+    """The cheap fidelity that candidates are to pass before the top is asked; None without one.
 
     An answer that correlates with the top's by rho is worth |rho| of it in expected improvement, so
     it is the better buy where |rho| times the ratio of the costs exceeds one (Huang, Allen, Notz &
     Miller, Struct. Multidisc. Optim. 32, 369 (2006), doi:10.1007/s00158-005-0587-0). While few
-    proposed crystals have been asked at both, nobody knows the correlation among them: then, too.
+    proposed crystals have been asked at both, nobody knows the correlation among them: the
+    fidelity next to the top is then given the benefit of the doubt.
 
     Args:
       trust: both fits.
@@ -107,10 +108,12 @@ def screens(trust: Trust, costs: Sequence[float], pairs: int) -> bool:
       pairs: proposed crystals that answered both a cheap oracle and the top.
     """
     if not trust.follow or len(costs) < 2:
-        return False
+        return None
     related = np.abs(np.asarray(trust.joint.proxy.reliability.correlation)[:-1, -1])
     worth = related * costs[-1] / np.asarray(costs[:-1], float)
-    return bool(worth.max() > 1.0) or pairs < _FEW_PAIRS
+    if worth.max() > 1.0:
+        return int(worth.argmax())
+    return len(costs) - 2 if pairs < _FEW_PAIRS else None
 
 
 def predicts_no_worse(joint_score: float, single_score: float) -> bool:

@@ -56,7 +56,9 @@ def test_crystals_that_were_asked_in_vain_are_not_asked_again():
     pool = make_pool(round_, drawn, np.array([0, 1]), 1, None)
     pairs = {(r.hash, int(m)) for r, m in zip(pool.records, pool.fidelity, strict=True)}
     assert pairs == {("new", 0), ("new", 1), ("found", 1)}
-    assert {r.hash for r, a in zip(pool.records, pool.answered, strict=True) if a} == {"found"}
+    assert {r.hash for r, a in zip(pool.records, pool.answered, strict=True) if a.any()} == {
+        "found"
+    }
 
 
 def test_a_prediction_is_nowhere_wider_than_the_answers():

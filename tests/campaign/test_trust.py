@@ -7,7 +7,7 @@ import pytest
 
 from mfal.campaign import learned
 from mfal.campaign.learner import Choice, Expectation, Rows
-from mfal.campaign.trust import Trust, compare, predicts_no_worse, record, sentence
+from mfal.campaign.trust import Trust, compare, predicts_no_worse, record, screening, sentence
 
 COSTS = (0.1, 1.0)
 FIDELITY = np.array([0, 1, 0, 1, 0, 1], np.int32)
@@ -18,7 +18,9 @@ def trust(joint=-1.0, single=-1.0, guarded=True, evidence=0.0):
     return Trust(fits[0], fits[1] if guarded else None, joint, single, evidence)
 
 
-def select(monkeypatch, given, *, std=0.5, gain=0.2, number=1):
+def select(
+    monkeypatch, given, *, std=0.5, gain=0.2, number=1, screen=None, waiting=(), answered=None
+):
     """Which model chose what: promising positions, informative positions, verdict."""
     thinker = object.__new__(learned._Learned)
     thinker.config = SimpleNamespace(exploit=0.5, batch=4)
@@ -42,17 +44,20 @@ def select(monkeypatch, given, *, std=0.5, gain=0.2, number=1):
     monkeypatch.setattr(learned.learning, "believe", believe)
     monkeypatch.setattr(learned.learning, "chances", lambda *_: np.ones(6))
     monkeypatch.setattr(learned.learning, "choose", choose)
+    monkeypatch.setattr(learned.trusting, "screening", lambda *_: screen)
     record = [SimpleNamespace(hash=f"h{i}", formula=f"f{i}", space_group=i) for i in range(6)]
     pool = learned.Pool(
         records=record,
         fidelity=FIDELITY,
-        available=np.ones(6, bool),
+        available=~np.isin(np.arange(6), waiting),
         pending=np.zeros(0, int),
         parents={},
         counts={},
-        answered=np.zeros(6, bool),
+        answered=np.zeros((6, 2), bool) if answered is None else answered,
     )
-    round_ = SimpleNamespace(number=number, rounds=2, allowance=4.0, allowances=(np.inf, np.inf))
+    round_ = SimpleNamespace(
+        number=number, rounds=2, allowance=4.0, allowances=(np.inf, np.inf), answers=[]
+    )
     # The spread at the top is 1.
     rows = Rows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]), np.ones(3, bool))
     acting = believe(None, given.belief, None)
@@ -89,6 +94,36 @@ def test_a_joint_fit_that_has_proven_itself_decides_alone_though_unsure(monkeypa
     assert not verdict.sure
     assert verdict.proven
     assert "every second" not in sentence(trust(evidence=6.0), verdict)
+
+
+def test_where_cheap_answers_screen_the_top_is_not_asked_for_information(monkeypatch):
+    for screen, asked in ((None, 1), (0, 4)):
+        given = trust(evidence=6.0)
+        _, informative, *_ = select(monkeypatch, given, screen=screen, waiting=(0, 2))
+        assert informative == [asked]
+
+
+def test_what_has_passed_the_screen_is_asked_first(monkeypatch):
+    passed = np.zeros((6, 2), bool)
+    passed[5, 0] = True  # the joint fit likes 1 most, 3 next and 5 last
+    for screen, expected in ((None, [1, 3]), (0, [5, 1])):
+        best, *_ = select(monkeypatch, trust(evidence=6.0), screen=screen, answered=passed)
+        assert best == expected
+
+
+@pytest.mark.parametrize(
+    ("correlation", "pairs", "expected"),
+    [(0.3, 9, None), (0.4, 9, 0), (-0.4, 9, 0), (0.0, 2, 0), (0.0, 9, None)],
+)
+def test_a_cheap_answer_screens_where_it_is_the_better_buy_or_unknown(correlation, pairs, expected):
+    given = Trust(fitted(-1.0, correlation, 15, 20), None, -1.0, 0.0)
+    assert screening(given, (1.05, 3.0), pairs) == expected
+    assert screening(given, (3.0,), pairs) is None
+
+
+def test_a_cheap_oracle_that_is_not_trusted_screens_nothing():
+    joint = fitted(-1.5, 0.9, 15, 20)
+    assert screening(Trust(joint, joint, -1.5, -1.0), (0.1, 1.0), 9) is None
 
 
 def fitted(score, correlation, pairs, answers):
