@@ -25,7 +25,7 @@ from mfal.campaign.config import CampaignConfig
 from mfal.campaign.limited import choose_within
 from mfal.campaign.observations import attempts_of, in_units, pairs_among, rows_of, score
 from mfal.campaign.problem import Problem, crystal_arrays, known_record, record_of
-from mfal.campaign.promising import most_promising, promise
+from mfal.campaign.promising import most_promising, promise, to_screen
 from mfal.campaign.records import CrystalRecord, Proposal
 from mfal.campaign.stability import Judged, make_stability, window_oracle
 from mfal.campaign.strategy import Decision, Round, Strategy
@@ -115,13 +115,16 @@ class _Learned:
         pool = make_pool(round_, records, draws.fidelity, self.top, self.stability)
         crystals = crystal_arrays(pool.records)
         expected = learning.believe(self.learner, belief, crystals)
-        best, informative, verdict = self.select(round_, rows, trust, pool, crystals, expected)
+        best, screened, informative, verdict = self.select(
+            round_, rows, trust, pool, crystals, expected
+        )
         judged = trusting.record(trust, verdict)
         if judged["on"]:
             round_.tell("guard", judged["text"], 0, 0)
         windows = self.windows(round_, pool, best)
         picked: list[tuple[int, int, float | None]] = [(i, self.top, None) for i in best.tolist()]
         picked += [(i, fidelity, None) for i, fidelity in windows]
+        picked += [(i, int(pool.fidelity[i]), None) for i in screened.tolist()]
         picked += [
             (i, int(pool.fidelity[i]), float(gain))
             for i, gain in zip(informative.indices, informative.gains, strict=True)
@@ -149,6 +152,7 @@ class _Learned:
             "log_z": float(np.asarray(draws.metrics.log_z)[-1]),
             "candidates": pool.counts,
             "most_promising": len(best),
+            "screened": len(screened),
             "informative": len(informative.indices),
             **({"windows": len(windows), "feasible": pool.judged.counts} if pool.judged else {}),
             "guard": judged,
@@ -220,8 +224,11 @@ class _Learned:
         pool: Pool,
         crystals: Any,
         expected: learning.Expectation,
-    ) -> tuple[np.ndarray, learning.Choice, Any]:
-        """What to ask the top for its promise, what to ask for information, and the verdict."""
+    ) -> tuple[np.ndarray, np.ndarray, learning.Choice, Any]:
+        """What to ask the top for its promise, a cheap oracle for the same, any for information.
+
+        And the guard's verdict.
+        """
         at_top = pool.fidelity == self.top
         at_top[pool.pending] = False
         # Where a query about the crystal was answered its atoms have been found.
@@ -236,7 +243,9 @@ class _Learned:
             scale = float(rows.score[rows.fidelity == self.top].std())
             if not (trusting.sure(std, scale) or trust.proven):
                 rankings.append(own)
-        screen = trusting.screening(trust, self.costs, pairs_among(round_.answers, self.top))
+        share = (1.0 - self.config.exploit) * round_.allowance
+        pairs = pairs_among(round_.answers, self.top)
+        screen = trusting.screening(trust, self.costs, share, pairs)
         best = most_promising(
             round_,
             pool,
@@ -270,14 +279,18 @@ class _Learned:
                 chance,
             )
 
-        available = pool.available
         if screen is not None:
-            available = available & (pool.fidelity == screen)
+            verdict = trusting.judge(trust, std, scale, np.inf) if trust.single else None
+            room = min(left, limits[screen]) if round_.number < round_.rounds else 0.0
+            number = int(room / self.costs[screen] + 1e-6)
+            screened = to_screen(pool, rankings[0], screen, number, best)
+            return best, screened, learning.Choice(np.zeros(0, int), np.zeros(0)), verdict
+        none = np.zeros(0, int)
         if trust.single is None:
-            return best, inform(trust.joint, available), None
+            return best, none, inform(trust.joint, pool.available), None
         if not trust.follow:
-            return best, inform(trust.single, pool.available & at_top), None
-        choice = inform(trust.joint, available)
+            return best, none, inform(trust.single, pool.available & at_top), None
+        choice = inform(trust.joint, pool.available)
         cheap = len(choice.indices) > 0 and pool.fidelity[choice.indices[0]] < self.top
         rate = np.inf
         if cheap:
@@ -285,7 +298,7 @@ class _Learned:
         verdict = trusting.judge(trust, std, scale, rate)
         if not verdict.worthwhile:
             choice = inform(trust.single, pool.available & at_top)
-        return best, choice, verdict
+        return best, none, choice, verdict
 
     def train(self, round_: Round, belief: learning.Belief, key: jax.Array) -> learning.Draws:
         """Train the sampler, telling how far it is."""

@@ -13,7 +13,7 @@ from mfal.campaign.learner import Expectation
 from mfal.campaign.stability import Stability
 from mfal.campaign.strategy import Round
 
-__all__ = ["most_promising", "promise"]
+__all__ = ["most_promising", "promise", "to_screen"]
 
 _GROUPS = 3
 """Space groups, at least, among what a round asks for its promise."""
@@ -97,5 +97,33 @@ def most_promising(
         if pool.fidelity[i] == top and record.formula not in formulas and not crowded:
             formulas.add(record.formula)
             groups[record.space_group] += 1
+            found.append(i)
+    return np.array(found, int)
+
+
+def to_screen(
+    pool: Pool, ranking: np.ndarray, screen: int, number: int, chosen: np.ndarray
+) -> np.ndarray:
+    """Positions of what to ask a cheap oracle about, so that the top is asked about the best.
+
+    One of each formula, as of what the top is asked.
+
+    Args:
+      pool: what may be asked.
+      ranking: [N], larger is better.
+      screen: the cheap fidelity.
+      number: of queries, at most.
+      chosen: positions of what the top is asked already.
+    """
+    formulas: set[str] = set()
+    asked = {pool.records[i].hash for i in chosen.tolist()}
+    found: list[int] = []
+    may = pool.available & (pool.fidelity == screen)
+    for i in np.argsort(-ranking, kind="stable").tolist():
+        if len(found) >= number:
+            break
+        record = pool.records[i]
+        if may[i] and record.formula not in formulas and record.hash not in asked:
+            formulas.add(record.formula)
             found.append(i)
     return np.array(found, int)

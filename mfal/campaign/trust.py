@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from scipy.stats import norm
 
 from mfal.acquisition.guard import GuardConfig, Verdict, guard
 from mfal.campaign.learner import Belief
@@ -93,27 +94,41 @@ def compare(joint: Belief, single: Belief | None, top: int) -> Trust:
     return Trust(joint, single, ours, own, answers * (ours - own) + related)
 
 
-def screening(trust: Trust, costs: Sequence[float], pairs: int) -> int | None:
+def screening(trust: Trust, costs: Sequence[float], share: float, pairs: int) -> int | None:
     """The cheap fidelity that candidates are to pass before the top is asked; None without one.
 
-    An answer that correlates with the top's by rho is worth |rho| of it in expected improvement, so
-    it is the better buy where |rho| times the ratio of the costs exceeds one (Huang, Allen, Notz &
-    Miller, Struct. Multidisc. Optim. 32, 369 (2006), doi:10.1007/s00158-005-0587-0). While few
-    proposed crystals have been asked at both, nobody knows the correlation among them: the
-    fidelity next to the top is then given the benefit of the doubt.
+    The best of n candidates by a score that correlates with the top's by rho lies rho e(n) standard
+    deviations above the mean, e(n) the expected greatest of n Gaussian draws. A share of a round
+    buys more candidates at a cheap fidelity and a perfect correlation at the top: the fidelity of
+    greatest rho e(n) is the best buy. While few proposed crystals have been asked at both, nobody
+    knows the correlation among them: the fidelity next to the top then gets the benefit of the
+    doubt.
 
     Args:
       trust: both fits.
       costs: [M], cost units of a query at each fidelity.
+      share: cost units that are to be spent so.
       pairs: proposed crystals that answered both a cheap oracle and the top.
     """
     if not trust.follow or len(costs) < 2:
         return None
-    related = np.abs(np.asarray(trust.joint.proxy.reliability.correlation)[:-1, -1])
-    worth = related * costs[-1] / np.asarray(costs[:-1], float)
-    if worth.max() > 1.0:
-        return int(worth.argmax())
+    related = np.abs(np.asarray(trust.joint.proxy.reliability.correlation)[:, -1])
+    worth = [float(r * _greatest(share / c)) for r, c in zip(related, costs, strict=True)]
+    if max(worth[:-1]) > worth[-1]:
+        return int(np.argmax(worth[:-1]))
     return len(costs) - 2 if pairs < _FEW_PAIRS else None
+
+
+def _greatest(number: float) -> float:
+    """Expected greatest of so many standard Gaussian draws, zero below one draw.
+
+    The quantile at (n - 0.375) / (n + 0.25), G. Blom, Statistical Estimates and Transformed
+    Beta-Variables (Wiley, 1958); within 0.02 of the truth.
+
+    >>> round(_greatest(10), 2)
+    1.55
+    """
+    return float(norm.ppf((number - 0.375) / (number + 0.25))) if number > 1 else 0.0
 
 
 def predicts_no_worse(joint_score: float, single_score: float) -> bool:

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from mfal.campaign.candidates import make_pool
+from mfal.campaign.candidates import Pool, make_pool
 from mfal.campaign.learner import Expectation
-from mfal.campaign.promising import promise
+from mfal.campaign.promising import promise, to_screen
 from mfal.campaign.proxy import bounded
 from mfal.proxies.relation import Prediction
 
@@ -70,3 +70,19 @@ def test_a_prediction_is_nowhere_wider_than_the_answers():
     variance = jnp.var(members[:, 1], ddof=1)
     centre = -6.0 + 9.0 / variance * (jnp.mean(members[:, 1]) + 6.0)
     np.testing.assert_allclose(jnp.mean(found[:, 1]), centre, rtol=1e-4)
+
+
+def test_the_screen_takes_the_most_promising_of_each_formula_that_the_top_is_not_asked_about():
+    names = ["LiCl a", "LiCl b", "LiBr", "Li2O", "LiF"]
+    records = [SimpleNamespace(hash=n, formula=n.split()[0]) for n in names]
+    pool = Pool(
+        records=[*records, *records],
+        fidelity=np.repeat([0, 1], 5),
+        available=np.arange(10) != 2,  # LiBr was asked at the cheap fidelity before
+        pending=np.zeros(0, int),
+        parents={},
+        counts={},
+    )
+    ranking = np.tile([1.0, 2.0, 5.0, 4.0, 3.0], 2)
+    assert to_screen(pool, ranking, 0, 9, np.array([8])).tolist() == [4, 1]  # Li2O is at the top
+    assert to_screen(pool, ranking, 0, 1, np.zeros(0, int)).tolist() == [3]

@@ -61,8 +61,8 @@ def select(
     # The spread at the top is 1.
     rows = Rows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]), np.ones(3, bool))
     acting = believe(None, given.belief, None)
-    best, choice, verdict = thinker.select(round_, rows, given, pool, None, acting)
-    return best.tolist(), choice.indices.tolist(), verdict, calls
+    best, cheap, choice, verdict = thinker.select(round_, rows, given, pool, None, acting)
+    return best.tolist(), [*cheap.tolist(), *choice.indices.tolist()], verdict, calls
 
 
 def test_a_joint_fit_that_predicts_the_top_worse_is_set_aside(monkeypatch):
@@ -96,11 +96,12 @@ def test_a_joint_fit_that_has_proven_itself_decides_alone_though_unsure(monkeypa
     assert "every second" not in sentence(trust(evidence=6.0), verdict)
 
 
-def test_where_cheap_answers_screen_the_top_is_not_asked_for_information(monkeypatch):
-    for screen, asked in ((None, 1), (0, 4)):
-        given = trust(evidence=6.0)
-        _, informative, *_ = select(monkeypatch, given, screen=screen, waiting=(0, 2))
-        assert informative == [asked]
+def test_where_cheap_answers_screen_the_most_promising_are_asked_at_the_cheap_fidelity(monkeypatch):
+    best, cheap, _, calls = select(monkeypatch, trust(evidence=6.0), screen=0)
+    assert best == [1, 3]
+    assert cheap == [0, 2, 4]
+    assert not calls
+    assert select(monkeypatch, trust(evidence=6.0), screen=0, number=2)[1] == []
 
 
 def test_what_has_passed_the_screen_is_asked_first(monkeypatch):
@@ -113,17 +114,18 @@ def test_what_has_passed_the_screen_is_asked_first(monkeypatch):
 
 @pytest.mark.parametrize(
     ("correlation", "pairs", "expected"),
-    [(0.3, 9, None), (0.4, 9, 0), (-0.4, 9, 0), (0.0, 2, 0), (0.0, 9, None)],
+    # With two of the top's queries or six cheap ones to spend: 0.59 against 1.28 rho.
+    [(0.4, 9, None), (0.5, 9, 0), (-0.5, 9, 0), (0.0, 2, 0), (0.0, 9, None)],
 )
-def test_a_cheap_answer_screens_where_it_is_the_better_buy_or_unknown(correlation, pairs, expected):
+def test_a_cheap_oracle_screens_where_it_is_the_better_buy_or_unknown(correlation, pairs, expected):
     given = Trust(fitted(-1.0, correlation, 15, 20), None, -1.0, 0.0)
-    assert screening(given, (1.05, 3.0), pairs) == expected
-    assert screening(given, (3.0,), pairs) is None
+    assert screening(given, (1.0, 3.0), 6.0, pairs) == expected
+    assert screening(given, (3.0,), 6.0, pairs) is None
 
 
 def test_a_cheap_oracle_that_is_not_trusted_screens_nothing():
     joint = fitted(-1.5, 0.9, 15, 20)
-    assert screening(Trust(joint, joint, -1.5, -1.0), (0.1, 1.0), 9) is None
+    assert screening(Trust(joint, joint, -1.5, -1.0), (0.1, 1.0), 6.0, 9) is None
 
 
 def fitted(score, correlation, pairs, answers):
