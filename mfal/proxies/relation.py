@@ -149,6 +149,8 @@ def measure_reliability(
         in_fidelity, error, variance, noise_var
     )
     total = jnp.sqrt((of_row @ spread) ** 2 * variance + (of_row @ noise) ** 2 * noise_var)
+    # A row that no member left out has no spread: it must not become 0 / 0, though it is masked.
+    total = jnp.maximum(total, 1e-9)
     surprise = jnp.clip(error / total, -_MAX_SURPRISE, _MAX_SURPRISE)
     observed, pairs = _paired_correlation(surprise, in_fidelity, data.material)
 
