@@ -23,7 +23,8 @@ from mfal.campaign.budget import Account, affordable
 from mfal.campaign.candidates import Pool, make_pool, without
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.limited import choose_within
-from mfal.campaign.observations import attempts_of, in_units, pairs_among, rows_of, score
+from mfal.campaign.observations import attempts_of, in_units, rows_of, score
+from mfal.campaign.paired import own_answers, with_own_answers
 from mfal.campaign.problem import Problem, crystal_arrays, known_record, record_of
 from mfal.campaign.promising import most_promising, promise, to_screen
 from mfal.campaign.records import CrystalRecord, Proposal
@@ -115,8 +116,11 @@ class _Learned:
         pool = make_pool(round_, records, draws.fidelity, self.top, self.stability)
         crystals = crystal_arrays(pool.records)
         expected = learning.believe(self.learner, belief, crystals)
+        own = own_answers(round_.answers, self.problem.oracles)
+        if trust.follow:
+            expected = with_own_answers(expected, pool.records, own)
         best, screened, informative, verdict = self.select(
-            round_, rows, trust, pool, crystals, expected
+            round_, rows, trust, pool, crystals, expected, own.related
         )
         judged = trusting.record(trust, verdict)
         if judged["on"]:
@@ -185,6 +189,9 @@ class _Learned:
         }
         arrays = crystal_arrays(list(crystals.values()))
         expected = learning.believe(self.learner, trust.belief, arrays)
+        if trust.follow:
+            own = own_answers(round_.answers, self.problem.oracles)
+            expected = with_own_answers(expected, list(crystals.values()), own)
         judged = trusting.record(trust, None)
         worth = fitting.fidelity_worth(self.learner, trust.joint)
         found = None
@@ -224,6 +231,7 @@ class _Learned:
         pool: Pool,
         crystals: Any,
         expected: learning.Expectation,
+        related: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, learning.Choice, Any]:
         """What to ask the top for its promise, a cheap oracle for the same, any for information.
 
@@ -244,8 +252,7 @@ class _Learned:
             if not (trusting.sure(std, scale) or trust.proven):
                 rankings.append(own)
         share = (1.0 - self.config.exploit) * round_.allowance
-        pairs = pairs_among(round_.answers, self.top)
-        screen = trusting.screening(trust, self.costs, share, pairs)
+        screen = trusting.screening(trust, self.costs, share, related)
         best = most_promising(
             round_,
             pool,

@@ -7,14 +7,13 @@ import numpy as np
 
 from mfal.campaign.handoff import lessons
 from mfal.campaign.learner import Attempts, Expectation, Rows
-from mfal.campaign.ledger import Answer
 from mfal.campaign.problem import crystal_arrays
 from mfal.campaign.records import CrystalRecord
 from mfal.campaign.strategy import Round
 from mfal.errors import MfalError
 from mfal.oracles.types import Oracle
 
-__all__ = ["attempts_of", "in_units", "pairs_among", "rows_of", "score"]
+__all__ = ["attempts_of", "in_units", "rows_of", "score"]
 
 
 def rows_of(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Rows:
@@ -67,13 +66,6 @@ def attempts_of(round_: Round) -> Attempts:
         crystal_arrays([answer.query.crystal for answer in asked]),
         np.array([answer.kind == "observed" for answer in asked], bool),
     )
-
-
-def pairs_among(answers: Sequence[Answer], top: int) -> int:
-    """How many proposed crystals have answered both a cheap oracle and the top."""
-    seen = [a.query for a in answers if a.kind == "observed" and a.query.crystal.structure is None]
-    both = {q.crystal.hash for q in seen if q.fidelity == top}
-    return len(both & {q.crystal.hash for q in seen if q.fidelity < top})
 
 
 def score(oracle: Oracle, value: float) -> float:

@@ -40,10 +40,6 @@ __all__ = [
 _CONFIG = GuardConfig(max_loss=0.1)
 
 
-_FEW_PAIRS = 6
-"""Proposed crystals asked at both fidelities, below which their correlation counts as unknown."""
-
-
 class Trust(NamedTuple):
     """Two fits to the same answers, and which of them to act on."""
 
@@ -94,29 +90,26 @@ def compare(joint: Belief, single: Belief | None, top: int) -> Trust:
     return Trust(joint, single, ours, own, answers * (ours - own) + related)
 
 
-def screening(trust: Trust, costs: Sequence[float], share: float, pairs: int) -> int | None:
+def screening(
+    trust: Trust, costs: Sequence[float], share: float, related: np.ndarray
+) -> int | None:
     """The cheap fidelity that candidates are to pass before the top is asked; None without one.
 
     The best of n candidates by a score that correlates with the top's by rho lies rho e(n) standard
     deviations above the mean, e(n) the expected greatest of n Gaussian draws. A share of a round
     buys more candidates at a cheap fidelity and a perfect correlation at the top: the fidelity of
-    greatest rho e(n) is the best buy. While few proposed crystals have been asked at both, nobody
-    knows the correlation among them: the fidelity next to the top then gets the benefit of the
-    doubt.
+    greatest rho e(n) is the best buy.
 
     Args:
       trust: both fits.
       costs: [M], cost units of a query at each fidelity.
       share: cost units that are to be spent so.
-      pairs: proposed crystals that answered both a cheap oracle and the top.
+      related: [M], correlation of each fidelity's answer with the top's about the same crystal.
     """
     if not trust.follow or len(costs) < 2:
         return None
-    related = np.abs(np.asarray(trust.joint.proxy.reliability.correlation)[:, -1])
-    worth = [float(r * _greatest(share / c)) for r, c in zip(related, costs, strict=True)]
-    if max(worth[:-1]) > worth[-1]:
-        return int(np.argmax(worth[:-1]))
-    return len(costs) - 2 if pairs < _FEW_PAIRS else None
+    worth = [float(abs(r) * _greatest(share / c)) for r, c in zip(related, costs, strict=True)]
+    return int(np.argmax(worth[:-1])) if max(worth[:-1]) > worth[-1] else None
 
 
 def _greatest(number: float) -> float:

@@ -61,7 +61,9 @@ def select(
     # The spread at the top is 1.
     rows = Rows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]), np.ones(3, bool))
     acting = believe(None, given.belief, None)
-    best, cheap, choice, verdict = thinker.select(round_, rows, given, pool, None, acting)
+    best, cheap, choice, verdict = thinker.select(
+        round_, rows, given, pool, None, acting, np.ones(2)
+    )
     return best.tolist(), [*cheap.tolist(), *choice.indices.tolist()], verdict, calls
 
 
@@ -113,19 +115,19 @@ def test_what_has_passed_the_screen_is_asked_first(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("correlation", "pairs", "expected"),
+    ("correlation", "expected"),
     # With two of the top's queries or six cheap ones to spend: 0.59 against 1.28 rho.
-    [(0.4, 9, None), (0.5, 9, 0), (-0.5, 9, 0), (0.0, 2, 0), (0.0, 9, None)],
+    [(0.4, None), (0.5, 0), (0.0, None)],
 )
-def test_a_cheap_oracle_screens_where_it_is_the_better_buy_or_unknown(correlation, pairs, expected):
-    given = Trust(fitted(-1.0, correlation, 15, 20), None, -1.0, 0.0)
-    assert screening(given, (1.0, 3.0), 6.0, pairs) == expected
-    assert screening(given, (3.0,), 6.0, pairs) is None
+def test_a_cheap_oracle_screens_where_it_is_the_better_buy(correlation, expected):
+    given = Trust(fitted(-1.0, 0.0, 15, 20), None, -1.0, 0.0)
+    assert screening(given, (1.0, 3.0), 6.0, np.array([correlation, 1.0])) == expected
+    assert screening(given, (3.0,), 6.0, np.ones(1)) is None
 
 
 def test_a_cheap_oracle_that_is_not_trusted_screens_nothing():
     joint = fitted(-1.5, 0.9, 15, 20)
-    assert screening(Trust(joint, joint, -1.5, -1.0), (0.1, 1.0), 6.0, 9) is None
+    assert screening(Trust(joint, joint, -1.5, -1.0), (0.1, 1.0), 6.0, np.ones(2)) is None
 
 
 def fitted(score, correlation, pairs, answers):
