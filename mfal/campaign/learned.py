@@ -1,10 +1,13 @@
 """The strategy that learns: a proxy over all fidelities and a GFlowNet that samples candidates.
 
 Initial data are known crystals at every fidelity. Each round fits the proxy to all answers, trains
-the sampler on information about the best top-fidelity value per cost, and draws candidates. A
-share of the round goes to the top oracle's word on what looks best, the rest to the batch of
-greatest joint information per cost: without the first, cheap oracles might be asked for ever, and
-one that misleads could do so unnoticed. The last round asks the top oracle only. The guard
+the sampler on information about the best top-fidelity value per cost, weighed by the chance that a
+query is answered at all, and draws candidates. A share of the round goes to the top oracle, for the
+expected improvement times that chance (`mfal.campaign.promising`). The rest goes to the cheap
+oracle whose answer about a crystal tells most about its value at the top for the money, for the
+most promising candidates: the top is asked about those that have passed it first
+(`mfal.campaign.paired`). Where no cheap oracle is the better buy, the rest goes to the batch of
+greatest joint information per cost. The last round asks the top oracle only. The guard
 (`mfal.campaign.trust`) sees to it that cheap answers steer a round only while they don't make the
 predictions of the top worse. A requirement on stability (`mfal.campaign.stability`) weighs the
 sampler's reward and says what may be asked. The search to compare with draws crystals at random and
