@@ -9,8 +9,8 @@ program; look each operation up in the program's text. Those that are, or contai
 of the policy network count as products: trunk and heads, forward in the rollout, forward and
 backward in the update, with the bias or rectifier that the compiler put into the same operation.
 The small triangular products by which actions are drawn count apart. The share is of all time on
-the working threads between the first operation and the last, waiting for work excluded; the median
-of --rounds traces counts. The largest other operations are listed.
+the working threads, waiting for work excluded, an operation's median run times the number of its
+runs; the median of --rounds traces counts. The largest other operations are listed.
 """
 
 import argparse
@@ -151,23 +151,33 @@ def operations(program: str) -> dict[str, tuple[str, str]]:
 
 
 def self_times(data: Any, names: set[str]) -> dict[str, float]:
-    """Nanoseconds of each event, without those inside it, on threads that run such operations."""
-    spent: collections.Counter[str] = collections.Counter()
+    """Nanoseconds by name, without events inside, on threads that run such operations.
+
+    The median run of an operation times the number of its runs: where the machine is shared, runs
+    that were interrupted would count for more than they took.
+    """
+    runs: dict[str, list[float]] = collections.defaultdict(list)
     for plane in data.planes:
         for thread in plane.lines:
             events = sorted(thread.events, key=lambda event: (event.start_ns, -event.duration_ns))
             if sum(event.name in names for event in events) < 100:
                 continue
-            open_events: list[tuple[str, float]] = []
+            open_events: list[list[Any]] = []
             for event in events:
                 while open_events and open_events[-1][1] <= event.start_ns:
-                    open_events.pop()
+                    name, _, spent = open_events.pop()
+                    runs[name].append(spent)
                 if open_events:
-                    spent[open_events[-1][0]] -= event.duration_ns
-                if "wait" not in event.name:
-                    spent[event.name] += event.duration_ns
-                open_events.append((event.name, event.start_ns + event.duration_ns))
-    return dict(spent)
+                    open_events[-1][2] -= event.duration_ns
+                end = event.start_ns + event.duration_ns
+                open_events.append([event.name, end, event.duration_ns])
+            for name, _, spent in open_events:
+                runs[name].append(spent)
+    return {
+        name: statistics.median(spent) * len(spent)
+        for name, spent in runs.items()
+        if "wait" not in name.lower()
+    }
 
 
 def _program() -> str:
