@@ -184,6 +184,10 @@ def _learn(
         return jnp.where(usable, loss.per_trajectory(b), 0.0)
 
     value, weights, by_log_z = loss_and_weights(per_trajectory, balance, batch)
+    if config.log_z_from_batch and config.loss == "tb" and config.temperature is None:
+        # The batch's mean is where this derivative vanishes: what is left of it is rounding, which
+        # depends on the number of devices and which Adam would make a step of full size.
+        by_log_z = jnp.where(step == 0, 0.0, by_log_z)
     grads = {
         "policy": policy_gradient(parts.policy, params["policy"], trajectories, weights),
         "log_z": pull_log_z(by_log_z)[0],
