@@ -96,7 +96,8 @@ def _check(
     if differences:
         raise MfalError(
             f"{folder} holds a campaign with another configuration ({'; '.join(differences)})",
-            "use the same options to go on with it, or another folder with --out",
+            "use the same options to go on with it (the defaults of another version may differ: "
+            f"--config {folder / 'config.toml'} holds its own), or another folder with --out",
         )
     for before, now in zip(ledger.meta("oracles"), facts, strict=False):
         for key in ("name", "version", "cost"):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import toy_campaign
-from toy_campaign import CONFIG, InstantExecutor, digest, strategy
+from toy_campaign import InstantExecutor, digest, strategy
 
 from mfal.campaign.doctor import examine
+from mfal.campaign.folder import stored_config
 from mfal.campaign.ledger import Ledger
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.schema import SCHEMA_VERSION
@@ -26,8 +27,8 @@ def old(tmp_path) -> Path:
     return folder
 
 
-def run(folder) -> None:
-    run_campaign(folder, CONFIG, executor=InstantExecutor(), strategy=strategy())
+def run(folder, config) -> None:
+    run_campaign(folder, config, executor=InstantExecutor(), strategy=strategy())
 
 
 def test_every_row_survives_and_new_columns_have_their_defaults(old):
@@ -49,8 +50,10 @@ def test_every_row_survives_and_new_columns_have_their_defaults(old):
 
 
 def test_the_campaign_goes_on_to_the_same_end(old, tmp_path):
-    run(old)
-    run(tmp_path / "new")
+    with Ledger(old / "ledger.sqlite") as ledger:
+        config = stored_config(ledger)  # with the defaults of its time
+    run(old, config)
+    run(tmp_path / "new", config)
     assert digest(old) == digest(tmp_path / "new")
     assert not [finding for finding in examine(old) if finding.level == "problem"]
 
