@@ -19,7 +19,6 @@ the mean over three arrangements of atoms as in a campaign.
 Everything is resumable (`--minutes`).
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,10 +29,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from shared import do_pieces, interval, save_figure, write_record
+from ranking import auc
+from shared import do_pieces, interval, make_parser, parse, save_figure, subplots, write_record
 
+from mfal.acquisition.success import chance_of_answer, fit_success
 from mfal.campaign.config import CampaignConfig
-from mfal.campaign.learned import _Learned
+from mfal.campaign.learned import Learned
 from mfal.campaign.learner import Draws
 from mfal.campaign.ledger import Answer
 from mfal.campaign.problem import Problem, crystal_arrays, known_record, make_problem, record_of
@@ -150,7 +151,7 @@ class World:
 # --- campaigns ------------------------------------------------------------------------------------
 
 
-class Replayed(_Learned):
+class Replayed(Learned):
     """The campaign's strategy, whose sampler draws from the pool at random."""
 
     def __init__(self, world: World, config: CampaignConfig) -> None:
@@ -273,7 +274,26 @@ def pool_worth(proposed: list[Any], oracles: tuple[Oracle, ...]) -> list[str]:
             lambda rows, m=m, sign=sign: float(spearmanr(sign * values[rows, m], top[rows])[0]),  # type: ignore[misc]
         )
         lines.append(f"{oracle.name} against {oracles[-1].name}: rho {rho} ({len(both)} crystals)")
+    for labels in (40, 200):
+        if labels < len(values) / 2:
+            found = interval(chance_worth(~np.isnan(top), labels))
+            lines.append(f"chance of an answer from {labels} labels, on the others: AUC {found}")
     return lines
+
+
+def chance_worth(answered: np.ndarray, labels: int) -> list[float]:
+    """AUC of the learnt chance of an answer on the rest of the pool, for ten draws of labels."""
+    space, crystals = (
+        crystal_arrays(records) for records in (drawn()[-256:], drawn()[: len(answered)])
+    )
+    chance = jax.jit(jax.vmap(chance_of_answer, in_axes=(None, 0)))
+    found = []
+    for seed in range(10):
+        taught = np.zeros(len(answered), bool)
+        taught[np.random.default_rng(seed).permutation(len(answered))[:labels]] = True
+        params = fit_success(space, crystals, answered.astype(np.float32), taught)
+        found.append(auc(np.asarray(chance(params, crystals))[~taught], answered[~taught]))
+    return found
 
 
 def show(found: dict[str, dict[int, Any]]) -> dict[str, Any]:
@@ -311,12 +331,9 @@ def conclude(found: dict[str, dict[int, Any]]) -> list[str]:
 
 def draw_figure(found: dict[str, dict[int, Any]], path: Path) -> None:
     """Every campaign a dot."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    whole, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, constrained_layout=True)
+    whole, axes = subplots(2, (9, 3.2))
+    axes[1].sharey(axes[0])
+    axes[1].tick_params(labelleft=False)
     for axis, figure in zip(axes, FIGURES[:2], strict=True):
         for row, by_seed in enumerate(found.values()):
             values = [piece[figure] for piece in by_seed.values()]
@@ -329,16 +346,10 @@ def draw_figure(found: dict[str, dict[int, Any]], path: Path) -> None:
 
 def main() -> None:
     """Ask the pool, replay all campaigns, then print, write and plot."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="default")
+    parser = make_parser(__doc__, SIZES)
     parser.add_argument("--pool", type=int, help="random crystals to ask about")
     parser.add_argument("--seeds", type=int)
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--minutes", type=float, help="begin no new piece after so long")
-    options = parser.parse_args()
-    for name, value in SIZES[options.size].items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
+    options = parse(parser, SIZES)
     start = time.time()
     ask_all: dict[str, Callable[[], Any]] = {
         f"known {i}": partial(asked_known, i) for i in range(len(known()))

@@ -19,7 +19,6 @@ Intervals are 90 %, by bootstrap over seeds; differences are paired by seed.
     python experiments/campaigns_compared.py [--size small]
 """
 
-import argparse
 import os
 import tempfile
 import time
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from shared import do_pieces, interval, save_figure, write_record
+from shared import do_pieces, interval, make_parser, parse, save_figure, subplots, write_record
 
 from mfal.campaign.config import CampaignConfig, ProxyConfig, SamplerConfig
 from mfal.campaign.executors import WorkerPool
@@ -239,12 +238,7 @@ def figure(
     found: dict[str, dict[int, Any]], start: float, budget: float, floor: float, path: Path
 ) -> None:
     """Best and ten best against cost, medians with quartiles."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    whole, axes = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
+    whole, axes = subplots(2, (9, 3.4))
     grid = np.linspace(start, budget, 60)
     for axis, number in zip(axes, (1, TOP), strict=True):
         for color, (name, by_seed) in enumerate(found.items()):
@@ -263,18 +257,12 @@ def figure(
 
 def main() -> None:
     """Run all campaigns, then print, write and plot."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="default")
+    parser = make_parser(__doc__, SIZES)
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--budget", type=float, help="evaluations of the top oracle")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--minutes", type=float, help="begin no new campaign after so long")
-    options = parser.parse_args()
-    for name, value in SIZES[options.size].items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
+    options = parse(parser, SIZES)
     start = time.time()
 
     # The workers find the oracles of this file.

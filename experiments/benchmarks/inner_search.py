@@ -53,6 +53,7 @@ from mfal.acquisition.batch import JointBelief, choose_batch
 from mfal.acquisition.information import information_about_maximum
 from mfal.acquisition.maxima import gumbel_maxima
 from mfal.acquisition.problems import Problem, augmented_branin, augmented_hartmann
+from mfal.acquisition.proposals import climb
 from mfal.acquisition.queries import design
 from mfal.acquisition.surrogate import Surrogate, fit, moments_at, top_moments
 from mfal.envs.hypergrid import HypergridSpec, HypergridState, hypergrid
@@ -137,21 +138,14 @@ def gradient(case: Case, seed: int, count: int) -> Found:
         )
 
     @jax.jit
-    def climb(x: jax.Array) -> jax.Array:
-        def step(x: jax.Array, length: jax.Array) -> tuple[jax.Array, None]:
-            value, slope = jax.vmap(jax.value_and_grad(log_value))(x)
-            norm = jnp.linalg.norm(slope, axis=1, keepdims=True)
-            moved = jnp.clip(x + length * slope / (norm + 1e-9), 0.0, 1.0)
-            better = jax.vmap(log_value)(moved) > value
-            return jnp.where(better[:, None], moved, x), None
-
-        return jax.lax.scan(step, x, jnp.geomspace(0.2, 0.004, CLIMBS))[0]
+    def climbed(x: jax.Array) -> jax.Array:
+        return climb(log_value, x, jnp.geomspace(0.2, 0.004, CLIMBS))
 
     starts = np.random.default_rng(seed).uniform(size=(STARTS, case.points.shape[1]))
     with jax.enable_x64(True):
-        jax.block_until_ready(climb(jnp.asarray(starts)))
+        jax.block_until_ready(climbed(jnp.asarray(starts)))
         start = time.process_time()
-        ends = np.asarray(climb(jnp.asarray(starts)))
+        ends = np.asarray(climbed(jnp.asarray(starts)))
         seconds = time.process_time() - start
     corners = np.rint(np.concatenate([starts, ends]) * (case.side - 1)).astype(int)
     index = np.ravel_multi_index(tuple(corners.T), (case.side,) * corners.shape[1])

@@ -23,7 +23,7 @@ from mfal.acquisition.single import log_expected_improvement
 from mfal.acquisition.surrogate import BLOCK, Surrogate, moments_at, top_moments
 from mfal.proxies.gaussian_process import GaussianProcess, GPState
 
-__all__ = ["CandidateConfig", "Proposed", "propose"]
+__all__ = ["CandidateConfig", "Proposed", "climb", "propose"]
 
 _CLIMBS = 12
 
@@ -135,8 +135,8 @@ def _batch(
         half = config.climbers // 2
         climbed = jnp.concatenate(
             [
-                _climb(lambda x: jnp.log(gain(x) + 1e-12), pool, config.climbers - half),
-                _climb(improvement, pool, half),
+                _best_climbed(lambda x: jnp.log(gain(x) + 1e-12), pool, config.climbers - half),
+                _best_climbed(improvement, pool, half),
             ]
         )
         x = jnp.concatenate([pool, climbed, given])
@@ -175,9 +175,16 @@ def _batch(
     return run
 
 
-def _climb(score: Callable[[jax.Array], jax.Array], pool: jax.Array, count: int) -> jax.Array:
-    """The best of a pool after some steps uphill within the cube, [count, D]."""
-    best = jax.lax.top_k(jax.vmap(score)(pool), count)[1]
+def climb(
+    score: Callable[[jax.Array], jax.Array], start: jax.Array, lengths: jax.Array
+) -> jax.Array:
+    """Points after steps up the gradient within the cube, [n, D]; a step that loses is not taken.
+
+    Args:
+      score: of one point [D], differentiable.
+      start: [n, D].
+      lengths: of the steps, one after the other.
+    """
 
     def step(x: jax.Array, length: jax.Array) -> tuple[jax.Array, None]:
         value, slope = jax.vmap(jax.value_and_grad(score))(x)
@@ -186,7 +193,15 @@ def _climb(score: Callable[[jax.Array], jax.Array], pool: jax.Array, count: int)
         better = jax.vmap(score)(moved) > value
         return jnp.where(better[:, None], moved, x), None
 
-    return jax.lax.scan(step, pool[best], jnp.geomspace(0.1, 0.002, _CLIMBS))[0]
+    return jax.lax.scan(step, start, lengths)[0]
+
+
+def _best_climbed(
+    score: Callable[[jax.Array], jax.Array], pool: jax.Array, count: int
+) -> jax.Array:
+    """The best of a pool, climbed, [count, D]."""
+    best = jax.lax.top_k(jax.vmap(score)(pool), count)[1]
+    return climb(score, pool[best], jnp.geomspace(0.1, 0.002, _CLIMBS))
 
 
 def _improving(

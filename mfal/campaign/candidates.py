@@ -25,10 +25,10 @@ class Pool(NamedTuple):
     parents: dict[str, tuple[int, ...]]
     """Earlier queries about each crystal (its hash)."""
     counts: dict[str, int]
+    answered: np.ndarray
+    """[N, M] bool, at which fidelities the crystal has answered."""
     judged: Judged | None = None
     """What is known of the stability, where there is a requirement."""
-    answered: np.ndarray = np.zeros((0, 0), bool)
-    """[N, M] bool, at which fidelities the crystal has answered."""
 
 
 def make_pool(

@@ -35,7 +35,7 @@ from mfal.campaign.stability import Judged, make_stability, window_oracle
 from mfal.campaign.strategy import Decision, Round, Strategy
 from mfal.errors import MfalError
 
-__all__ = ["learned_strategy"]
+__all__ = ["Learned", "learned_strategy"]
 
 _INITIAL_SHARE = 0.5
 """Of the budget, the most that initial data may take."""
@@ -50,12 +50,12 @@ _WINDOW_DRAWS = 192
 
 def learned_strategy(problem: Problem, config: CampaignConfig) -> Strategy:
     """The strategy for a problem; compiles when it is first asked."""
-    thinker = _Learned(problem, config)
+    thinker = Learned(problem, config)
     return Strategy(thinker.initial, thinker.propose, thinker.baseline, thinker.conclude)
 
 
-class _Learned:
-    """Holds what is compiled, and no other state."""
+class Learned:
+    """The strategy's four functions. Holds what is compiled, and no other state."""
 
     def __init__(self, problem: Problem, config: CampaignConfig) -> None:
         self.problem = problem

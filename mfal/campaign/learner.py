@@ -176,8 +176,8 @@ def make_learner(
         # The target is the random search's distribution, weighed by the information. A bare
         # reward would favour whatever there is most of: groups with many free lattice parameters
         # (a power of ten for each) and compositions of many elements.
-        # What is unlikely to be answered is not worth asking, however much it would tell.
         reward = information(params, state) + log_density(problem.environment, state.inner)
+        # What is unlikely to be answered is not worth asking, however much it would tell.
         reward += sampler.sharpness * log_chance(params.success, crystal_of(state))
         if constrained:
             reward += log_feasibility(params.feasibility, crystal_of(state).composition)

@@ -3,7 +3,7 @@
 The proxy learns from cheap answers as from any row: smooth functions of composition, group and
 lattice, which a single row moves little. Yet two answers about the same arrangements of atoms have
 far more in common than the triple tells (on random crystals of the default space the barrier ranks
-the conductivity with rho .66, a proxy fitted to the triples of as many with .3). So the top is
+the conductivity with rho .71 [.65, .76], `experiments/campaign_replay.py`). So the top is
 regressed on the cheap answer over all crystals that have answered both, and the prediction is
 merged with the proxy's.
 """

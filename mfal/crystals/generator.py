@@ -26,7 +26,10 @@ _ATTEMPTS = 3
 
 
 class _Generator(random_crystal):
-    """pyxtal's generator in a cell that is given, with few attempts in place of its 400."""
+    """pyxtal's generator in a cell that is given, with few attempts in place of its 400.
+
+    It overrides a method that pyxtal doesn't promise to keep: hence its upper bound in pyproject.
+    """
 
     def set_crystal(self) -> None:
         """Draw coordinates; `valid` tells whether they came out."""

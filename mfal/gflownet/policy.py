@@ -7,7 +7,6 @@ head exist only where the loss or the backward policy asks for them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -18,6 +17,7 @@ from jax import lax
 from mfal.envs.types import Environment, Features, Stage
 from mfal.errors import MfalError
 from mfal.gflownet.distributions import mask_logits, mixture_log_prob, value_mixture
+from mfal.gflownet.kernels import product, sum_rows
 
 __all__ = [
     "Heads",
@@ -91,10 +91,10 @@ class SparseDense(nn.Module):
         table = self.param("table", init, (self.vocabulary, self.width))
         out = self.param("bias", nn.initializers.zeros, (self.width,))
         if tokens:
-            out = out + _sum_rows(table, features.tokens)
+            out = out + sum_rows(table, features.tokens)
         if self.num_dense:
             kernel = self.param("kernel", init, (self.num_dense, self.width))
-            out = out + _product(features.dense, kernel, self.dtype)
+            out = out + product(features.dense, kernel, self.dtype)
         return out
 
 
@@ -111,7 +111,7 @@ class Dense(nn.Module):
         """[..., n] to [..., width] float32."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.width))
         bias = self.param("bias", self.bias_init, (self.width,))
-        return _product(x, kernel, self.dtype) + bias
+        return product(x, kernel, self.dtype) + bias
 
 
 class Policy(nn.Module):
@@ -336,32 +336,6 @@ def categorical_log_prob(logits: jax.Array, mask: jax.Array, index: jax.Array) -
     return chosen_logit(masked, index) - jax.nn.logsumexp(masked, axis=-1)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _product(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array:
-    """Product [..., n] x [n, m] with operands of the given type and float32 sums."""
-    return jnp.matmul(x.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
-
-
-def _product_forward(x: jax.Array, kernel: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
-    return _product(x, kernel, dtype), (x, kernel)
-
-
-def _product_backward(dtype: Any, saved: Any, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, kernel = saved
-    by_x = _product(cotangent, kernel.T, dtype).astype(x.dtype)
-    # In float32 whatever the operands: it sums over many rows, and on CPU it is no slower.
-    rows = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
-    columns = cotangent.reshape(-1, cotangent.shape[-1])
-    if columns.shape[-1] < rows.shape[-1]:
-        # The narrow operand first: up to 14 times faster on CPU. The barrier keeps the compiler
-        # from turning the product round again.
-        return by_x, lax.optimization_barrier(columns.T @ rows).T
-    return by_x, rows.T @ columns
-
-
-_product.defvjp(_product_forward, _product_backward)
-
-
 def _spread_bias(size: int, components: int) -> Any:
     """Bias under which the components start side by side, so that none is another's copy."""
 
@@ -377,30 +351,3 @@ def _spread_bias(size: int, components: int) -> Any:
         return jnp.tile(raw.reshape(-1), size).astype(dtype).reshape(shape)
 
     return init
-
-
-@jax.custom_vjp
-def _sum_rows(table: jax.Array, tokens: jax.Array) -> jax.Array:
-    """Sum of the table's rows at the tokens, [..., K] to [..., width]; past the end counts 0."""
-    padded = jnp.pad(table, ((0, 1), (0, 0)))
-    # One gather a token: on CPU some 20 times faster than one gather of all and a sum.
-    total = padded.at[tokens[..., 0]].get(mode="clip")
-    for number in range(1, tokens.shape[-1]):
-        total = total + padded.at[tokens[..., number]].get(mode="clip")
-    return total
-
-
-def _sum_rows_forward(table: jax.Array, tokens: jax.Array) -> tuple[jax.Array, Any]:
-    return _sum_rows(table, tokens), (table, tokens)
-
-
-def _sum_rows_backward(saved: Any, cotangent: jax.Array) -> tuple[jax.Array, None]:
-    table, tokens = saved
-    flat, rows = tokens.reshape(-1, tokens.shape[-1]), cotangent.reshape(-1, table.shape[1])
-    total = jnp.zeros_like(table)
-    for number in range(flat.shape[-1]):
-        total = total.at[flat[:, number]].add(rows, mode="drop")
-    return total, None
-
-
-_sum_rows.defvjp(_sum_rows_forward, _sum_rows_backward)

@@ -133,7 +133,8 @@ def rank_with(
     calculator fails on are left out; those that did not converge are kept, and say so.
 
     Raises:
-      MfalError: structures of different compositions, whose energies don't compare.
+      MfalError: structures of different compositions, whose energies don't compare, or all of
+        them failed.
     """
     formulas = {s.composition.reduced_formula for s in structures}
     if len(formulas) > 1:
@@ -141,12 +142,14 @@ def rank_with(
             f"{', '.join(sorted(formulas))}: energies of different compositions don't compare",
             "rank the structures of one composition",
         )
-    relaxed = []
+    relaxed, failure = [], None
     for structure in structures:
         try:
             relaxed.append(relax_with(structure, calculator, config))
-        except MfalError:
-            continue
+        except MfalError as error:
+            failure = error
+    if failure and not relaxed:
+        raise failure
     return sorted(relaxed, key=lambda each: each.energy / len(each.structure))
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mfal.acquisition.batch import JointBelief
-from mfal.acquisition.proposals import _climb, _improving
+from mfal.acquisition.proposals import _best_climbed, _improving
 from mfal.acquisition.single import log_expected_improvement
 
 MEAN = np.array([0.0, 0.3, 0.3, 0.1, 0.9])
@@ -41,7 +41,7 @@ def test_a_point_that_a_decided_query_answers_is_not_asked():
 def test_climbing_ends_on_the_summit_and_inside_the_cube():
     pool = jnp.asarray(np.random.default_rng(0).uniform(size=(40, 2)))
     summit = jnp.array([0.4, 0.7])
-    top = _climb(lambda x: -jnp.sum((x - summit) ** 2), pool, 3)
+    top = _best_climbed(lambda x: -jnp.sum((x - summit) ** 2), pool, 3)
     assert np.abs(np.asarray(top) - np.asarray(summit)).max() < 0.02
-    edge = _climb(lambda x: jnp.sum(x), pool, 3)
+    edge = _best_climbed(lambda x: jnp.sum(x), pool, 3)
     assert float(edge.max()) <= 1.0

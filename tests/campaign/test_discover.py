@@ -19,7 +19,7 @@ from toy_campaign import digest
 
 from mfal.campaign.budget import account_of
 from mfal.campaign.folder import read_campaign, stored_config
-from mfal.campaign.learned import _Learned
+from mfal.campaign.learned import Learned
 from mfal.campaign.learner import believe
 from mfal.campaign.observations import attempts_of
 from mfal.campaign.problem import make_problem
@@ -211,7 +211,7 @@ def test_each_round_records_what_the_guard_decided_and_what_fidelities_are_worth
 def test_the_guards_own_fit_sees_nothing_of_cheap_answers(whole):
     with read_campaign(whole) as ledger:
         config, answers = stored_config(ledger), ledger.answers("campaign")
-    thinker = _Learned(make_problem(config.space, config.oracles), config)
+    thinker = Learned(make_problem(config.space, config.oracles), config)
     end = Round(
         number=3,
         rounds=2,

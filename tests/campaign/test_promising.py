@@ -82,6 +82,7 @@ def test_the_screen_takes_the_most_promising_of_each_formula_that_the_top_is_not
         pending=np.zeros(0, int),
         parents={},
         counts={},
+        answered=np.zeros((10, 2), bool),
     )
     ranking = np.tile([1.0, 2.0, 5.0, 4.0, 3.0], 2)
     assert to_screen(pool, ranking, 0, 9, np.array([8])).tolist() == [4, 1]  # Li2O is at the top

@@ -63,7 +63,7 @@ def test_only_the_top_oracles_own_quantity_teaches():
 
 
 def test_a_measured_value_stands_in_for_the_oracles_in_the_fit():
-    thinker = object.__new__(learned._Learned)
+    thinker = object.__new__(learned.Learned)
     thinker.top = 1
     thinker.config = dataclasses.replace(CONFIG)
     thinker.problem = SimpleNamespace(oracles=toy_campaign.oracles())

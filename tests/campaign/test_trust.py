@@ -22,7 +22,7 @@ def select(
     monkeypatch, given, *, std=0.5, gain=0.2, number=1, screen=None, waiting=(), answered=None
 ):
     """Which model chose what: promising positions, informative positions, verdict."""
-    thinker = object.__new__(learned._Learned)
+    thinker = object.__new__(learned.Learned)
     thinker.config = SimpleNamespace(exploit=0.5, batch=4)
     thinker.top, thinker.costs = 1, COSTS
     thinker.learner = SimpleNamespace(costs=COSTS, size=4)

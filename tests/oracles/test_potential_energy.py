@@ -86,6 +86,8 @@ def test_ranking_prefers_the_nearer_cell_per_atom_and_drops_what_fails():
     assert volumes == pytest.approx([3.6**3 / 4, 3.75**3 / 4, 3.9**3 / 4])
     with pytest.raises(MfalError, match="different compositions"):
         rank_with([near, fcc("Au", 4.1)], emt)
+    with pytest.raises(MfalError, match="collapsed"):
+        rank_with([broken], emt, AS_IT_STANDS)
 
 
 def test_fixed_cell_stays():
