@@ -105,7 +105,9 @@ class GaussianProcess(NamedTuple):
     fit: Callable[[Dataset], GPState]
     """Data to a conditioned process; compiles once a capacity. Deterministic."""
     posterior: Callable[[GPState, Any], Posterior]
-    """(state, one input) to the belief over its fidelities; the caller applies `vmap`."""
+    """(state, one input) to the belief over its fidelities; the caller applies `vmap`. Computed in
+    float64 and given in the precision around the call, as whatever takes beliefs expects; to
+    differentiate it, call under `jax.enable_x64`."""
     joint: Callable[[GPState, Any, jax.Array], tuple[jax.Array, jax.Array]]
     """(state, inputs [Q], fidelity [Q]) to the mean [Q] and covariance [Q, Q] of the truths."""
     mean: Callable[[GPState, Any, jax.Array], jax.Array]
@@ -135,14 +137,18 @@ def make_gaussian_process(
     def covariance(params: _Params, x: jax.Array, m: jax.Array, z: jax.Array, k: jax.Array) -> Any:
         """Prior covariance of the truths at (x [A, D], m [A]) and (z [B, D], k [B]), [A, B]."""
         length = jnp.exp(params.log_length)
-        shared = matern(_distance(x / length[0], z / length[0]))
+
+        def apart(length: jax.Array) -> jax.Array:
+            return _distances(x / length) if z is x else _distance(x / length, z / length)
+
+        shared = matern(apart(length[0]))
         loading = jnp.outer(params.loading[m], params.loading[k])
         if num == 1:
             return shared * loading
         own = jnp.exp(params.log_own)
         equal = m[:, None] == k[None, :]
         return shared * loading + jnp.where(
-            equal, matern(_distance(x / length[1], z / length[1])) * jnp.outer(own[m], own[k]), 0.0
+            equal, matern(apart(length[1])) * jnp.outer(own[m], own[k]), 0.0
         )
 
     def noisy(params: _Params, x: jax.Array, m: jax.Array, valid: jax.Array) -> jax.Array:
@@ -198,31 +204,33 @@ def make_gaussian_process(
         schedule = optax.cosine_decay_schedule(config.learning_rate, config.steps, 0.05)
         optimiser = optax.adam(schedule)
 
-        def climb(carry: tuple[_Params, Any], steps: int) -> tuple[_Params, Any]:
-            def update(carry: Any, _: None) -> tuple[Any, None]:
-                params, opt = carry
-                grads = jax.grad(lambda p: -log_density(p, *arrays))(params)
-                finite = jax.tree.reduce(
-                    jnp.logical_and, jax.tree.map(lambda g: jnp.isfinite(g).all(), grads)
-                )
-                grads = jax.tree.map(lambda g: jnp.where(finite, g, 0.0), grads)
-                updates, opt = optimiser.update(grads, opt, params)
-                return (optax.apply_updates(params, updates), opt), None
+        def update(carry: tuple[_Params, Any, jax.Array], step: jax.Array) -> tuple[Any, None]:
+            """One step of one start: of each in turn, then of the one that is ahead."""
+            params, opts, reached = carry
+            turn = step // max(first, 1)
+            i = jnp.where(turn < len(starts), turn, jnp.argmax(reached))
+            param, opt = jax.tree.map(lambda leaf: leaf[i], (params, opts))
+            loss, grads = jax.value_and_grad(lambda p: -log_density(p, *arrays))(param)
+            finite = jax.tree.reduce(
+                jnp.logical_and, jax.tree.map(lambda g: jnp.isfinite(g).all(), grads)
+            )
+            grads = jax.tree.map(lambda g: jnp.where(finite, g, 0.0), grads)
+            updates, opt = optimiser.update(grads, opt, param)
+            moved = (optax.apply_updates(param, updates), opt)
+            params, opts = jax.tree.map(
+                lambda leaf, new: leaf.at[i].set(new), (params, opts), moved
+            )
+            here = jnp.where(jnp.isfinite(loss), -loss, -jnp.inf)
+            reached = jnp.where(turn < len(starts), reached.at[i].set(here), reached)
+            return (params, opts, reached), None
 
-            return jax.lax.scan(update, carry, None, length=steps)[0]
-
-        def first_third(params: _Params) -> tuple[tuple[_Params, Any], jax.Array]:
-            carry = climb((params, optimiser.init(params)), config.steps // 3)
-            reached = log_density(carry[0], *arrays)
-            return carry, jnp.where(jnp.isfinite(reached), reached, -jnp.inf)
-
-        if len(starts) > 1:
-            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[start(s) for s in starts])
-            carries, reached = jax.lax.map(first_third, stacked)
-            carry = jax.tree.map(lambda leaf: leaf[jnp.argmax(reached)], carries)
-            params, _ = climb(carry, config.steps - config.steps // 3)
-        else:
-            params, _ = climb((start(starts[0]), optimiser.init(start(starts[0]))), config.steps)
+        # One loop, so that the step is compiled once.
+        first = config.steps // 3
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[start(s) for s in starts])
+        carry = (stacked, jax.vmap(optimiser.init)(stacked), jnp.full(len(starts), -jnp.inf))
+        steps = jnp.arange(config.steps + (len(starts) - 1) * first)
+        (stacked, _, reached), _ = jax.lax.scan(update, carry, steps)
+        params = jax.tree.map(lambda leaf: leaf[jnp.argmax(reached)], stacked)
         lower = jnp.linalg.cholesky(noisy(params, x, data.fidelity, valid))
         white = solve_triangular(lower, y, lower=True)
         density = -0.5 * white @ white - jnp.sum(jnp.log(jnp.diagonal(lower)))
@@ -231,10 +239,11 @@ def make_gaussian_process(
             mean, scale, value_mean, value_scale, density + log_prior(params),
         )  # fmt: skip
 
+    features_of = jax.jit(jax.vmap(featuriser))
+
     def fit(data: Dataset) -> GPState:
         with jax.enable_x64(True):
-            features = jax.vmap(featuriser)(data.crystal).astype(jnp.float64)
-            return fit_wide(features, data)
+            return fit_wide(features_of(data.crystal).astype(jnp.float64), data)
 
     def condition(state: GPState, crystals: Any, m: jax.Array) -> tuple[jax.Array, jax.Array]:
         features = jax.vmap(featuriser)(crystals)
@@ -327,8 +336,9 @@ def make_gaussian_process(
             return mean_wide(state, crystals, m)
 
     def belief(state: GPState, crystal: Any) -> Posterior:
+        ambient = jax.dtypes.canonicalize_dtype(jnp.float64)
         with jax.enable_x64(True):
-            return one_by_one(state, crystal)
+            return jax.tree.map(lambda leaf: leaf.astype(ambient), one_by_one(state, crystal))
 
     return GaussianProcess(
         config, fit, belief, joint, mean, leave_one_out, leave_groups_out, evidence, correlation
@@ -337,8 +347,26 @@ def make_gaussian_process(
 
 def _distance(x: jax.Array, z: jax.Array) -> jax.Array:
     """Euclidean distances [A, B], with a gradient at zero."""
-    squares = jnp.sum(x**2, 1)[:, None] + jnp.sum(z**2, 1)[None, :] - 2 * x @ z.T
+    return _root(jnp.sum(x**2, 1)[:, None] + jnp.sum(z**2, 1)[None, :] - 2 * x @ z.T)
+
+
+def _distances(x: jax.Array) -> jax.Array:
+    """The same among one set of points, [A, A]."""
+    squares = jnp.sum(x**2, 1)
+    return _root(squares[:, None] + squares[None, :] - 2 * _gram(x))
+
+
+def _root(squares: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.maximum(squares, 1e-14))
+
+
+@jax.custom_vjp
+def _gram(x: jax.Array) -> jax.Array:
+    """Inner products [A, A] of points [A, D]; the gradient takes one product, not two."""
+    return x @ x.T
+
+
+_gram.defvjp(lambda x: (x @ x.T, x), lambda x, slope: ((slope + slope.T) @ x,))
 
 
 _MATERN: dict[float, Callable[[jax.Array], jax.Array]] = {

@@ -1,7 +1,10 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from mfal.acquisition import (
     acquisition_params,
@@ -10,7 +13,13 @@ from mfal.acquisition import (
     information_gain_per_cost,
     make_log_reward,
 )
-from mfal.proxies import EnsembleConfig, make_dataset, make_ensemble
+from mfal.proxies import (
+    EnsembleConfig,
+    GPConfig,
+    make_dataset,
+    make_ensemble,
+    make_gaussian_process,
+)
 
 
 def identity(x):
@@ -51,6 +60,34 @@ def test_reward_of_a_state_is_its_gain_per_cost():
     for m in (0, 1):
         expected = bounded_log_reward(params.reward, gains[m])
         assert log_reward(params, (x[3], jnp.int32(m))) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_an_exact_process_takes_the_place_of_the_ensemble():
+    """Its beliefs, computed in double precision, go through what is compiled in single."""
+    process = make_gaussian_process(GPConfig(2, steps=20), identity, 1)
+    x = np.random.default_rng(0).uniform(-1, 1, (30, 1)).astype(np.float32)
+    value = np.concatenate([np.sin(3 * x[:, 0]), -np.sin(3 * x[:5, 0])])
+    data = make_dataset(np.concatenate([x, x[:5]]), np.repeat([0, 1], [30, 5]), value)
+    state = process.fit(data)
+    set_up = jax.jit(partial(acquisition_params, process.posterior))
+    params = set_up(state, jnp.asarray(x), COSTS, 0.9, jax.random.key(1))
+    log_reward = make_log_reward(process.posterior, lambda s: s[0], lambda s: s[1])
+    batched = jax.jit(jax.vmap(log_reward, in_axes=(None, (0, None))))
+    found = batched(params, (jnp.asarray(x), jnp.int32(0)))
+    maxima = np.asarray(params.information.maxima, float)
+    for row, got in zip(x[:4], found, strict=False):
+        mean, covariance = (
+            np.asarray(a) for a in process.joint(state, np.stack([row, row]), np.array([0, 1]))
+        )
+        noise = np.exp(np.asarray(state.params.log_noise)) * np.asarray(state.value_scale)
+        gamma = (maxima - mean[1]) / np.sqrt(covariance[1, 1])
+        ratio = stats.norm.pdf(gamma) / stats.norm.cdf(gamma)
+        answer = (covariance[0, 0] + noise[0] ** 2) * covariance[1, 1]
+        lost = covariance[0, 1] ** 2 / answer * ratio * (gamma + ratio)
+        gain = np.mean(-0.5 * np.log1p(-lost)) / 0.1
+        assert float(got) == pytest.approx(
+            float(bounded_log_reward(params.reward, jnp.asarray(gain))), abs=2e-3
+        )
 
 
 def test_new_proxies_do_not_recompile():

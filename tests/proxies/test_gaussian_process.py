@@ -141,7 +141,8 @@ def test_a_cheap_fidelity_of_either_sign_sharpens_the_top(factor):
 def test_belief_at_one_input_is_the_joint_of_its_fidelities():
     state, _ = fitted(-2.0)
     x = np.array([0.3, 0.8])
-    belief = JOINT.posterior(state, x)
+    with jax.enable_x64(True):
+        belief = JOINT.posterior(state, x)
     mean, covariance = JOINT.joint(state, np.stack([x, x]), np.array([0, 1]))
     np.testing.assert_allclose(belief.mean, mean, rtol=1e-9)
     np.testing.assert_allclose(belief.covariance, covariance, atol=1e-9)
@@ -149,6 +150,26 @@ def test_belief_at_one_input_is_the_joint_of_its_fidelities():
     std = np.sqrt(np.diagonal(belief.covariance)) / np.asarray(state.value_scale)
     assert std[0] < std[1]
     assert belief.covariance.dtype == np.float64
+    # In single precision around the call, it is the same belief rounded.
+    for wide, narrow in zip(belief, JOINT.posterior(state, x), strict=True):
+        assert narrow.dtype == np.float32
+        np.testing.assert_array_equal(narrow, np.asarray(wide, np.float32))
+
+
+def test_growing_data_compile_nothing(caplog):
+    x = np.random.default_rng(5).uniform(0, 1, (60, 2)).astype(np.float32)
+
+    def answer(rows):
+        data = make_dataset(x[:rows], np.zeros(rows, int), truth(x[:rows]), capacity=64)
+        ALONE.mean(ALONE.fit(data), x[:5], np.zeros(5, int))
+
+    answer(10)
+    with jax.log_compiles(True):
+        answer(60)
+        compiled = [r.getMessage() for r in caplog.records if "ompil" in r.getMessage()]
+        assert not compiled
+        jax.jit(lambda y: y + 60)(x).block_until_ready()
+    assert any("ompil" in r.getMessage() for r in caplog.records)  # it would have been seen
 
 
 def test_padding_is_never_seen():
