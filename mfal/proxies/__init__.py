@@ -2,6 +2,7 @@
 
 from mfal.proxies.dataset import ABOVE, BELOW, EXACT, Dataset, capacity_for, make_dataset
 from mfal.proxies.ensemble import Ensemble, EnsembleConfig, ProxyState, make_ensemble
+from mfal.proxies.exact import exact_process
 from mfal.proxies.explained import Explained, describe_fidelity, explained_variance
 from mfal.proxies.features import FEATURE_NAMES, NUM_FEATURES, featurise
 from mfal.proxies.gaussian_process import (
@@ -35,6 +36,7 @@ __all__ = [
     "Reliability",
     "capacity_for",
     "describe_fidelity",
+    "exact_process",
     "explained_variance",
     "featurise",
     "make_dataset",

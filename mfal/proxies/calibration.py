@@ -16,6 +16,7 @@ __all__ = [
     "crps_members",
     "held_out_score",
     "reliability_curve",
+    "sharpness",
 ]
 
 
@@ -23,6 +24,15 @@ def coverage(value: jax.Array, mean: jax.Array, std: jax.Array, level: float) ->
     """Share of values inside the central Gaussian interval of probability `level`, []."""
     half = ndtri(0.5 + level / 2)
     return jnp.mean(jnp.abs(value - mean) <= half * std)
+
+
+def sharpness(std: jax.Array, level: float) -> jax.Array:
+    """Mean width of the central Gaussian intervals of probability `level`, [], in the value's unit.
+
+    Of two forecasts that cover what they promise the narrower is the better one (Gneiting,
+    Balabdaoui & Raftery, J. R. Stat. Soc. B 69, 243 (2007)).
+    """
+    return 2 * ndtri(0.5 + level / 2) * jnp.mean(std)
 
 
 def reliability_curve(

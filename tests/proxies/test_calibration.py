@@ -9,6 +9,7 @@ from mfal.proxies.calibration import (
     crps_gaussian,
     crps_members,
     reliability_curve,
+    sharpness,
 )
 
 
@@ -39,6 +40,12 @@ def test_coverage_and_reliability_of_a_calibrated_and_of_a_narrow_forecast():
         2 * stats.norm.cdf(0.5 * stats.norm.ppf(0.95)) - 1, abs=0.01
     )
     assert reliability_curve(value, 2.0, 1.5, levels)[0] > 0.15
+
+
+def test_sharpness_is_the_mean_distance_between_the_quantiles():
+    std = np.array([0.5, 1.0, 3.0])
+    ends = stats.norm.ppf(np.array([[0.1], [0.9]]), 2.0, std)
+    assert sharpness(jnp.asarray(std), 0.8) == pytest.approx(np.mean(ends[1] - ends[0]), rel=1e-5)
 
 
 def test_conformal_factor_covers_heavy_tails_on_new_draws():

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from mfal.errors import MfalError
-from mfal.proxies import Posterior, Proxy, make_dataset, make_own
+from mfal.proxies import (
+    GPConfig,
+    Posterior,
+    Proxy,
+    exact_process,
+    make_dataset,
+    make_gaussian_process,
+    make_own,
+)
 from mfal.proxies.own import _folds
 
 LEVELS, WIDTH, ROWS = 2, 4, 60
@@ -143,6 +151,29 @@ def test_a_fit_may_be_made_by_any_library():
     expected = own.posterior(own.fit(data(), key), x)
     for found, right in zip(by_numpy.posterior(state, x), expected, strict=True):
         np.testing.assert_allclose(found, right, rtol=1e-3, atol=1e-5)
+
+
+def test_the_exact_process_is_such_a_model():
+    """It finds the lines and the noise, and says by itself how the fidelities are related."""
+    own = make_own(exact_process(LEVELS, lambda x: x, WIDTH), LEVELS)
+    state = own.fit(data(), jax.random.key(8))
+    x = jnp.array([0.3, -1.0, 0.2, 0.5])
+    belief = jax.jit(own.posterior)(state, x)
+    assert {leaf.dtype for leaf in belief} == {jnp.dtype(jnp.float32)}
+    assert abs(float(belief.mean[1]) - float(x @ SLOPE)) < 3 * float(belief.covariance[1, 1]) ** 0.5
+    np.testing.assert_allclose(belief.noise, 0.5, rtol=0.4)
+    assert state.reliability.correlation[0, 1] > 0.5
+    # No better than the noise allows; without the model the entropy is that of a spread of 2.4.
+    entropy = 0.5 * np.log(2 * np.pi * np.e * 0.5**2)
+    np.testing.assert_allclose(state.reliability.score, -entropy, atol=0.6)
+    # Rounded to single precision for what traces it, it is the same belief to four digits.
+    assert not any(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(state))
+    config = GPConfig(LEVELS, smoothness=1.5, relevance=False, steps=40, noise=0.2)
+    rows = data()
+    wide = make_gaussian_process(config, lambda x: x, WIDTH)
+    expected = wide.posterior(wide.fit(rows), x)
+    np.testing.assert_allclose(belief.mean, expected.mean, atol=5e-3)
+    np.testing.assert_allclose(belief.covariance, expected.covariance, rtol=5e-3)
 
 
 def test_a_model_may_take_the_crystals_themselves():
