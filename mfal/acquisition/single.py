@@ -1,8 +1,9 @@
 """Acquisition values at one fidelity: what is a crystal worth to the search for the best.
 
-All are pure functions of Gaussian beliefs, [...] in, [...] out, larger is better. Values of upper
-confidence bounds and Thompson draws carry the unit of the score; `positive` turns them into what a
-sampler can be trained on.
+All are pure functions of Gaussian beliefs, [...] in, [...] out, larger is better, for the caller to
+`jit` and `vmap`; what is known exactly (a standard deviation of zero) gives the limit. Values of
+upper confidence bounds and Thompson draws carry the unit of the score; `positive` turns them into
+what a sampler can be trained on.
 """
 
 import jax
@@ -22,6 +23,11 @@ __all__ = [
     "upper_confidence_bound",
 ]
 
+# Stands for a standard deviation of zero; far below any that a belief about a score has.
+_LEAST = 1e-9
+# Standard deviations beyond which float32 loses the difference of two squares.
+_FAR = 30.0
+
 
 def upper_confidence_bound(mean: jax.Array, std: jax.Array, beta: float | jax.Array) -> jax.Array:
     """Optimism: mean + beta std (Srinivas et al., ICML 2010)."""
@@ -30,6 +36,7 @@ def upper_confidence_bound(mean: jax.Array, std: jax.Array, beta: float | jax.Ar
 
 def expected_improvement(mean: jax.Array, std: jax.Array, best: float | jax.Array) -> jax.Array:
     """E[max(f - best, 0)] = (mean - best) Phi(z) + std phi(z), z = (mean - best)/std."""
+    std = jnp.maximum(std, _LEAST)
     z = (mean - best) / std
     return std * (z * norm.cdf(z) + norm.pdf(z))
 
@@ -40,6 +47,7 @@ def log_expected_improvement(mean: jax.Array, std: jax.Array, best: float | jax.
     For z < -1, phi(z) + z Phi(z) = phi(z) [1 + z sqrt(pi/2) erfcx(-z/sqrt 2)] (Ament et al.,
     NeurIPS 2023); far below, the bracket is taken from its series 1/z^2 - 3/z^4.
     """
+    std = jnp.maximum(std, _LEAST)
     z = (mean - best) / std
     near = jnp.maximum(z, -1.0)
     direct = jnp.log(near * norm.cdf(near) + norm.pdf(near))
@@ -81,7 +89,7 @@ def max_value_entropy(
     """
 
     def exact(f: jax.Array) -> jax.Array:
-        gamma = (f - mean) / std
+        gamma = jnp.clip((f - mean) / std, -_FAR, _FAR)
         log_phi = log_ndtr(gamma)
         ratio = jnp.exp(norm.logpdf(gamma) - log_phi)
         return gamma * ratio / 2 - log_phi
@@ -92,7 +100,7 @@ def max_value_entropy(
             f[None], mean.ravel(), std.ravel(), correlation.ravel()
         ).reshape(mean.shape)
 
-    mean, std = jnp.broadcast_arrays(jnp.asarray(mean), jnp.asarray(std))
+    mean, std = jnp.broadcast_arrays(jnp.asarray(mean), jnp.maximum(std, _LEAST))
     noisy = jnp.asarray(noise) > 0
     values = jax.vmap(lambda f: jnp.where(noisy, bound(f), exact(f)))(maxima)
     return jnp.mean(values, axis=0)
@@ -112,7 +120,7 @@ def knowledge_gradient(
       truth_answer: [N, Q], covariance of the pool's truths with each possible answer.
       answer_variance: [Q], noise included.
     """
-    slopes = truth_answer / jnp.sqrt(answer_variance)
+    slopes = truth_answer / jnp.sqrt(jnp.maximum(answer_variance, _LEAST**2))
     return jax.vmap(lambda slope: _rise_of_maximum(mean, slope), in_axes=1)(slopes)
 
 
@@ -139,4 +147,4 @@ def _rise_of_maximum(intercept: jax.Array, slope: jax.Array) -> jax.Array:
 
 def positive(value: jax.Array, low: float | jax.Array, high: float | jax.Array) -> jax.Array:
     """A value in units of a pool's range, [low, high] to [0, 1], bounded by 0 and 2."""
-    return jnp.clip((value - low) / (high - low), 0.0, 2.0)
+    return jnp.clip((value - low) / jnp.maximum(high - low, _LEAST), 0.0, 2.0)

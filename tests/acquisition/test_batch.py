@@ -99,6 +99,23 @@ def test_never_spends_more_than_the_budget():
         assert (np.asarray(costs)[unchosen] > left * (1 - 1e-6)).all()
 
 
+def test_compiled_and_batched_over_beliefs_is_the_same_choice():
+    beliefs = [random_belief(seed, 6) for seed in (8, 9)]
+    costs, pending = jnp.array([0.5, 1, 1, 0.3, 1, 2]), jnp.array([2, -1])
+
+    def choose(belief, maxima, budget):
+        return choose_batch(belief, maxima, costs, budget, 3, pending=pending)
+
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *beliefs)
+    maxima, budgets = jnp.array([[3.0, 4.0], [2.0, 5.0]]), jnp.array([2.0, 0.6])
+    many = jax.jit(jax.vmap(choose))(stacked, maxima, budgets)
+    for k, belief in enumerate(beliefs):
+        one = choose(belief, maxima[k], budgets[k])
+        np.testing.assert_array_equal(many.indices[k], one.indices)
+        np.testing.assert_allclose(many.gains[k], one.gains, rtol=1e-5)
+    assert many.indices[1].tolist()[1] == -1  # one query alone is affordable
+
+
 def test_unavailable_candidates_are_left_alone():
     belief = random_belief(7, 5)
     batch = choose_batch(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mfal.acquisition.information import information_about_maximum
 from mfal.acquisition.single import (
     expected_improvement,
     knowledge_gradient,
@@ -73,3 +74,36 @@ def test_knowledge_gradient_by_sampling_and_at_its_limits():
         assert got[j] == pytest.approx(best - mean.max(), rel=0.02, abs=2e-3)
     nothing = knowledge_gradient(jnp.asarray(mean), jnp.zeros((8, 2)), jnp.ones(2))
     np.testing.assert_allclose(nothing, 0.0, atol=1e-6)
+
+
+MAXIMA = jnp.array([1.0, 2.5])
+POOL = jnp.array([[0.5, 0.1, -0.2], [0.1, 0.9, 0.3], [-0.2, 0.3, 1.4]])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        lambda mean, std: upper_confidence_bound(mean, std, 1.5),
+        lambda mean, std: expected_improvement(mean, std, 0.4),
+        lambda mean, std: log_expected_improvement(mean, std, 0.4),
+        lambda mean, std: max_value_entropy(mean, std, MAXIMA),
+        lambda mean, std: max_value_entropy(mean, std, MAXIMA, 0.2 * std),
+        lambda mean, std: information_about_maximum(MAXIMA, mean, std, jnp.array([-0.7, 0.1])),
+        lambda mean, std: knowledge_gradient(mean * jnp.arange(3), std * POOL, std * jnp.ones(3)),
+        lambda mean, std: thompson(jax.random.key(3), mean + std * POOL),
+    ],
+    ids=["UCB", "EI", "log EI", "MES", "noisy MES", "multi-fidelity MES", "KG", "Thompson"],
+)
+def test_compiled_and_batched_values_are_those_one_by_one_and_finite_at_the_limits(value):
+    mean = jnp.array([-3.0, 0.0, 0.4, 2.0, 50.0, -50.0, 0.4])
+    std = jnp.array([0.3, 1.0, 2.0, 0.5, 1e-6, 0.0, 0.0])
+    many = jax.jit(jax.vmap(value))(mean, std)
+    assert jnp.isfinite(many).all()
+    for found, m, s in zip(many, mean, std, strict=True):
+        np.testing.assert_allclose(found, value(m, s), rtol=2e-5, atol=1e-6)
+
+
+def test_what_is_known_exactly_improves_by_its_lead_and_teaches_nothing():
+    mean, nothing = jnp.array([3.0, 0.5]), jnp.zeros(2)
+    np.testing.assert_allclose(expected_improvement(mean, nothing, 1.0), [2.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(max_value_entropy(nothing, nothing, jnp.array([1.0])), 0.0)
