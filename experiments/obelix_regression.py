@@ -4,13 +4,14 @@ Trains on the rows outside `test.csv` and reports on those inside, for the proje
 scikit-learn's on the same rows: mean absolute error of log10(sigma), the same on rows with a CIF,
 Spearman's rho, CRPS, and the coverage of 90 % intervals (our models': conformal, from five folds of
 papers within the training rows). Errors are compared pairwise with bootstrap intervals over test
-rows. With `--oracles`, the cheap oracles' values of every row that has a CIF enter as lower
-fidelities (`obelix_oracles.py` writes the file); the change in error comes with a paired bootstrap
-interval, and the intervals of that model are the ensemble's own, not conformal.
+rows. Then the cheap oracles' values of every row that has a CIF enter as lower fidelities (from a
+file of `obelix_oracles.py`, or asked for and kept in the folder of the results); the change in
+error comes with a paired bootstrap interval, and the intervals of that model are the ensemble's
+own, not conformal.
 
     python experiments/obelix_regression.py --data OBELIX_FOLDER [--oracles FILE] [--out FOLDER]
 
-Measured with --oracles (382 rows to train on, 96 to test on, seed 0):
+Measured (382 rows to train on, 96 to test on, seed 0):
 
     model                       MAE    w. CIF   rho   CRPS  coverage  width
     ensemble (ours)            1.276   1.623   .752   .946     .95    7.16
@@ -40,6 +41,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from obelix_oracles import known_or_asked
 from scipy.stats import norm, spearmanr
 
 import mfal
@@ -323,13 +325,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="OBELiX folder")
     parser.add_argument("--out", type=Path, default=Path("obelix_regression"), help="for results")
-    parser.add_argument("--oracles", type=Path, help="written by obelix_oracles.py")
+    parser.add_argument("--oracles", type=Path, help="from obelix_oracles.py, else asked here")
+    parser.add_argument("--single", action="store_true", help="leave multi-fidelity training out")
     parser.add_argument("--folds", type=int, default=0, help="also cross-validate by paper")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     rows, table = read(options.data)
     train, test = np.flatnonzero(~rows.test), np.flatnonzero(rows.test)
+    if not len(test):
+        parser.error(f"{options.data} names no rows to test on: give it a test.csv with their ids")
     print(f"{len(train)} rows to train on, {len(test)} to test on "
           f"({rows.with_cif[test].sum()} with CIF)")  # fmt: skip
 
@@ -352,8 +357,8 @@ def main() -> None:
         "seed": options.seed, "mfal": mfal.__version__, "jax": jax.__version__,
         "python": platform.python_version(), "rows": [len(train), len(test)],
     }  # fmt: skip
-    if options.oracles:
-        columns = json.loads(options.oracles.read_text())
+    if not options.single:
+        columns = known_or_asked(options.oracles, options.data, options.out)
         scores = {name: column["scores"] for name, column in columns.items()}
         multi, lines = multi_fidelity(rows, table, scores, options.seed)
         figures["ensemble, multi-fidelity"] = summary(rows, test, multi)
@@ -371,7 +376,7 @@ def main() -> None:
             found = paired_interval(errors[0], errors[1], options.seed)
             record.setdefault("ours_minus_theirs", {})[f"{name} - {other}"] = found
             print(f"{name:28s} {other:20s} {found[0]:+.3f} ({found[1]:+.3f} to {found[2]:+.3f})")
-    if options.oracles:
+    if not options.single:
         print("\n" + "\n".join(record["fidelities"]))
         change, low, high = record["multi_minus_single"]
         verdict = "improves" if high < 0 else "worsens" if low > 0 else "does not change"

@@ -1,7 +1,8 @@
 """A campaign in hindsight: how many of OBELiX's best conductors are found per experiment.
 
 The pool is every row of OBELiX; an experiment reveals the measured conductivity of one row and
-costs one. The oracles' values (from `obelix_oracles.py`) are the cheap fidelities. Beside a
+costs one. The oracles' values (a file of `obelix_oracles.py`, or asked for at the start and kept in
+the folder of the results) are the cheap fidelities. Beside a
 synthesis and its impedance spectrum they cost next to nothing, so they are known from the start
 wherever the row has a CIF; their wall time is charged against --experiment-hours of work each.
 
@@ -17,7 +18,7 @@ Strategies, all from the same random first experiments and in the same batches:
 
 Each run is a line of a file; what is there already is not run again.
 
-    python experiments/retrospective_obelix.py --data OBELIX_FOLDER --oracles FILE [--seeds 20]
+    python experiments/retrospective_obelix.py --data OBELIX_FOLDER [--oracles FILE] [--seeds 20]
 """
 
 import argparse
@@ -25,10 +26,11 @@ import json
 import platform
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from obelix_oracles import known_or_asked
 
 import mfal
 from mfal.crystals.types import Crystal
@@ -66,15 +68,14 @@ class Pool(NamedTuple):
     oracle_seconds: float  # spent on all of them
 
 
-def read(data: Path, oracles: Path) -> tuple[Pool, list[str]]:
-    """The pool and the names of its fidelities."""
+def read(data: Path, known: dict[str, dict[str, Any]]) -> tuple[Pool, list[str]]:
+    """The pool and the names of its fidelities, from the oracles' scores."""
     table = load_obelix(data)
     labels = table.label_arrays(CONDUCTIVITY)
     value = np.log10(labels.value)
     keep = np.flatnonzero(np.isfinite(value))
     table, value = table.select(keep), value[keep]
     censoring = np.where((labels.censoring[keep] == 1) | (value < DETECTION), BELOW, EXACT)
-    known = json.loads(oracles.read_text())
     scores = []
     for column in known.values():
         got = column["scores"]
@@ -215,7 +216,7 @@ def main() -> None:
     """Run what is missing, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="OBELiX folder")
-    parser.add_argument("--oracles", type=Path, required=True, help="from obelix_oracles.py")
+    parser.add_argument("--oracles", type=Path, help="from obelix_oracles.py, else asked here")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=200)
     parser.add_argument("--experiment-hours", type=float, default=40.0)
@@ -224,7 +225,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("retrospective_obelix"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    pool, names = read(options.data, options.oracles)
+    known = known_or_asked(options.oracles, options.data, options.out)
+    pool, names = read(options.data, known)
     charged = pool.oracle_seconds / 3600 / options.experiment_hours
     print(f"{len(pool.value)} rows, {pool.best.sum()} in the top decile; all oracle values "
           f"together cost {charged:.4f} experiments")  # fmt: skip

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -99,6 +100,78 @@ def test_metropolis_keeps_the_reweighed_random_search(script):
     found = shares(later.states, jnp.ones_like(later.log_weight))
     assert np.abs(found - expected).sum() / 2 < 0.03
     assert np.abs(shares(drawn.states, jnp.ones_like(drawn.log_weight)) - expected).sum() / 2 > 0.1
+
+
+def test_a_batch_in_hindsight_does_not_buy_the_same_twice(script):
+    choose = script("retrospective_obelix").choose
+    # Rows 0 and 1 are the same to the model; row 2 is less promising but unrelated.
+    covariance = np.array([[1, 0.999, 0], [0.999, 1, 0], [0, 0, 1]]) + 0.0
+    covariance = np.pad(covariance, (0, 17))
+    mean = np.concatenate([[1.0, 0.99, 0.9], np.full(17, -9.0)])
+    picked = choose(mean, covariance, 0.01, np.arange(20), 1.0)
+    assert picked[:2].tolist() == [0, 2]
+    assert len(set(picked.tolist())) == 10
+    assert 0 not in choose(mean, covariance, 0.01, np.arange(1, 20), 1.0)
+
+
+def test_slopes_of_cheap_answers_are_those_of_a_bayesian_regression(script):
+    retrospective = script("retrospective_obelix")
+    rng = np.random.default_rng(2)
+    answers = rng.normal(size=(40, 2))
+    value = 3 + answers @ [1.5, 0.0] + 0.5 * rng.normal(size=40)
+    slope, covariance = retrospective.slopes(value, answers)
+    # The prior is an observation of its mean, worth so many rows each.
+    rows = np.concatenate([answers, np.sqrt(retrospective.SLOPE_ROWS) * np.eye(2)])
+    prior = retrospective.SLOPE * value.std() * np.ones(2)
+    ends = np.concatenate([value - value.mean(), np.sqrt(retrospective.SLOPE_ROWS) * prior])
+    np.testing.assert_allclose(slope, np.linalg.lstsq(rows, ends)[0], rtol=1e-6)
+    left = np.mean((value - value.mean() - answers @ slope) ** 2)
+    np.testing.assert_allclose(covariance, left * np.linalg.inv(rows.T @ rows), rtol=1e-6)
+
+
+def test_forecasts_are_mixed_by_their_moments_and_papers_stay_whole(script):
+    regression = script("obelix_regression")
+    rng = np.random.default_rng(3)
+    parts = [regression.Forecast(np.full(1, m), np.full(1, s), np.ones(1), 1.0)
+             for m, s in ((-1.0, 0.5), (2.0, 1.0))]  # fmt: skip
+    draws = np.concatenate([rng.normal(p.mean, p.std, 400_000) for p in parts])
+    both = regression.mixture(*parts)
+    assert both.mean[0] == pytest.approx(draws.mean(), abs=0.01)
+    assert both.std[0] == pytest.approx(draws.std(), abs=0.01)
+    rows = regression.Rows(None, None, None, rng.integers(0, 30, 100), None, None)
+    folds = regression.folds_by_paper(rows, np.arange(100), 5, 0)
+    assert sorted(np.concatenate([test for _, test in folds])) == list(range(100))
+    for train, test in folds:
+        assert not set(rows.paper[train]) & set(rows.paper[test])
+
+
+def test_scores_are_read_or_asked_once(script, tmp_path, monkeypatch):
+    oracles = script("obelix_oracles")
+    asked = []
+
+    def oracle(version):
+        def evaluate(structures):
+            asked.append(version)
+            return [SimpleNamespace(value=99.0, seconds=0.5)]
+
+        return SimpleNamespace(
+            name="cheap", version=version, bounds=(0.0, 3.0), higher_is_better=False,
+            evaluate=evaluate,
+        )  # fmt: skip
+
+    table = SimpleNamespace(
+        ids=["a", "b", "c"], has_structure=np.array([True, False, True]), structures=lambda: "abc"
+    )
+    monkeypatch.setattr(oracles, "load_obelix", lambda folder: table)
+    for version in "112":
+        monkeypatch.setattr(oracles, "default_oracles", lambda v=version: [oracle(v)])
+        found = oracles.known_or_asked(None, tmp_path, tmp_path)
+        # Clipped, turned so that larger is better, of today's oracles alone.
+        assert found == {f"cheap {version}": {"seconds": 1.0, "scores": {"a": -3.0, "c": -3.0}}}
+    assert asked == ["1", "1", "2", "2"]
+    given = tmp_path / "given.json"
+    given.write_text("{}")
+    assert oracles.known_or_asked(given, tmp_path, tmp_path) == {}
 
 
 SMOKE = {
