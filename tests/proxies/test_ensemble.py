@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mfal.proxies import BELOW, EnsembleConfig, make_dataset, make_ensemble
+from mfal.proxies import ABOVE, BELOW, EnsembleConfig, make_dataset, make_ensemble
 
 
 def identity(x):
@@ -116,6 +116,63 @@ def test_an_upper_limit_pushes_the_prediction_down():
     )
     assert naive.members.mean(1)[:, 1].mean() > -1.5
     assert tobit.members.mean(1)[:, 1].mean() < -1.9
+
+
+def test_class_labels_alone_teach_which_side_of_the_threshold():
+    """ "Fast" at a threshold is a lower limit, "not fast" an upper one; no number is ever seen."""
+    rng = np.random.default_rng(13)
+    x = rng.uniform(-1, 1, (160, 2))
+    threshold, truth = -4.0, -4 + 3 * x[:, 0] + x[:, 1]
+    fast = truth > threshold
+    state = fitted(
+        x[:100], np.ones(100, int), np.full(100, threshold),
+        censoring=np.where(fast[:100], ABOVE, BELOW),
+    )  # fmt: skip
+    mean = predicted(state, x[100:]).members.mean(1)[:, 1]
+    assert np.mean((mean > threshold) == fast[100:]) > 0.9
+    assert np.corrcoef(mean, truth[100:])[0, 1] > 0.85
+
+
+def test_noise_is_learnt_for_each_fidelity_and_place():
+    rng = np.random.default_rng(14)
+    x = rng.uniform(-1, 1, (220, 2))
+    fidelity = np.arange(220) % 2
+    loud = np.where(fidelity == 1, np.where(x[:, 0] > 0, 0.6, 0.15), 0.05)
+    state = fitted(x, fidelity, low(x) + loud * rng.normal(size=220))
+    noise = predicted(state, np.array([[-0.5, 0.0], [0.5, 0.0]])).noise
+    assert (noise[:, 0] < 0.5 * noise[1, 1]).all()
+    assert noise[1, 1] > 1.7 * noise[0, 1]
+    np.testing.assert_allclose(noise[1, 1], 0.6, rtol=0.5)
+
+
+def test_whole_families_held_out_widen_the_intervals_to_cover_new_families():
+    """Twelve near-copies of each of twenty crystals, whose value is the family's own."""
+    rng = np.random.default_rng(15)
+    place, own = rng.uniform(-1, 1, (60, 2)), 2 * rng.normal(size=60)
+    family = np.arange(720) // 12
+    x = place[family] + 0.02 * rng.normal(size=(720, 2))
+    value = own[family] + 0.1 * rng.normal(size=720)
+    known, new = slice(0, 240), slice(240, 720)
+    covered = []
+    for group in (None, family[known]):
+        state = fitted(x[known], np.ones(240, int), value[known], group=group)
+        found = predicted(state, x[new])
+        std = np.sqrt(found.members.var(1, ddof=1) + found.noise**2)[:, 1]
+        half = float(state.reliability.interval[1]) * std
+        covered.append(np.mean(np.abs(found.members.mean(1)[:, 1] - value[new]) <= half))
+    assert covered[0] < 0.75
+    assert covered[1] > 0.8
+
+
+def test_features_are_standardised_by_what_the_state_holds():
+    x = np.random.default_rng(16).uniform(-1, 1, (60, 2))
+    one = fitted(x, np.ones(60, int), low(x))
+    other = fitted(100 * x + 7, np.ones(60, int), low(x))
+    np.testing.assert_allclose(other.feature_mean, 100 * x.mean(0) + 7, rtol=1e-4)
+    np.testing.assert_allclose(other.feature_scale, 100 * x.std(0), rtol=1e-3)
+    np.testing.assert_allclose(
+        predicted(other, 100 * x + 7).members[:, :, 1], predicted(one, x).members[:, :, 1], atol=0.1
+    )
 
 
 def test_same_keys_same_bits_and_other_keys_other_bits(negative):
