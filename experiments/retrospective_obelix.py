@@ -19,6 +19,21 @@ Strategies, all from the same random first experiments and in the same batches:
 Each run is a line of a file; what is there already is not run again.
 
     python experiments/retrospective_obelix.py --data OBELIX_FOLDER [--oracles FILE] [--seeds 20]
+
+Measured: 478 rows, 47 in the top decile, --first-seed 400 --seeds 100, none of them seen before.
+Found after so many experiments (median and quartiles, mean at the end):
+
+                       10        20          30           40           50           60      mean
+    multi-fidelity     1 [0,1]   6 [1,10]   13 [6,16]   21 [10,23]   26 [18,29]   32 [25,35]   27.9
+    single-fidelity    1 [0,1]   8 [1,11]   16 [3,18]   22 [6,26]    30 [8,32]    32 [10,34]   23.8
+    greedy             1 [0,1]   8 [1,11]   17 [5,20]   25 [5,28]    31 [6,32]    32 [8,33]    22.9
+    random             1 [0,1]   2 [1,2]     3 [2,4]     4 [3,5]      5 [4,6]      6 [5,7]      6.1
+
+Multi-fidelity finds 4.59 times as many as random (4.27 to 4.90, 90 %), 1.17 as many as
+single-fidelity (1.10 to 1.26), 1.22 as many as greedy (1.14 to 1.31). Twenty seeds from 200 on gave
+3.90 and 1.17, from 300 on 4.64 and 1.18. What the cheap answers buy is insurance: where a good
+conductor is among the first ten, both find some 34 in the end; where none is, 23 against 17 (16 of
+forty further seeds, on which other settings were tried in vain).
 """
 
 import argparse
