@@ -15,8 +15,9 @@ are found for these and the oracles asked again: as many calls for each.
 
 Printed: what the GFlowNet's samples are made of (and the random search's), how many are neutral,
 novel and plausible (atoms can be found for them that pass every check), how proxy and oracle agree
-on them; and each search's top: proxy's and oracle's values, diversity. Intervals are 90 %, by
-bootstrap over crystals.
+on them, and what they are worth by both; and each search's top: proxy's and oracle's values,
+diversity. A GFlowNet's top comes from its last samples, the other searches' from all that they
+evaluated. Intervals are 90 %, by bootstrap over crystals.
 
     python experiments/gflownet_rewards.py [--size small]
 """
@@ -41,10 +42,12 @@ from rewards import (
     Proxies,
     ask_all,
     crystals_of,
+    distance,
     fit,
     log_weight,
     records_of,
     scores_of,
+    truths,
 )
 from scipy.stats import spearmanr
 from searches import genetic, metropolis, random_search
@@ -77,12 +80,6 @@ DRAWN = 1024  # samples of a trained GFlowNet
 BLOCK = 10  # crystals a piece
 
 # --- searches -------------------------------------------------------------------------------------
-
-
-def distance(one: CrystalRecord, other: CrystalRecord) -> float:
-    """Of two compositions as fractions of atoms: 0 equal, 1 no element shared."""
-    a, b = (Composition(r.composition).fractional_composition for r in (one, other))
-    return 0.5 * sum(abs(a[e] - b[e]) for e in {*a, *b})
 
 
 def search(
@@ -188,17 +185,6 @@ def search_and_judge(*arguments: Any) -> dict[str, Any]:
 # --- figures --------------------------------------------------------------------------------------
 
 
-def truths(reward: str, part: dict[str, Any], proxies: Proxies) -> list[float]:
-    """The oracle's z of a reward, of those crystals where all of it is known."""
-    names = PROPERTIES if reward == "product" else (reward,)
-    found = []
-    for answer in part["oracle"]:
-        if all(answer[name] is not None for name in names):
-            z = [(answer[n] - proxies.middle[n]) / proxies.spread[n] for n in names]
-            found.append(float(sum(np.clip(z, -WORTH, WORTH))))
-    return found
-
-
 def show(pieces: dict[str, dict[str, Any]], proxies: Proxies) -> dict[str, Any]:
     """Prints both tables and returns them."""
     table: dict[str, Any] = {"drawn": {}, "top": {}}
@@ -247,6 +233,23 @@ def show(pieces: dict[str, dict[str, Any]], proxies: Proxies) -> dict[str, Any]:
     return table
 
 
+def sampled_worth(pieces: dict[str, dict[str, Any]], proxies: Proxies) -> dict[str, Any]:
+    """Prints what samples are worth on average, by the proxy and by the oracle, z of the labels."""
+    found: dict[str, Any] = {}
+    print(f"\n{'worth of the samples, z':26s}{'proxy':>22s}{'oracle':>22s}{'answered':>9s}")
+    for name, piece in pieces.items():
+        if "sample" not in piece:
+            continue
+        reward, part = name.split(", ")[0], piece["sample"]
+        names = PROPERTIES if reward == "product" else (reward,)
+        proxy = interval(np.sum([part["proxy"][n] for n in names], axis=0))
+        known = truths(reward, part, proxies)
+        found[name] = {"proxy": proxy, "oracle": interval(known), "answered": len(known)}
+        oracle = found[name]["oracle"]
+        print(f"{name:26s}{proxy!s:>22s}{oracle!s:>22s}{len(known):6d}/{len(part['oracle'])}")
+    return found
+
+
 def agreement(pieces: dict[str, dict[str, Any]], proxies: Proxies) -> dict[str, Any]:
     """Prints how proxies and oracles agree on what was sampled: rank correlation and bias."""
     found: dict[str, Any] = {}
@@ -276,6 +279,14 @@ def conclude(table: dict[str, Any], agreed: dict[str, Any]) -> list[str]:
     """In words."""
     lines = []
     for reward in REWARDS:
+        ours, theirs = (table["sampled"].get(f"{reward}, {s}") for s in ("GFlowNet", "random"))
+        if ours and theirs and ours["answered"] and theirs["answered"]:
+            a, b = ours["oracle"], theirs["oracle"]
+            verb = "above" if a[1] > b[2] else "below" if a[2] < b[1] else "not told apart from"
+            lines.append(
+                f"{reward}: by the oracle what the GFlowNet samples is {verb} what random search "
+                f"draws ({a} and {b})"
+            )
         own = table["top"].get(f"{reward}, GFlowNet")
         for other in SEARCHES[1:]:
             rival = table["top"].get(f"{reward}, {other}")
@@ -365,7 +376,8 @@ def main() -> None:
         },
         minutes,
     )
-    table, agreed = show(pieces, proxies), agreement(pieces, proxies)
+    table = show(pieces, proxies) | {"sampled": sampled_worth(pieces, proxies)}
+    agreed = agreement(pieces, proxies)
     lines = conclude(table, agreed)
     print("\n" + "\n".join(lines))
     print(

@@ -238,6 +238,12 @@ def curves(by_family: dict[str, list[dict[str, Any]]], labels: tuple[int, ...]) 
                 for f in reached
             ]
             table.setdefault(f"{with_}, change of error", {})[count] = interval(change)
+        for model in MODELS[1:]:
+            gain = [
+                np.mean(errors(f, count, model)) - np.mean(errors(f, count, MODELS[0]))
+                for f in reached
+            ]
+            table.setdefault(f"{model}, error less the median's", {})[count] = interval(gain)
     return table
 
 
@@ -272,6 +278,9 @@ def conclude(table: dict[str, Any], labels: tuple[int, ...]) -> list[str]:
             f"{model}: with {forty} labels it {ranks} held-out families (rho {rank}), error "
             f"{at.middle:.2f}; with {last}, {end.middle:.2f} decades, {table[model][last]['rho']}."
         )
+        gain: Interval = table[f"{model}, error less the median's"][forty]
+        told = "is told apart" if gain.high < 0 else "is not told apart"
+        lines.append(f"  with {forty} its error {told} from that of the labels' median: {gain}.")
     for with_, without in PAIRS:
         for count in labels:
             change = table[f"{with_}, change of error"][count]

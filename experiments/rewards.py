@@ -35,10 +35,12 @@ __all__ = [
     "Proxies",
     "ask_all",
     "crystals_of",
+    "distance",
     "fit",
     "log_weight",
     "records_of",
     "scores_of",
+    "truths",
     "window",
 ]
 
@@ -113,6 +115,12 @@ def records_of(states: State, count: int) -> list[CrystalRecord]:
 crystals_of = jax.jit(jax.vmap(lambda state: to_crystal(SPEC, state)))
 
 
+def distance(one: CrystalRecord, other: CrystalRecord) -> float:
+    """Of two compositions as fractions of atoms: 0 equal, 1 no element shared."""
+    a, b = (Composition(r.composition).fractional_composition for r in (one, other))
+    return 0.5 * sum(abs(a[e] - b[e]) for e in {*a, *b})
+
+
 # --- proxies --------------------------------------------------------------------------------------
 
 
@@ -156,3 +164,14 @@ def log_weight(reward: str, proxies: Proxies, state: State) -> jax.Array:
 
 
 scores_of = jax.jit(jax.vmap(scores, (None, 0)))
+
+
+def truths(reward: str, part: dict[str, Any], proxies: Proxies) -> list[float]:
+    """The oracle's z of a reward, of those crystals where all of it is known."""
+    names = PROPERTIES if reward == "product" else (reward,)
+    found = []
+    for answer in part["oracle"]:
+        if all(answer[name] is not None for name in names):
+            z = [(answer[n] - proxies.middle[n]) / proxies.spread[n] for n in names]
+            found.append(float(sum(np.clip(z, -WORTH, WORTH))))
+    return found

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mfal.campaign.uniform import pick_legal
 from mfal.envs.types import Action, Environment, State
 
 __all__ = ["Visited", "genetic", "grow", "metropolis", "random_search"]
@@ -43,14 +44,13 @@ def grow(
 
     def step(state: State, at: Any) -> tuple[State, Any]:
         wanted, use, key = at
-        key_index, key_value = jax.random.split(key)
+        place, value = jax.random.uniform(key, (2,))
         mask = env.action_mask(state)
         done = env.is_terminal(state)
-        drawn = jax.random.categorical(key_index, jnp.where(done, 0.0, jnp.log(mask)))
         taken = use & mask[wanted.index]
         action = Action(
-            jnp.where(taken, wanted.index, drawn).astype(jnp.int32),
-            jnp.where(taken, wanted.value, jax.random.uniform(key_value)),
+            jnp.where(taken, wanted.index, pick_legal(mask, place)).astype(jnp.int32),
+            jnp.where(taken, wanted.value, value),
         )
         return env.step(state, action), (action, ~done)  # a terminal state absorbs
 

@@ -5,7 +5,26 @@ import jax.numpy as jnp
 
 from mfal.envs.types import Action, Environment, State
 
-__all__ = ["log_density", "sample_uniformly"]
+__all__ = ["log_density", "pick_legal", "sample_uniformly"]
+
+
+def pick_legal(mask: jax.Array, place: jax.Array) -> jax.Array:
+    """The legal action at a place in [0, 1); if that is uniform, all are equally likely.
+
+    One random number an action in place of one for each logit, which is what makes drawing cheap.
+
+    Args:
+      mask: [A] bool, the legal actions.
+      place: [] float32 in [0, 1).
+
+    Returns:
+      [] int32, the index of an action; 0 where none is legal.
+    """
+    before = jnp.cumsum(mask.astype(jnp.int32))
+    count = before[-1]
+    # The float32 product may round up to the count.
+    rank = jnp.minimum((place * count).astype(jnp.int32), count - 1)
+    return jnp.where(count > 0, jnp.sum(before <= rank), 0).astype(jnp.int32)
 
 
 def sample_uniformly(env: Environment, key: jax.Array, num: int) -> State:
@@ -16,12 +35,8 @@ def sample_uniformly(env: Environment, key: jax.Array, num: int) -> State:
     """
 
     def step(state: State, key: jax.Array) -> tuple[State, None]:
-        key_index, key_value = jax.random.split(key)
-        mask = env.action_mask(state)
-        logits = jnp.where(mask, 0.0, -jnp.inf)
-        done = env.is_terminal(state)
-        index = jax.random.categorical(key_index, jnp.where(done, 0.0, logits))
-        action = Action(index.astype(jnp.int32), jax.random.uniform(key_value))
+        place, value = jax.random.uniform(key, (2,))
+        action = Action(pick_legal(env.action_mask(state), place), value)
         return env.step(state, action), None  # a terminal state absorbs
 
     def one(key: jax.Array) -> State:

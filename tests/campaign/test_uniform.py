@@ -7,7 +7,7 @@ import pytest
 
 from mfal.campaign.config import SpaceConfig
 from mfal.campaign.problem import make_spec
-from mfal.campaign.uniform import log_density, sample_uniformly
+from mfal.campaign.uniform import log_density, pick_legal, sample_uniformly
 from mfal.envs.crystal import crystal_environment, to_crystal
 from mfal.envs.types import Action
 
@@ -31,6 +31,23 @@ def states(environment):
 @pytest.fixture(scope="module")
 def density(environment):
     return jax.jit(lambda state: log_density(environment, state))
+
+
+@pytest.mark.parametrize("legal", [[0], [5], [0, 3, 4], [1, 2, 3, 5], [0, 1, 2, 3, 4, 5]])
+def test_places_share_the_legal_actions_equally(legal):
+    """A fine grid of places falls on each legal action alike, in order, and on no other."""
+    mask = jnp.zeros(6, bool).at[jnp.array(legal)].set(True)
+    places = (jnp.arange(6000, dtype=jnp.float32) + 0.5) / 6000
+    picked = np.asarray(jax.vmap(pick_legal, (None, 0))(mask, places))
+    assert np.bincount(picked, minlength=6)[legal].tolist() == [6000 // len(legal)] * len(legal)
+    assert np.all(np.diff(picked) >= 0)
+
+
+def test_the_last_place_and_no_legal_action():
+    below_one = jnp.nextafter(jnp.float32(1), jnp.float32(0))
+    for count in (1, 3, 49, 324):
+        assert int(pick_legal(jnp.ones(count, bool), below_one)) == count - 1
+    assert int(pick_legal(jnp.zeros(4, bool), jnp.float32(0.7))) == 0
 
 
 def test_every_draw_ends_and_is_neutral(environment, states):
