@@ -15,6 +15,10 @@ from mfal.acquisition import (
 )
 from mfal.proxies.relation import Posterior, Prediction, posterior, unknown_reliability
 
+CHOOSE = jax.jit(choose_batch, static_argnames="size")
+CONDITION, GAIN = jax.jit(condition), jax.jit(joint_gain)
+BELIEF = jax.jit(ensemble_belief)
+
 
 def random_belief(seed, n, noise=0.3):
     """A consistent belief: f and y are linear images of one Gaussian vector."""
@@ -31,7 +35,7 @@ def random_belief(seed, n, noise=0.3):
 
 def test_conditioning_twice_is_the_schur_complement():
     belief = random_belief(0, 5)
-    got = condition(condition(belief, 1), 3)
+    got = CONDITION(CONDITION(belief, 1), 3)
     b = [1, 3]
     inverse = np.linalg.inv(np.asarray(belief.answer, float)[np.ix_(b, b)])
     cross = np.asarray(belief.truth_answer, float)[:, b]
@@ -50,20 +54,20 @@ def test_conditioning_twice_is_the_schur_complement():
 def sequence_gain(belief, maxima, picks):
     total = 0.0
     for index in picks:
-        total += float(joint_gain(belief, maxima)[index])
-        belief = condition(belief, index)
+        total += float(GAIN(belief, maxima)[index])
+        belief = CONDITION(belief, index)
     return total
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_greedy_pairs_are_near_the_best_pair(seed):
     belief, maxima = random_belief(seed, 6), jnp.array([2.0, 4.0])
-    batch = choose_batch(belief, maxima, jnp.ones(6), 2.0, 2)
+    batch = CHOOSE(belief, maxima, jnp.ones(6), 2.0, size=2)
     picks = batch.indices.tolist()
     assert float(batch.gains.sum()) == pytest.approx(sequence_gain(belief, maxima, picks), rel=1e-4)
     best = max(sequence_gain(belief, maxima, p) for p in itertools.permutations(range(6), 2))
     assert float(batch.gains.sum()) >= (1 - 1 / np.e) * best
-    assert picks[0] == int(jnp.argmax(joint_gain(belief, maxima)))
+    assert picks[0] == int(jnp.argmax(GAIN(belief, maxima)))
 
 
 def test_an_answer_is_not_bought_twice():
@@ -71,16 +75,16 @@ def test_an_answer_is_not_bought_twice():
     top = jnp.array([1.0, 1.0, 0.6])
     truth = jnp.outer(top, top) * jnp.array([[1, 1, 0.1], [1, 1, 0.1], [0.1, 0.1, 1]])
     belief = JointBelief(jnp.zeros(3), jnp.diagonal(truth), truth, truth + 1e-4 * jnp.eye(3))
-    batch = choose_batch(belief, jnp.array([1.0]), jnp.ones(3), 3.0, 2)
+    batch = CHOOSE(belief, jnp.array([1.0]), jnp.ones(3), 3.0, size=2)
     assert sorted(batch.indices.tolist()) != [0, 1]
     assert 2 in batch.indices.tolist()
 
 
 def test_pending_queries_count_as_chosen():
     belief, maxima = random_belief(5, 6), jnp.array([3.0])
-    first = int(choose_batch(belief, maxima, jnp.ones(6), 1.0, 1).indices[0])
-    pending = choose_batch(belief, maxima, jnp.ones(6), 1.0, 1, pending=jnp.array([first, -1, -1]))
-    two = choose_batch(belief, maxima, jnp.ones(6), 2.0, 2)
+    first = int(CHOOSE(belief, maxima, jnp.ones(6), 1.0, 1).indices[0])
+    pending = CHOOSE(belief, maxima, jnp.ones(6), 1.0, 1, pending=jnp.array([first, -1, -1]))
+    two = CHOOSE(belief, maxima, jnp.ones(6), 2.0, size=2)
     assert pending.indices[0] == two.indices[1] != first
     assert pending.gains[0] == pytest.approx(float(two.gains[1]), rel=1e-5)
 
@@ -89,7 +93,7 @@ def test_never_spends_more_than_the_budget():
     belief, maxima = random_belief(6, 12), jnp.array([3.0])
     costs = jnp.asarray(np.random.default_rng(0).uniform(0.1, 1.5, 12), jnp.float32)
     for budget in (0.0, 0.05, 0.3, 1.0, 2.7):
-        batch = choose_batch(belief, maxima, costs, budget, 12)
+        batch = CHOOSE(belief, maxima, costs, budget, size=12)
         chosen = batch.indices[batch.indices >= 0]
         assert len(set(chosen.tolist())) == len(chosen)
         assert float(batch.costs.sum()) <= budget * (1 + 1e-5)
@@ -104,7 +108,7 @@ def test_compiled_and_batched_over_beliefs_is_the_same_choice():
     costs, pending = jnp.array([0.5, 1, 1, 0.3, 1, 2]), jnp.array([2, -1])
 
     def choose(belief, maxima, budget):
-        return choose_batch(belief, maxima, costs, budget, 3, pending=pending)
+        return CHOOSE(belief, maxima, costs, budget, 3, pending=pending)
 
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *beliefs)
     maxima, budgets = jnp.array([[3.0, 4.0], [2.0, 5.0]]), jnp.array([2.0, 0.6])
@@ -118,7 +122,7 @@ def test_compiled_and_batched_over_beliefs_is_the_same_choice():
 
 def test_unavailable_candidates_are_left_alone():
     belief = random_belief(7, 5)
-    batch = choose_batch(
+    batch = CHOOSE(
         belief, jnp.array([3.0]), jnp.ones(5), 5.0, 5, available=jnp.array([0, 1, 0, 1, 0], bool)
     )
     assert sorted(batch.indices.tolist()) == [-1, -1, -1, 1, 3]
@@ -134,8 +138,8 @@ def test_a_cheap_correlated_fidelity_wins_and_a_useless_one_never():
         reliability = unknown_reliability(2)._replace(
             correlation=jnp.array([[1.0, correlation], [correlation, 1.0]])
         )
-        belief = ensemble_belief(predictions, reliability, fidelity, same)
-        batch = choose_batch(belief, jnp.array([2.0]), costs, 5.0, 1)
+        belief = BELIEF(predictions, reliability, fidelity, same)
+        batch = CHOOSE(belief, jnp.array([2.0]), costs, 5.0, size=1)
         assert fidelity[batch.indices[0]] == expected
 
 
@@ -149,7 +153,7 @@ def test_ensemble_belief_is_a_covariance_and_agrees_with_the_single_belief():
     )
     predictions = Prediction(jnp.tile(members, (3, 1, 1)), jnp.tile(noise, (3, 1)))
     fidelity, same = jnp.repeat(jnp.arange(3), 9), jnp.tile(jnp.arange(9), 3)
-    belief = ensemble_belief(predictions, reliability, fidelity, same)
+    belief = BELIEF(predictions, reliability, fidelity, same)
     joint = np.block(
         [
             [np.asarray(belief.answer), np.asarray(belief.truth_answer)[18:].T],

@@ -27,6 +27,7 @@ def identity(x):
 
 
 ENSEMBLE = make_ensemble(EnsembleConfig(2, members=5, widths=(16,), steps=100), identity, 1)
+SET_UP = jax.jit(partial(acquisition_params, ENSEMBLE.posterior))
 COSTS = jnp.array([0.1, 1.0])
 
 
@@ -51,8 +52,8 @@ def test_reward_is_positive_bounded_and_monotone():
 
 def test_reward_of_a_state_is_its_gain_per_cost():
     state, x = fitted(0)
-    params = acquisition_params(ENSEMBLE.posterior, state, x, COSTS, 1.5, jax.random.key(1))
-    log_reward = make_log_reward(ENSEMBLE.posterior, lambda s: s[0], lambda s: s[1])
+    params = SET_UP(state, x, COSTS, 1.5, jax.random.key(1))
+    log_reward = jax.jit(make_log_reward(ENSEMBLE.posterior, lambda s: s[0], lambda s: s[1]))
     belief = ENSEMBLE.posterior(state, x[3])
     gains = information_gain_per_cost(
         params.information._replace(noise=belief.noise), belief.mean, belief.covariance
@@ -96,7 +97,7 @@ def test_new_proxies_do_not_recompile():
     results = []
     for seed in (0, 1):
         state, x = fitted(seed)
-        params = acquisition_params(ENSEMBLE.posterior, state, x, COSTS, 1.5, jax.random.key(1))
+        params = SET_UP(state, x, COSTS, 1.5, jax.random.key(1))
         results.append(batched(params, (jnp.linspace(-1, 1, 7)[:, None], jnp.ones(7, jnp.int32))))
     assert batched._cache_size() == 1
     assert not np.allclose(*results)
@@ -104,8 +105,8 @@ def test_new_proxies_do_not_recompile():
 
 def test_scale_puts_a_high_quantile_of_the_pool_at_one():
     state, x = fitted(2)
-    params = acquisition_params(ENSEMBLE.posterior, state, x, COSTS, 1.5, jax.random.key(1))
-    log_reward = make_log_reward(ENSEMBLE.posterior, lambda s: s[0], lambda s: s[1])
+    params = SET_UP(state, x, COSTS, 1.5, jax.random.key(1))
+    log_reward = jax.jit(make_log_reward(ENSEMBLE.posterior, lambda s: s[0], lambda s: s[1]))
     rewards = [max(float(log_reward(params, (row, jnp.int32(m)))) for m in (0, 1)) for row in x]
     assert 0 < np.sum(np.array(rewards) > 2 * np.log(1.01) + 1e-6) <= 3
 
@@ -114,9 +115,9 @@ def test_what_a_constraint_leaves_out_counts_for_nothing():
     state, x = fitted(3)
     allowed = np.arange(len(x)) % 3 != 0
     key = jax.random.key(1)
-    whole = acquisition_params(ENSEMBLE.posterior, state, x, COSTS, -9.0, key, allowed=allowed)
-    part = acquisition_params(ENSEMBLE.posterior, state, x[allowed], COSTS, -9.0, key)
+    whole = SET_UP(state, x, COSTS, -9.0, key, allowed=allowed)
+    part = SET_UP(state, x[allowed], COSTS, -9.0, key)
     np.testing.assert_allclose(whole.information.maxima, part.information.maxima, rtol=1e-4)
     np.testing.assert_allclose(whole.reward.scale, part.reward.scale, rtol=1e-3)
-    everything = acquisition_params(ENSEMBLE.posterior, state, x, COSTS, -9.0, key)
+    everything = SET_UP(state, x, COSTS, -9.0, key)
     assert everything.information.maxima.mean() > part.information.maxima.mean()
