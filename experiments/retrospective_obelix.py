@@ -220,11 +220,13 @@ def read_cells(path: Path) -> dict[tuple[str, int, float], list[int]]:
 
 def ratio(first: np.ndarray, second: np.ndarray) -> str:
     """Ratio of means with its 90 % bootstrap interval over paired seeds."""
+    if not second.any():
+        return f"{first.mean():.1f} for none"
     rng = np.random.default_rng(0)
     draws = rng.integers(0, len(first), (4000, len(first)))
     ratios = first[draws].mean(1) / np.maximum(second[draws].mean(1), 1e-9)
     low, high = np.quantile(ratios, [0.05, 0.95])
-    return f"{first.mean() / max(second.mean(), 1e-9):.2f} ({low:.2f} to {high:.2f}, 90 %)"
+    return f"{first.mean() / second.mean():.2f} ({low:.2f} to {high:.2f}, 90 %)"
 
 
 def main() -> None:
