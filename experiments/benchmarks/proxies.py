@@ -14,7 +14,7 @@ Measured, wall and processor seconds, first and second fit:
 
 What follows: one loop, whose step is compiled once; features compiled as a whole; one product for
 the gradient of the distances; factors from blocks instead of LAPACK's waiting threads. The optimum
-is the same to nine digits of the log density.
+is the same to seven digits of the log density.
 """
 
 import argparse
