@@ -54,8 +54,8 @@ def test_reward_of_a_state_is_its_gain_per_cost():
     state, x = fitted(0)
     params = SET_UP(state, x, COSTS, 1.5, jax.random.key(1))
     log_reward = jax.jit(make_log_reward(ENSEMBLE.posterior, lambda s: s[0], lambda s: s[1]))
-    belief = ENSEMBLE.posterior(state, x[3])
-    gains = information_gain_per_cost(
+    belief = jax.jit(ENSEMBLE.posterior)(state, x[3])
+    gains = jax.jit(information_gain_per_cost)(
         params.information._replace(noise=belief.noise), belief.mean, belief.covariance
     )
     for m in (0, 1):

@@ -11,6 +11,7 @@ from mfal.acquisition.success import chance_of_answer, fit_success, log_chance
 from mfal.crystals.elements import atomic_number
 from mfal.crystals.types import Crystal
 
+CHANCES = jax.jit(jax.vmap(chance_of_answer, in_axes=(None, 0)))
 LI, OXYGEN, SULFUR = (atomic_number(symbol) - 1 for symbol in ("Li", "O", "S"))
 
 
@@ -38,25 +39,25 @@ def small(crystal):
 
 def test_what_makes_queries_fail_is_found_on_other_crystals():
     params, test = fitted(0, 64, small), crystals(1, 200)
-    chance = np.asarray(jax.vmap(chance_of_answer, in_axes=(None, 0))(params, test))
+    chance = np.asarray(CHANCES(params, test))
     above = chance[small(test)][:, None] > chance[~small(test)]
     assert above.mean() > 0.9  # the area under the curve of the receiver's operating characteristic
     assert chance[small(test)].mean() > chance[~small(test)].mean() + 0.3
-    weight = np.exp(jax.vmap(log_chance, in_axes=(None, 0))(params, test))
+    weight = np.exp(jax.jit(jax.vmap(log_chance, in_axes=(None, 0)))(params, test))
     np.testing.assert_allclose(weight, FLOOR + (1 - FLOOR) * chance, rtol=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.25, 0.75])
 def test_without_a_pattern_it_is_the_share_of_answers(share):
     params = fitted(2, 64, lambda c: np.arange(64) % 4 < 4 * share)
-    chance = jax.vmap(chance_of_answer, in_axes=(None, 0))(params, crystals(3, 100))
+    chance = CHANCES(params, crystals(3, 100))
     assert float(chance.mean()) == pytest.approx(share, abs=0.1)
 
 
 def test_rows_that_do_not_count_leave_even_odds():
     space = crystals(4, 16)
     params = fit_success(space, space, jnp.ones(16), jnp.zeros(16, bool))
-    chance = jax.vmap(chance_of_answer, in_axes=(None, 0))(params, space)
+    chance = CHANCES(params, space)
     np.testing.assert_allclose(chance, 0.5)
 
 
