@@ -156,8 +156,9 @@ def botorch_search(problem: Problem, seed: int, *, acquisition: str, kernel: str
     multi, batch = kernel != "single", BATCH[size]
     asked = design(problem, rng, INITIAL[size], list(range(last + 1)) if multi else [last])
     curve: list[Point] = []
+    model = None
     while len(curve) < ROUNDS:
-        model = botorch_model(problem, asked, kernel)
+        model = botorch_model(problem, asked, kernel, before=model)
         best = botorch_recommend(model, size, fidelity_value(kernel, last, last))
         curve.append(point(problem, asked, best))
         left = BUDGET[size] - cost_of(problem, asked) - problem.costs[last]
@@ -168,13 +169,18 @@ def botorch_search(problem: Problem, seed: int, *, acquisition: str, kernel: str
         if multi:
             values = [fidelity_value(kernel, m, last) for m in range(last + 1)]
             fidelity = np.abs(x[:, -1:] - values).argmin(1)
-        fits = np.cumsum(np.asarray(problem.costs)[fidelity]) <= left + 1e-9
-        if not fits[0]:  # the first costs too much: the cheapest of its kind instead
-            fidelity, fits = np.zeros(len(x), int) if multi else fidelity, np.arange(len(x)) < 1
-        asked = ask(problem, asked, x[fits, :size], fidelity[fits])
+        affordable = 0
+        for k, m in enumerate(fidelity):
+            cheapest = 0 if multi else last
+            fidelity[k] = m if problem.costs[m] <= left + 1e-9 else cheapest
+            left -= problem.costs[fidelity[k]]
+            if left < -1e-9:
+                break
+            affordable += 1
+        asked = ask(problem, asked, x[:affordable, :size], fidelity[:affordable])
     if cost_of(problem, asked) + problem.costs[last] <= BUDGET[size] + 1e-9:
         asked = ask(problem, asked, best[None], np.array([last]))
-        model = botorch_model(problem, asked, kernel)
+        model = botorch_model(problem, asked, kernel, before=model)
         best = botorch_recommend(model, size, fidelity_value(kernel, last, last))
         curve.append(point(problem, asked, best))
     return curve
