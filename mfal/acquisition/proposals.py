@@ -1,9 +1,8 @@
 """Which points of the cube to ask next, at which fidelity.
 
-A batch is filled in this order: queries that are under way or decided already; expected
-improvement at the top, one after the other; then joint information about the best value per cost
-(`mfal.acquisition.batch`). Information alone does not pay for asking where the best is known to be,
-improvement alone does not pay for learning.
+A batch is filled in this order: expected improvement at the top, one after the other; then joint
+information about the best value per cost (`mfal.acquisition.batch`). Information alone does not pay
+for asking where the best is known to be, improvement alone does not pay for learning.
 """
 
 import functools
@@ -46,8 +45,6 @@ class Proposed(NamedTuple):
     """[b, D]."""
     fidelity: np.ndarray
     """[b]."""
-    rate: float
-    """Nats per cost unit of the first query that was chosen for information; zero if none was."""
 
 
 def propose(
@@ -60,8 +57,6 @@ def propose(
     rng: np.random.Generator,
     *,
     improvements: int = 1,
-    pending: np.ndarray | None = None,
-    cheap_only: bool = False,
 ) -> Proposed:
     """Chooses a batch.
 
@@ -74,9 +69,6 @@ def propose(
       size: most queries.
       rng: of the candidates and the samples of the maximum.
       improvements: queries of the batch that are chosen for expected improvement at the top.
-      pending: [P, D], top queries that will be asked anyway: they count as chosen, cost nothing
-        here and are not returned.
-      cheap_only: whether the top is left out.
     """
     last = len(problem.costs) - 1
     levels = surrogate.levels
@@ -86,28 +78,25 @@ def propose(
     near = near + rng.choice([0.01, 0.03, 0.1], (config.local, 1)) * rng.normal(size=near.shape)
     uniform = rng.uniform(size=(config.uniform, problem.dimension))
     known = asked.value[asked.fidelity == last]
-    given = np.zeros((0, problem.dimension)) if pending is None else pending
     with jax.enable_x64(True):
         batch = _batch(surrogate.process, config, size, improvements)(
             surrogate.state,
             jnp.asarray(np.concatenate([uniform, folded(near)])),
-            jnp.asarray(given),
             jnp.asarray(problem.costs if levels > 1 else problem.costs[-1:], float),
             float(known.max()) if len(known) else -np.inf,
             left,
-            cheap_only,
             jax.random.key(int(rng.integers(2**31))),
         )
-        x, fidelity, found, rate = (np.asarray(a) for a in batch)
+        x, fidelity, found = (np.asarray(a) for a in batch)
     fidelity = fidelity if levels > 1 else np.full(len(x), last)
-    return Proposed(x[found], fidelity[found], float(rate))
+    return Proposed(x[found], fidelity[found])
 
 
 @functools.cache
 def _batch(
     process: GaussianProcess, config: CandidateConfig, size: int, improvements: int
 ) -> Callable[..., tuple[jax.Array, ...]]:
-    """The compiled choice: candidates to points, fidelities, which count, first rate."""
+    """The compiled choice: candidates to points, fidelities, which count."""
     levels = process.config.num_fidelities
     moments = functools.partial(moments_at, process)
 
@@ -115,13 +104,11 @@ def _batch(
     def run(
         state: GPState,
         pool: jax.Array,
-        given: jax.Array,
         costs: jax.Array,
         seen: jax.Array,
         left: jax.Array,
-        cheap_only: jax.Array,
         key: jax.Array,
-    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         mean, std = jax.vmap(moments, in_axes=(None, 0))(state, pool)
         maxima = gumbel_maxima(key, mean, std, 10, seen)
 
@@ -139,7 +126,7 @@ def _batch(
                 _best_climbed(improvement, pool, half),
             ]
         )
-        x = jnp.concatenate([pool, climbed, given])
+        x = jnp.concatenate([pool, climbed])
         fidelity = jnp.repeat(jnp.arange(levels), len(x))
         means, covariance = process.joint(state, jnp.tile(x, (levels, 1)), fidelity)
         noise = (jnp.exp(state.params.log_noise) * state.value_scale)[fidelity]
@@ -150,10 +137,8 @@ def _batch(
             covariance[top],
             covariance + jnp.diag(noise**2),
         )
-        decided = levels * len(x) - len(given) + jnp.arange(len(given), dtype=jnp.int32)
-        at_top, allowed = fidelity == levels - 1, ~cheap_only
-        count = jnp.where(allowed, jnp.floor(left / costs[-1] * (1 + 1e-6)), 0)
-        first = _improving(belief, at_top, seen, decided, improvements, count)
+        count = jnp.floor(left / costs[-1] * (1 + 1e-6))
+        first = _improving(belief, fidelity == levels - 1, seen, improvements, count)
         left = left - costs[-1] * jnp.sum(first >= 0)
         picked = choose_batch(
             belief,
@@ -161,16 +146,11 @@ def _batch(
             costs[fidelity],
             left,
             size - improvements,
-            available=allowed | ~at_top,
-            pending=jnp.concatenate([decided, first]),
+            pending=first,
         )
         indices = jnp.concatenate([first, picked.indices])
         chosen = jnp.maximum(indices, 0)
-        rate = jnp.zeros(())
-        if size > improvements:
-            informed = picked.indices[0] >= 0
-            rate = jnp.where(informed, picked.gains[0] / picked.costs[0], 0.0)
-        return x[chosen % len(x)], fidelity[chosen], indices >= 0, rate
+        return x[chosen % len(x)], fidelity[chosen], indices >= 0
 
     return run
 
@@ -208,14 +188,13 @@ def _improving(
     belief: JointBelief,
     at_top: jax.Array,
     seen: jax.Array,
-    decided: jax.Array,
     size: int,
     count: jax.Array,
 ) -> jax.Array:
     """Greedy queries for expected improvement at the top: `count` positions, then -1, [size].
 
-    Each is chosen as if those before it, the decided ones first, had answered their means: the
-    variances shrink, and what counts is improvement on the best of them.
+    Each is chosen as if those before it had answered their means: the variances shrink, and what
+    counts is improvement on the best of them.
     """
 
     def await_one(
@@ -226,8 +205,6 @@ def _improving(
         return condition(after, index), best, free & (jnp.arange(len(free)) != index)
 
     carry = (belief, seen, at_top)
-    for index in decided:
-        carry = await_one(carry, index)
     chosen: list[jax.Array] = []
     for k in range(size):
         after, best, free = carry

@@ -10,13 +10,12 @@ fitted in every turn:
 
 - as long as the top's answers do not prove the joint process (`mfal.acquisition.guard`: a Bayes
   factor and held-out densities), the turn is the top's own: its process chooses half a batch of top
-  queries and the recommendation, and cheap queries may add `share` to their cost, no more, and
-  nothing where the joint process doesn't predict the top better;
+  queries and the recommendation;
 - once proven, the joint process chooses the batch, by information per cost at all fidelities; its
   first query is the greatest expected improvement at the top, so that proof is tested in each turn;
 - the last half batch's worth of the budget goes to the top alone, by expected improvement.
 
-So a fidelity that misleads costs its part of the initial design and at most `share` of the rest.
+So a fidelity that misleads costs its part of the initial design and no more.
 """
 
 from collections.abc import Callable
@@ -47,8 +46,6 @@ class SearchConfig:
     """Whether lower fidelities are asked and modelled at all."""
     guarded: bool = True
     """Whether the joint model must earn its trust."""
-    share: float = 0.1
-    """Cost of unproven cheap queries, as a share of the turn's top queries' cost."""
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     """That compete for a place in the batch."""
     steps: int = 60
@@ -126,17 +123,17 @@ def search(
     asked = design(problem, rng, initial, list(range(last + 1)) if config.joint else [last])
     turns: list[Turn] = []
 
-    def act(asked: Asked) -> tuple[Surrogate, Surrogate | None, Verdict | None]:
-        """The acting surrogate, the joint one where it doesn't act, the guard's word."""
+    def act(asked: Asked) -> tuple[Surrogate, Verdict | None]:
+        """The acting surrogate and the guard's word."""
         if not config.joint:
-            return _fit(problem, asked, config, joint=False), None, None
+            return _fit(problem, asked, config, joint=False), None
         joint = _fit(problem, asked, config, joint=True)
         if not config.guarded:
-            return joint, None, None
+            return joint, None
         own = _fit(problem, asked, config, joint=False)
         trusted = bool(turns) and turns[-1].followed
         verdict = judge(problem, config, asked, joint, own, trusted=trusted)
-        return (joint, None, verdict) if verdict.follow else (own, joint, verdict)
+        return joint if verdict.follow else own, verdict
 
     def close(acting: Surrogate, verdict: Verdict | None) -> np.ndarray:
         best = recommend(acting, asked, config.caution, rng)
@@ -146,20 +143,19 @@ def search(
         return best
 
     while True:
-        acting, waiting, verdict = act(asked)
+        acting, verdict = act(asked)
         best = close(acting, verdict)
         # The last query asks the recommendation at the top: its cost stays in reserve.
         left = budget - cost_of(problem, asked) - problem.costs[last]
         if len(turns) == config.rounds:
             break
-        hopeful = verdict is None or bool(verdict.calibrated)
-        batch = plan(problem, config, acting, waiting, asked, left, rng, hopeful=hopeful)
+        batch = plan(problem, config, acting, asked, left, rng)
         if not len(batch.x):
             break
         asked = ask(problem, asked, batch.x, batch.fidelity)
     if cost_of(problem, asked) + problem.costs[last] <= budget + 1e-9:
         asked = ask(problem, asked, best[None], np.array([last]))
-        acting, _, verdict = act(asked)
+        acting, verdict = act(asked)
         close(acting, verdict)
     return turns
 
@@ -168,45 +164,30 @@ def plan(
     problem: Problem,
     config: SearchConfig,
     acting: Surrogate,
-    waiting: Surrogate | None,
     asked: Asked,
     left: float,
     rng: np.random.Generator,
-    *,
-    hopeful: bool = True,
 ) -> Proposed:
     """The next batch; empty where nothing is affordable.
 
     Args:
       problem: what is asked.
       config: of the search.
-      acting: the surrogate that decides.
-      waiting: the joint surrogate that has not proved itself, if there is one.
+      acting: the surrogate that decides: of all fidelities, or of the top alone.
       asked: all queries so far.
       left: cost units that the batch may spend.
       rng: of the candidates.
-      hopeful: whether an unproven joint surrogate may ask cheap queries.
     """
-    candidates, top = config.candidates, problem.costs[-1]
     half = max(config.batch // 2, 1)
     if not config.joint:
-        return propose(
-            problem, acting, candidates, asked, left, config.batch, rng, improvements=config.batch
-        )
-    if waiting is None and left > half * top + 1e-9:
-        return propose(problem, acting, candidates, asked, left, config.batch, rng)
-    own = propose(problem, acting, candidates, asked, left, half, rng, improvements=half)
-    allowance = min(config.share * top * len(own.x), left - top * len(own.x))
-    if waiting is None or not hopeful or len(own.x) < half or allowance < min(problem.costs):
-        return own
-    cheap = propose(
-        problem, waiting, candidates, asked, allowance, config.batch - half, rng,
-        improvements=0, pending=own.x, cheap_only=True,
-    )  # fmt: skip
-    if cheap.rate <= config.thresholds.min_gain:
-        return own
-    x, fidelity = (np.concatenate(pair) for pair in zip(own[:2], cheap[:2], strict=True))
-    return Proposed(x, fidelity, own.rate)
+        size, improvements = config.batch, config.batch
+    elif acting.levels > 1 and left > half * problem.costs[-1] + 1e-9:
+        size, improvements = config.batch, 1
+    else:
+        size, improvements = half, half
+    return propose(
+        problem, acting, config.candidates, asked, left, size, rng, improvements=improvements
+    )
 
 
 def judge(

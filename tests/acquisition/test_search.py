@@ -67,34 +67,35 @@ def fits():
     return asked, *(fit(PROBLEM, asked, joint=joint, steps=15) for joint in (True, False))
 
 
-def test_an_unproven_fidelity_gets_its_share_beside_half_a_batch_of_the_tops_own(fits):
-    asked, joint, own = fits
+def test_as_long_as_nothing_is_proven_the_top_alone_is_asked_in_half_batches(fits):
+    asked, _, own = fits
 
-    def planned(left, config=SMALL, hopeful=True):
-        rng = np.random.default_rng(2)
-        return plan(PROBLEM, config, own, joint, asked, left, rng, hopeful=hopeful)
+    def planned(left):
+        return plan(PROBLEM, SMALL, own, asked, left, np.random.default_rng(2))
 
-    batch = planned(10.0)
-    assert batch.fidelity.tolist() == [1, 1, 0, 0]  # 0.2 of cheap queries beside 2.0 of top ones
-    alone = planned(10.0, replace(SMALL, share=0.04))
-    assert alone.fidelity.tolist() == [1, 1]  # no cheap query costs as little
-    # What the top's own model asks doesn't depend on the cheap queries beside it.
-    np.testing.assert_array_equal(alone.x, batch.x[:2])
-    np.testing.assert_array_equal(planned(10.0, hopeful=False).x, alone.x)
-    assert planned(2.1).fidelity.tolist() == [1, 1, 0]
+    assert planned(10.0).fidelity.tolist() == [1, 1]
     assert planned(1.5).fidelity.tolist() == [1]
     assert not len(planned(0.9).x)
+
+
+def test_a_fidelity_that_never_proves_itself_costs_its_part_of_the_design_and_no_more(fits):
+    never = search(PROBLEM, replace(SMALL, margin=100.0), 7.0, 3.0, seed=3)
+    first, last = never[0].asked, never[-1].asked
+    assert not any(turn.followed for turn in never)
+    assert (last.fidelity[len(first.fidelity) :] == 1).all()
+    assert np.bincount(first.fidelity).tolist() == [10, 2]
+    assert cost_of(PROBLEM, last) == pytest.approx(7.0)
 
 
 @pytest.mark.slow
 def test_a_proven_one_chooses_the_batch_but_for_its_first_query_and_the_last(fits):
     asked, joint, _ = fits
     rng = np.random.default_rng(2)
-    batch = plan(PROBLEM, SMALL, joint, None, asked, 10.0, rng)
+    batch = plan(PROBLEM, SMALL, joint, asked, 10.0, rng)
     assert batch.fidelity[0] == 1
     assert len(batch.fidelity) == 4
     assert (batch.fidelity == 0).sum() >= 1
-    assert plan(PROBLEM, SMALL, joint, None, asked, 2.0, rng).fidelity.tolist() == [1, 1]
+    assert plan(PROBLEM, SMALL, joint, asked, 2.0, rng).fidelity.tolist() == [1, 1]
 
 
 def test_trust_has_to_be_won_by_a_margin_and_is_kept_without(fits):
