@@ -85,7 +85,7 @@ PROBLEMS = {
 BUDGET = {2: 16.0, 6: 40.0}
 INITIAL = {2: 4.0, 6: 8.0}
 BATCH = {2: 4, 6: 8}
-SINGLE, LEAST = "ours, top alone", 1e-3  # what ours is compared with; regrets to tell apart
+LEAST = 1e-3  # regrets to tell apart
 ROUNDS = 20  # of fitting and asking: a wall-clock bound, the same for all
 
 
@@ -201,6 +201,14 @@ METHODS: dict[str, Callable[[Problem, int], list[Point]]] = {
     ),
 }
 
+SEE_THE_TOP_ALONE = (
+    "ours, top alone",
+    "ours, top alone, half batches",
+    "random",
+    "botorch SF LogNEI",
+    "botorch SF GIBBON",
+)
+
 
 def at_cost(curve: Iterable[Point], cost: float, field: str) -> float:
     """A regret at the last point of the curve that costs no more."""
@@ -263,23 +271,26 @@ def decades(cells: dict[tuple[str, str, int], dict[str, Any]], key: str, method:
 
 
 def compare(cells: dict[tuple[str, str, int], dict[str, Any]]) -> None:
-    """Ours against single fidelity, problem by problem and in all.
+    """Ours against each other method, problem by problem and in all.
 
-    Single fidelity sees the top alone, which problems of equal dimension share here (Hartmann-6,
-    Branin): its runs on all of them are one sample, and a far steadier one than seed by seed.
+    Methods that see the top alone share it here among problems of equal dimension (Hartmann-6,
+    Branin): their runs on all of them are one sample, and a far steadier one than seed by seed.
     """
     rng = np.random.default_rng(0)
 
     def mean_of_redrawn(values: np.ndarray) -> float:
         return float(rng.choice(values, len(values)).mean())
 
-    for reference in (SINGLE, f"{SINGLE}, half batches"):
+    for reference in METHODS:
+        pooled = reference in SEE_THE_TOP_ALONE
         rows: dict[str, tuple[float, list[float], int, int]] = {}
         for key, problem in PROBLEMS.items():
             alike = [k for k, p in PROBLEMS.items() if p.dimension == problem.dimension]
-            ours_, pool = decades(cells, key, "ours"), [decades(cells, k, reference) for k in alike]
-            other = np.concatenate(pool)
-            if not (len(ours_) and len(other)):
+            ours_ = decades(cells, key, "ours")
+            other = np.concatenate(
+                [decades(cells, k, reference) for k in (alike if pooled else [key])]
+            )
+            if reference == "ours" or not (len(ours_) and len(other)):
                 continue
             redrawn = [mean_of_redrawn(ours_) - mean_of_redrawn(other) for _ in range(2000)]
             rows[key] = (ours_.mean() - other.mean(), redrawn, len(ours_), len(other))
@@ -302,22 +313,28 @@ def plot(cells: dict[tuple[str, str, int], dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     keys = [key for key in PROBLEMS if any(cell[0] == key for cell in cells)]
-    figure, axes = plt.subplots(len(keys), 1, figsize=(6, 3 * len(keys)), squeeze=False)
-    for key, ax in zip(keys, axes[:, 0], strict=True):
+    columns = min(3, len(keys))
+    figure, axes = plt.subplots(
+        -(-len(keys) // columns), columns, figsize=(4 * columns, 9), squeeze=False
+    )
+    for key, ax in zip(keys, axes.flat, strict=False):
         budget = BUDGET[PROBLEMS[key].dimension]
         grid = np.linspace(INITIAL[PROBLEMS[key].dimension], budget, 60)
-        for method in METHODS:
-            curves = [[Point(*p) for p in cell["curve"]] for (k, m, _), cell in cells.items()
-                      if (k, m) == (key, method)]  # fmt: skip
+        for k, method in enumerate(METHODS):
+            curves = [[Point(*p) for p in cell["curve"]] for (p, m, _), cell in cells.items()
+                      if (p, m) == (key, method)]  # fmt: skip
             if curves:
-                values = np.array(
-                    [[at_cost(c, g, "inference") for g in grid] for c in curves], float
-                )
-                ax.plot(grid, np.maximum(np.median(values, axis=0), 1e-4), label=method)
-        ax.set(yscale="log", title=key, xlabel="cost", ylabel="median inference regret")
-    axes[0, 0].legend(fontsize=7, frameon=False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+                values = [[at_cost(c, g, "inference") for g in grid] for c in curves]
+                middle = np.maximum(np.nanmedian(np.array(values, float), axis=0), LEAST)
+                style = {"color": "black", "lw": 2} if method == "ours" else {"color": f"C{k}"}
+                ax.plot(grid, middle, label=method, **style)
+        ax.set(yscale="log", title=key)
+    figure.supxlabel("cost")
+    figure.supylabel("median inference regret")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, frameon=False, ncol=4, loc="lower center")
+    figure.tight_layout(rect=(0.02, 0.08, 1, 1))
+    figure.savefig(path, dpi=100)
 
 
 def main() -> None:
