@@ -50,8 +50,11 @@ def task_of(query: Query, references: tuple[str, ...]) -> Task:
 def load_oracles(references: tuple[str, ...]) -> tuple[Oracle, ...]:
     """The oracles behind module:function references, by rising fidelity.
 
+    Their fidelities say which is to be trusted more; they come back numbered 0, 1, 2, ..., so that
+    some of the default oracles, or a single one, make a campaign too.
+
     Raises:
-      MfalError: where a reference leads nowhere, or the fidelities are not 0, 1, 2, ...
+      MfalError: where a reference leads nowhere, or two oracles have the same fidelity.
     """
     found: list[Oracle] = []
     for reference in references:
@@ -66,12 +69,13 @@ def load_oracles(references: tuple[str, ...]) -> tuple[Oracle, ...]:
             )
         found.extend(several)
     found.sort(key=lambda oracle: oracle.fidelity)
-    if [oracle.fidelity for oracle in found] != list(range(len(found))):
+    if len({oracle.fidelity for oracle in found}) < len(found):
         levels = ", ".join(f"{oracle.name} {oracle.fidelity}" for oracle in found)
         raise MfalError(
             f"oracles {', '.join(references)}: fidelities {levels}",
-            "give oracles whose fidelities are 0, 1, 2 and so on, each once",
+            "give each oracle a fidelity of its own, the higher the more it is to be trusted",
         )
+    found = [oracle._replace(fidelity=rank) for rank, oracle in enumerate(found)]
     for oracle in found:
         if not (oracle.cost > 0 and math.isfinite(oracle.cost)):
             raise MfalError(f"oracle {oracle.name}: cost {oracle.cost}", "give a positive cost")

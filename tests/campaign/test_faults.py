@@ -14,6 +14,7 @@ from mfal.campaign.folder import open_campaign, read_campaign
 from mfal.campaign.ledger import Ledger
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
+from mfal.campaign.tasks import load_oracles
 from mfal.cli import main
 from mfal.errors import MfalError
 
@@ -172,3 +173,12 @@ def go_on_and_look(folder) -> dict:
     run(folder)
     with read_campaign(folder) as ledger:
         return read_status(ledger)
+
+
+def test_some_of_the_oracles_make_a_campaign_but_not_two_of_one_fidelity():
+    top = load_oracles(("mfal.oracles:conductivity_oracle",))
+    assert [(o.name, o.fidelity) for o in top] == [("conductivity", 0)]
+    two = load_oracles(("mfal.oracles:conductivity_oracle", "mfal.oracles:bvse_oracle"))
+    assert [(o.name, o.fidelity) for o in two] == [("bvse", 0), ("conductivity", 1)]
+    with pytest.raises(MfalError, match="fidelities bvse 1, bvse 1"):
+        load_oracles(("mfal.oracles:bvse_oracle", "mfal.oracles:bvse_oracle"))
