@@ -14,7 +14,7 @@ the mean over three arrangements of atoms as in a campaign.
 - single-fidelity: the conductivity alone;
 - random: the same budget, each query at the top, after the same initial data.
 
-    python experiments/campaign_replay.py [--size small]
+    python experiments/campaign_replay.py [--size small | --size whole]
 
 Everything is resumable (`--minutes`).
 """
@@ -45,7 +45,11 @@ from mfal.campaign.tasks import ask
 from mfal.campaign.uniform import sample_uniformly
 from mfal.oracles.types import Oracle
 
-SIZES = {"small": {"pool": 96, "seeds": 2}, "default": {"pool": 512, "seeds": 10}}
+SIZES = {
+    "small": {"pool": 96, "seeds": 2},
+    "default": {"pool": 192, "seeds": 6},
+    "whole": {"pool": 512, "seeds": 10},
+}
 DRAWS, DRAW_SEED = 1024, 987654
 """The pool is the beginning of one draw of so many crystals."""
 DEFAULTS = CampaignConfig()

@@ -93,6 +93,13 @@ def apart(axis: str, size: int, repeats: int) -> dict[str, Any]:
     return result
 
 
+def available_cores() -> int:
+    """Cores that this process may use: fewer than the machine has where it is bound to some."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 # --- figures --------------------------------------------------------------------------------------
 
 
@@ -141,7 +148,7 @@ def show(pieces: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def conclude(table: dict[str, Any]) -> list[str]:
     """What a billion candidates would take, from this machine's rates."""
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     lines = []
     for key, found in table.items():
         if "exponent" in found:
@@ -160,7 +167,7 @@ def conclude(table: dict[str, Any]) -> list[str]:
         hours = 1e9 * cores / 3600
         lines.append(
             f"one candidate takes {1e6 * draw:.0f} us to draw at random and {1e6 * score:.0f} us "
-            f"to score on {cores} cores, at {scoring['megabytes'][-1]:.0f} MB whatever their "
+            f"to score on {cores} core(s), at {scoring['megabytes'][-1]:.0f} MB whatever their "
             f"number; 10^9 take {hours * draw:.0f} + {hours * score:.0f} core hours, which spread "
             "over a cluster without talk between its nodes but for the best of each"
         )
@@ -217,7 +224,7 @@ def main() -> None:
     )
     write_record(
         options.out / "scale.json",
-        {"cores": os.cpu_count(), "table": table, "conclusions": lines},
+        {"cores": available_cores(), "table": table, "conclusions": lines},
         options,
         time.time() - start,
     )
