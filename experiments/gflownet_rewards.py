@@ -318,6 +318,7 @@ def figure(table: dict[str, Any], path: Path) -> None:
                 axis.errorbar([place + shift], [middle], yerr=bars, fmt="o", color=color)
         axis.set_xticks(range(len(SEARCHES)), SEARCHES, rotation=30, fontsize=8)
         axis.set_title(reward, fontsize=10)
+        axis.margins(x=0.12)
     axes[0].set_ylabel("z of the best (grey: proxy, blue: oracle)")
     save_figure(whole, path)
 

@@ -190,7 +190,7 @@ def conclude(table: dict[str, Any]) -> list[str]:
 
 def figure(table: dict[str, Any], path: Path) -> None:
     """Time against size along each axis, and memory."""
-    whole, axes = subplots(2, (10, 4))
+    whole, axes = subplots(2, (10, 4.6))
     for color, (key, found) in enumerate(table.items()):
         style = {"color": f"C{color % 10}", "marker": "o" if color < 10 else "s", "markersize": 3}
         middle = [float(np.median(times)) for times in found["seconds"]]
@@ -198,7 +198,7 @@ def figure(table: dict[str, Any], path: Path) -> None:
         axes[1].semilogx(found["sizes"], found["megabytes"], **style)
     axes[0].set(xlabel="size", ylabel="seconds")
     axes[1].set(xlabel="size", ylabel="peak memory, MB", ylim=(0, None))
-    axes[0].legend(frameon=False, fontsize=6, ncols=2)
+    whole.legend(loc="outside lower center", frameon=False, fontsize=7, ncols=5)
     save_figure(whole, path)
 
 
