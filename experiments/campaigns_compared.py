@@ -1,7 +1,7 @@
 """Does a campaign over several fidelities beat one that asks the top oracle alone, at equal cost?
 
 Whole campaigns, de novo, by the strategy of `mfal discover` and the same budget, which pays for the
-initial data (known crystals) too; at the settings of `mfal discover` with `--size whole` (some 80
+initial data (known crystals) too; at the settings of `mfal discover` with `--size whole` (some 50
 minutes for ten seeds on two cores), else at smaller ones:
 
 - multi-fidelity: Sendek's probability, the migration barrier, the conductivity; with and without
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 SIZES = {
     "small": {"seeds": 4, "budget": 30.0, "rounds": 2},
-    "default": {"seeds": 10, "budget": 40.0, "rounds": 3},
+    "default": {"seeds": 5, "budget": 40.0, "rounds": 3},
     "whole": {"seeds": 10, "budget": CampaignConfig().budget, "rounds": CampaignConfig().rounds},
 }
 REDUCED = CampaignConfig(

@@ -19,18 +19,18 @@ may be stopped and continued, or spread out.
 Measured: inference regret at the budget, median [quartiles], and ours less our top alone in decades
 of regret (`compare`, 90 % interval; the top alone pooled over problems that share it). Ours and our
 top alone: seeds 40 to 59, run once, after everything had been chosen on others. Best of botorch:
-the least median of its four methods (runs, seeds from 0). What it says: `experiments/README.md`.
+the least median of its four methods, ten seeds from 0. What it says: `experiments/README.md`.
 
-    problem            ours              top alone         less top alone      best of botorch
-    hartmann           .001 [.000, .119] .128 [.017, .248] -1.20 (-1.61, -.77)  MF default .012 (5)
-    reversed-hartmann  .055 [.013, .174] .126 [.018, .287] -.25 (-.59, +.10)    LogNEI .365 (10)
-    branin             .226 [.078, 1.43] .276 [.031, .698] +.10 (-.26, +.45)    LogNEI .241 (10)
-    augmented-branin   .027 [.003, .318] .157 [.036, .507] -.61 (-1.00, -.19)   MF default .013 (6)
-    dial-0.00          .028 [.012, .056] .244 [.094, .802] -.83 (-1.10, -.59)   MF learned .053 (6)
-    dial-0.25          .129 [.033, .939] .113 [.017, .900] -.10 (-.49, +.29)    MF default .028 (6)
-    dial-0.50          .237 [.084, 1.60] .159 [.016, .385] +.24 (-.10, +.55)    MF default .106 (6)
-    dial-0.75          .327 [.088, 1.55] .273 [.050, .668] +.27 (-.08, +.60)    LogNEI .343 (10)
-    dial-1.00          .091 [.020, 1.00] .120 [.037, .803] -.18 (-.55, +.18)    LogNEI .110 (10)
+    problem            ours              top alone         less top alone       best of botorch
+    hartmann           .001 [.000, .119] .128 [.017, .248] -1.20 (-1.61, -.77)  MF default .002
+    reversed-hartmann  .055 [.013, .174] .126 [.018, .287] -.25 (-.58, +.09)    LogNEI .365
+    branin             .226 [.078, 1.43] .276 [.031, .698] +.10 (-.26, +.47)    LogNEI .241
+    augmented-branin   .027 [.003, .318] .157 [.036, .507] -.61 (-.99, -.21)    MF default .016
+    dial-0.00          .028 [.012, .056] .244 [.094, .802] -.83 (-1.10, -.56)   MF default .036
+    dial-0.25          .129 [.033, .939] .113 [.017, .900] -.10 (-.47, +.28)    MF default .122
+    dial-0.50          .237 [.084, 1.60] .159 [.016, .385] +.24 (-.09, +.56)    MF default .354
+    dial-0.75          .327 [.088, 1.55] .273 [.050, .668] +.27 (-.07, +.60)    LogNEI .343
+    dial-1.00          .091 [.020, 1.00] .120 [.037, .803] -.18 (-.54, +.19)    LogNEI .110
     mean                                                   -.28
 """
 
