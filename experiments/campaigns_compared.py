@@ -274,7 +274,7 @@ def main() -> None:
             for seed in range(options.first_seed, options.first_seed + options.seeds)
             for variant in options.variants
         }
-        kind = f"{options.budget:g}_{options.rounds}"
+        kind = f"{options.size}_{options.budget:g}_{options.rounds}"
         pieces = do_pieces(options.out / f"campaigns_compared_{kind}.jsonl", tasks, options.minutes)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -23,9 +23,8 @@ Measured (382 rows to train on, 96 to test on, seed 0):
     ensemble, multi-fidelity   1.280   1.570   .772   .936     .79    4.48
 
 Our models don't beat the trees in mean error: the process' is +.05 (-.07 to +.19) from extra trees.
-Its distributions are the better ones (CRPS, narrower intervals). Within the training rows its
-intervals covered .92 of five outer folds of papers. Multi-fidelity training does not change the
-error: +.004 (-.128 to +.126).
+Its distributions are better (CRPS, narrower intervals). Within the training rows its intervals
+cover .92 of five outer folds of papers. Multi-fidelity changes nothing: +.004 (-.128 to +.126).
 
 Needs scikit-learn. The folder is in the layout of the PyPI package obelix-data.
 """

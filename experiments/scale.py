@@ -176,7 +176,8 @@ def conclude(table: dict[str, Any]) -> list[str]:
         seconds = float(np.median(answer["seconds"][0]))
         lines.append(
             f"to ask the top oracle about one in a thousand of them ({answer['sizes'][0]} atoms, "
-            f"{seconds:.2g} s each on one core) takes {1e6 * seconds / 3600:.0f} core hours more"
+            f"{seconds:.2g} s each on one core) takes {1e6 * seconds / 3600:.0f} core hours more, "
+            "besides giving them atoms (triple_defines_crystal.py prints what that takes)"
         )
     write = table.get("observations, answering")
     if write:
