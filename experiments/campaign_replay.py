@@ -34,15 +34,16 @@ from shared import do_pieces, interval, make_parser, parse, save_figure, subplot
 
 from mfal.acquisition.success import chance_of_answer, fit_success
 from mfal.campaign.config import CampaignConfig
-from mfal.campaign.learned import Learned
-from mfal.campaign.learner import Draws
-from mfal.campaign.ledger import Answer
-from mfal.campaign.problem import Problem, crystal_arrays, known_record, make_problem, record_of
-from mfal.campaign.realising import realise_record
-from mfal.campaign.records import CrystalRecord, Proposal, Query, realisation_seed
-from mfal.campaign.strategy import Round
-from mfal.campaign.tasks import ask
-from mfal.campaign.uniform import sample_uniformly
+from mfal.campaign.ledger.book import Answer
+from mfal.campaign.ledger.crystals import crystal_arrays, known_record, record_of
+from mfal.campaign.ledger.records import CrystalRecord, Proposal, Query, realisation_seed
+from mfal.campaign.problem import Problem, make_problem
+from mfal.campaign.strategy.learned import Learned
+from mfal.campaign.strategy.learner import Draws
+from mfal.campaign.strategy.types import Round
+from mfal.campaign.workers.atoms import realise_record
+from mfal.envs.random import sample_uniformly
+from mfal.oracles.loading import ask_oracle
 from mfal.oracles.types import Oracle
 
 SIZES = {
@@ -112,7 +113,7 @@ def answers_about(structures: list[Any]) -> list[float | None]:
     """What each oracle says, as a campaign's worker sums it up; None where it fails."""
     found: list[float | None] = []
     for oracle in problem().oracles:
-        said = [each for each in (ask(oracle, structures) if structures else []) if each.ok]
+        said = [each for each in (ask_oracle(oracle, structures) if structures else []) if each.ok]
         values = [float(np.clip(each.value, *oracle.bounds)) for each in said]
         found.append(float(np.mean(values)) if values else None)
     return found

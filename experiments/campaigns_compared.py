@@ -35,10 +35,10 @@ import numpy as np
 from shared import do_pieces, interval, make_parser, parse, save_figure, subplots, write_record
 
 from mfal.campaign.config import CampaignConfig, ProxyConfig, SamplerConfig
-from mfal.campaign.executors import WorkerPool
 from mfal.campaign.folder import CAMPAIGN, RANDOM, read_campaign
-from mfal.campaign.ledger import Answer
+from mfal.campaign.ledger.book import Answer
 from mfal.campaign.loop import run_campaign
+from mfal.campaign.workers.executors import WorkerPool
 from mfal.oracles import bvse_oracle, conductivity_oracle, default_oracles
 from mfal.oracles.types import Observation, Oracle
 

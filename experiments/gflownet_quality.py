@@ -54,7 +54,7 @@ from mfal.gflownet.exploration import ExplorationConfig, Schedule
 from mfal.gflownet.policy import PolicyConfig
 from mfal.gflownet.runner import run_in_folder
 from mfal.gflownet.train import Trainer, make_trainer
-from mfal.oracles.sendek import WEIGHTS, expected_features
+from mfal.oracles.sendek.regression import WEIGHTS, expected_features
 from mfal.proxies import EnsembleConfig, make_dataset, make_ensemble
 
 # Atomic mass unit over cubic ångström, in g/cm^3 (CODATA 2018: 1.66053906660e-24 g).

@@ -61,10 +61,10 @@ from shared import (
     write_record,
 )
 
-from mfal.campaign.problem import crystal_arrays
-from mfal.campaign.records import CrystalRecord
-from mfal.campaign.uniform import log_density
+from mfal.campaign.ledger.crystals import crystal_arrays
+from mfal.campaign.ledger.records import CrystalRecord
 from mfal.data import load_embedded
+from mfal.envs.random import log_density
 from mfal.envs.types import State
 from mfal.gflownet.policy import PolicyConfig
 from mfal.gflownet.train import TrainConfig, make_trainer

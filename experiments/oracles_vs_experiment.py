@@ -36,16 +36,16 @@ from scipy.stats import spearmanr
 
 import mfal
 from mfal.data import load_obelix
-from mfal.oracles.bvse import symmetric_map
-from mfal.oracles.conductivity import conductivity
-from mfal.oracles.decorations import sample_decoration
-from mfal.oracles.framework import Framework, framework_of
-from mfal.oracles.network import BOLTZMANN, HopNetwork, hop_network, open_dimensions
-from mfal.oracles.percolation import Percolation, percolate
-from mfal.oracles.sendek import FEATURES, expected_features, probability
-from mfal.oracles.sendek_sampled import sampled_features
-from mfal.oracles.standard import LEAST_VACANCY, LOCALISED
-from mfal.oracles.symmetry import symmetric_grid
+from mfal.oracles.bond_valence.decorations import sample_decoration
+from mfal.oracles.bond_valence.framework import Framework, framework_of
+from mfal.oracles.bond_valence.percolation import Percolation, percolate
+from mfal.oracles.bond_valence.site_energy import symmetric_map
+from mfal.oracles.bond_valence.symmetry import symmetric_grid
+from mfal.oracles.hopping.conductivity import conductivity
+from mfal.oracles.hopping.network import BOLTZMANN, HopNetwork, hop_network, open_dimensions
+from mfal.oracles.ladder import LEAST_VACANCY, LOCALISED
+from mfal.oracles.sendek.regression import FEATURES, expected_features, probability
+from mfal.oracles.sendek.sampled import sampled_features
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

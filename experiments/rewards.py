@@ -14,17 +14,18 @@ from pymatgen.core import Composition
 from pymatgen.entries.computed_entries import ComputedEntry
 
 from mfal.campaign.config import SpaceConfig
-from mfal.campaign.problem import crystal_arrays, make_spec, record_of
-from mfal.campaign.realising import realise_record
-from mfal.campaign.records import CrystalRecord
+from mfal.campaign.ledger.crystals import crystal_arrays, record_of
+from mfal.campaign.ledger.records import CrystalRecord
+from mfal.campaign.problem import make_spec
+from mfal.campaign.workers.atoms import realise_record
 from mfal.crystals.types import Crystal
 from mfal.envs.crystal import crystal_environment, species_of, to_crystal
 from mfal.envs.types import State
 from mfal.errors import MfalError
 from mfal.oracles import conductivity_oracle, sendek_oracle
-from mfal.oracles.energies import chemical_system
-from mfal.oracles.stability import stability_window
-from mfal.oracles.thermochemistry import measured_energies
+from mfal.oracles.stability.energies import chemical_system
+from mfal.oracles.stability.thermochemistry import measured_energies
+from mfal.oracles.stability.window import stability_window
 from mfal.proxies import EnsembleConfig, make_dataset, make_ensemble
 
 __all__ = [

@@ -55,8 +55,8 @@ def training(repeats: int, batch: int, elements: int, atoms: int, devices: int) 
     """Seconds of a training step."""
     import jax
 
-    from mfal.campaign.uniform import log_density
     from mfal.envs.crystal import crystal_environment
+    from mfal.envs.random import log_density
     from mfal.gflownet.policy import PolicyConfig
     from mfal.gflownet.train import TrainConfig, make_trainer
 
@@ -82,8 +82,8 @@ def dataset(rows: int, levels: int, seed: int = 0) -> tuple[Any, Any]:
     """Random crystals with random answers; the space that they come from."""
     import jax
 
-    from mfal.campaign.uniform import sample_uniformly
     from mfal.envs.crystal import crystal_environment, to_crystal
+    from mfal.envs.random import sample_uniformly
     from mfal.proxies import make_dataset
 
     spec = spec_of(16, 36)
@@ -100,8 +100,8 @@ def pool(repeats: int, size: int) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
-    from mfal.campaign.uniform import sample_uniformly
     from mfal.envs.crystal import crystal_environment, to_crystal
+    from mfal.envs.random import sample_uniformly
     from mfal.proxies import EnsembleConfig, make_ensemble
 
     data, spec = dataset(256, 3)
@@ -164,7 +164,7 @@ def ledger(repeats: int, size: int) -> dict[str, Any]:
     """Seconds of what a ledger of `size` observations is asked for."""
     from mfal.campaign.config import CampaignConfig
     from mfal.campaign.folder import CAMPAIGN, open_campaign
-    from mfal.campaign.records import CrystalRecord, Outcome, Proposal
+    from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal
     from mfal.campaign.status import read_status
     from mfal.oracles import default_oracles
 

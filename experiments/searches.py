@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mfal.campaign.uniform import pick_legal
+from mfal.envs.random import pick_legal
 from mfal.envs.types import Action, Environment, State
 
 __all__ = ["Visited", "genetic", "grow", "metropolis", "random_search"]

@@ -22,7 +22,7 @@ from shared import Interval, save_figure, subplots, write_record
 
 from mfal.data import CONDUCTIVITY, load_embedded, load_set40, load_set41
 from mfal.errors import MfalError
-from mfal.oracles.sendek import FEATURES, WEIGHTS, expected_features, probability
+from mfal.oracles.sendek.regression import FEATURES, WEIGHTS, expected_features, probability
 
 RESAMPLES = 500
 PAPER_ERROR = 0.10  # of both kinds, on 40 materials

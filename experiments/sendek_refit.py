@@ -10,7 +10,7 @@ left out. The published weights and their error on the same materials stand besi
 import numpy as np
 
 from mfal.data import CONDUCTIVITY, load_set40
-from mfal.oracles.sendek import FEATURES, WEIGHTS, expected_features, probability
+from mfal.oracles.sendek.regression import FEATURES, WEIGHTS, expected_features, probability
 
 FAST = 1e-4  # S/cm
 PRIOR = 3.0  # width

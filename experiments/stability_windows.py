@@ -23,10 +23,14 @@ import pymatgen.core
 
 import mfal
 from mfal.errors import MfalError
-from mfal.oracles.coverage import Limit
-from mfal.oracles.energies import Energies, energies_from_json
-from mfal.oracles.stability import stability_window
-from mfal.oracles.thermochemistry import PublishedWindow, embedded_energies, published_windows
+from mfal.oracles.stability.coverage import Limit
+from mfal.oracles.stability.energies import Energies, energies_from_json
+from mfal.oracles.stability.thermochemistry import (
+    PublishedWindow,
+    embedded_energies,
+    published_windows,
+)
+from mfal.oracles.stability.window import stability_window
 
 LIMITS: tuple[Limit, ...] = ("reduction", "oxidation")
 CLOSE = 0.3

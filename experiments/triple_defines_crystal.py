@@ -47,7 +47,7 @@ from mfal.crystals.relax import relax
 from mfal.crystals.search import VALENCE_WEIGHT
 from mfal.crystals.templates import matching_arrangements
 from mfal.oracles import default_oracles
-from mfal.oracles.potential_energy import RelaxationConfig, load_calculator, rank_with
+from mfal.oracles.stability.potential_energy import RelaxationConfig, load_calculator, rank_with
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from mfal.campaign.executors import WorkerPool
-from mfal.campaign.tasks import load_oracles
+from mfal.campaign.workers.executors import WorkerPool
 from mfal.cli import main
 from mfal.crystals.structures import structure_to_cif
+from mfal.oracles.loading import load_oracles
 
 sys.path.insert(0, str(Path(__file__).parent / "campaign"))
 COMMANDS = ("discover", "ask", "tell", "status", "report", "score", "data", "doctor", "completion")

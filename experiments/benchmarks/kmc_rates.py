@@ -14,8 +14,8 @@ __all__ = ["monte_carlo", "peer_monte_carlo"]
 
 def monte_carlo() -> dict[str, float]:
     """Hops per second on two cores: one vacancy, and a half-filled lattice."""
-    from mfal.oracles.kmc import KmcResult, simulate
-    from mfal.oracles.network import HopNetwork
+    from mfal.oracles.hopping.kmc import KmcResult, simulate
+    from mfal.oracles.hopping.network import HopNetwork
 
     network = HopNetwork(
         np.eye(3), np.zeros((1, 3)), np.zeros(1), np.zeros((3, 2), np.int64),

@@ -70,10 +70,10 @@ def structures(folder: Path) -> dict[str, "Structure"]:
 
 def ours(structure: "Structure") -> np.ndarray:
     """Barriers by mfal."""
-    from mfal.oracles.bvse import symmetric_map
-    from mfal.oracles.framework import framework_of
-    from mfal.oracles.percolation import percolate
-    from mfal.oracles.symmetry import symmetric_grid
+    from mfal.oracles.bond_valence.framework import framework_of
+    from mfal.oracles.bond_valence.percolation import percolate
+    from mfal.oracles.bond_valence.site_energy import symmetric_map
+    from mfal.oracles.bond_valence.symmetry import symmetric_grid
 
     framework = framework_of(structure)
     return percolate(symmetric_map(framework, symmetric_grid(framework, RESOLUTION))).barrier
@@ -199,7 +199,7 @@ def function_rates() -> dict[str, float]:
 
 def kernel_rate() -> dict[str, float]:
     """Pairs per CPU second of the map's kernel, and its shares of what the machine can do."""
-    from mfal.oracles import bvse
+    from mfal.oracles.bond_valence import site_energy as bvse
 
     rng = np.random.default_rng(0)
     tiles, points, length = bvse._TILES[-1], bvse._POINTS, 256
@@ -289,12 +289,12 @@ def costs() -> dict[str, float]:
 
 def convergence(folder: Path) -> None:
     """3-D barrier and the oracle's log10 sigma against resolution, over grid origins."""
-    from mfal.oracles.bvse import energy_map, grid_shape
-    from mfal.oracles.conductivity import conductivity
-    from mfal.oracles.framework import framework_of
-    from mfal.oracles.network import BOLTZMANN, hop_network
-    from mfal.oracles.percolation import percolate
-    from mfal.oracles.standard import LEAST_VACANCY, LOCALISED
+    from mfal.oracles.bond_valence.framework import framework_of
+    from mfal.oracles.bond_valence.percolation import percolate
+    from mfal.oracles.bond_valence.site_energy import energy_map, grid_shape
+    from mfal.oracles.hopping.conductivity import conductivity
+    from mfal.oracles.hopping.network import BOLTZMANN, hop_network
+    from mfal.oracles.ladder import LEAST_VACANCY, LOCALISED
 
     rng = np.random.default_rng(0)
     steps = (0.4, 0.3, 0.2, 0.15, 0.1)

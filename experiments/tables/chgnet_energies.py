@@ -1,4 +1,4 @@
-"""Build `mfal/oracles/tables/chgnet.json`: energies of thiophosphates, garnets and their rivals.
+"""Build `chgnet.json`: energies of thiophosphates, garnets and their rivals.
 
     pip install -e '.[mlip]'
     python experiments/tables/chgnet_energies.py [--folder FOLDER] [--only FORMULA ...]
@@ -36,9 +36,9 @@ from pymatgen.transformations.standard_transformations import (
 
 from mfal.data import load_embedded
 from mfal.errors import MfalError
-from mfal.oracles.potential_energy import RelaxationConfig, load_calculator, relax_with
+from mfal.oracles.stability.potential_energy import RelaxationConfig, load_calculator, relax_with
 
-TARGET = Path(__file__).parents[2] / "mfal" / "oracles" / "tables" / "chgnet.json"
+TARGET = Path(__file__).parents[2] / "mfal" / "oracles" / "stability" / "tables" / "chgnet.json"
 PACKAGE = "crystal-toolkit==2026.7.20"
 MEMBER = "crystal_toolkit/apps/examples/matbench_dielectric.json.gz"
 SYSTEMS = tuple(

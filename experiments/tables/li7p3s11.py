@@ -19,7 +19,7 @@ import numpy as np
 import spglib
 from pymatgen.core import Lattice, Structure
 
-from mfal.oracles.potential_energy import load_calculator
+from mfal.oracles.stability.potential_energy import load_calculator
 
 CELL = (12.5009, 6.0316, 12.5303, 102.845, 113.2024, 74.467)
 """Å and degrees; row 33 of the 40-set, OBELiX mdp."""

@@ -1,4 +1,4 @@
-"""Build `mfal/oracles/tables/materials_project_li_fe_o_p.json`: computed energies of one system.
+"""Build `materials_project_li_fe_o_p.json`: computed energies of one system.
 
     python experiments/tables/materials_project_li_fe_o_p.py [FOLDER]
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from pymatgen.core import Composition
 
-TABLES = Path(__file__).parents[2] / "mfal" / "oracles" / "tables"
+TABLES = Path(__file__).parents[2] / "mfal" / "oracles" / "stability" / "tables"
 MEMBER = "tests/test_files/Fe_Li_O_P_entries.json.gz"
 
 

@@ -1,4 +1,4 @@
-"""Build `mfal/oracles/tables/thermochemistry.csv` from public compilations of measured values.
+"""Build `thermochemistry.csv` from public compilations of measured values.
 
     python experiments/tables/thermochemistry.py [FOLDER]
 
@@ -37,7 +37,7 @@ import numpy as np
 from pymatgen.analysis.phase_diagram import PDEntry, PhaseDiagram
 from pymatgen.core import Composition, Element
 
-TABLES = Path(__file__).parents[2] / "mfal" / "oracles" / "tables"
+TABLES = Path(__file__).parents[2] / "mfal" / "oracles" / "stability" / "tables"
 PACKAGES = ("reaction-network==8.3.0", "reaction-network==4.0.0", "chemicals==1.5.2")
 
 ROOM = 298.15

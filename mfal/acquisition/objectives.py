@@ -18,8 +18,8 @@ from mfal.acquisition.pareto import pareto_ranks
 from mfal.errors import MfalError
 
 if TYPE_CHECKING:
-    from mfal.oracles.coverage import Limit
-    from mfal.oracles.energies import Energies
+    from mfal.oracles.stability.coverage import Limit
+    from mfal.oracles.stability.energies import Energies
 
 __all__ = [
     "Limits",
@@ -94,10 +94,11 @@ def find_limits(formula: str, sources: "Sequence[Energies]") -> Limits:
     The hull distance is that of the formula's most stable phase, the least that a crystal of the
     formula can have; the window is the same for all of them that aren't below the hull. Where no
     source has the compound's own energy, the window is that of the phases it would become
-    (`mfal.oracles.stability.equilibrium_window`) and the hull distance unknown. Where only one end
-    of the window can be bounded, that one is told: it may be enough to rule the formula out.
+    (`mfal.oracles.stability.window.equilibrium_window`) and the hull distance unknown. Where only
+    one end of the window can be bounded, that one is told: it may be enough to rule the formula
+    out.
     """
-    from mfal.oracles.stability import first_bounded_window
+    from mfal.oracles.stability.window import first_bounded_window
 
     asked: tuple[tuple[Limit, ...], ...] = (
         ("reduction", "oxidation"),

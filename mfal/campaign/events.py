@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mfal.campaign.budget import Account
+from mfal.campaign.ledger.budget import Account
 
 __all__ = ["Best", "Event", "Notify", "Progress", "silent"]
 

@@ -12,8 +12,8 @@ from mfal.campaign.config import (
     describe_differences,
     from_mapping,
 )
-from mfal.campaign.ledger import Ledger
-from mfal.campaign.lock import exclusive
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.lock import exclusive
 from mfal.campaign.toml import to_toml
 from mfal.errors import MfalError
 from mfal.oracles.types import Oracle
@@ -120,7 +120,7 @@ def _own_model(config: CampaignConfig, num_fidelities: int) -> dict[str, str]:
     """Name and version of a proxy of the user's own; nothing for mfal's."""
     if config.proxy.model == ENSEMBLE:
         return {}
-    from mfal.campaign.proxy import load_proxy
+    from mfal.campaign.strategy.proxy import load_proxy
 
     proxy = load_proxy(config.proxy.model, num_fidelities)
     return {"name": proxy.name, "version": proxy.version}

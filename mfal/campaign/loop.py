@@ -13,10 +13,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
-from mfal.campaign.budget import Account, account_of, limits_of
-from mfal.campaign.clusters import open_executor
 from mfal.campaign.config import CampaignConfig, by_oracle
-from mfal.campaign.dispatch import Dispatcher
 from mfal.campaign.events import Best, Event, Notify, Progress, silent
 from mfal.campaign.folder import (
     CAMPAIGN,
@@ -26,13 +23,16 @@ from mfal.campaign.folder import (
     read_campaign,
     stored_config,
 )
-from mfal.campaign.guard import Limits
-from mfal.campaign.handoff import lessons
-from mfal.campaign.ledger import Ledger
-from mfal.campaign.records import Outcome, Query
-from mfal.campaign.strategy import Decision, Round, Strategy
-from mfal.campaign.tasks import load_oracles
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.budget import Account, account_of, limits_of
+from mfal.campaign.ledger.records import Outcome, Query
+from mfal.campaign.strategy.lessons import lessons
+from mfal.campaign.strategy.types import Decision, Round, Strategy
+from mfal.campaign.workers.clusters import open_executor
+from mfal.campaign.workers.dispatch import Dispatcher
+from mfal.campaign.workers.isolation import Limits
 from mfal.errors import MfalError
+from mfal.oracles.loading import load_oracles
 from mfal.oracles.types import Oracle
 
 __all__ = ["rank_again", "run_campaign"]
@@ -108,8 +108,8 @@ def _news(ledger: Ledger) -> bool:
 
 
 def _learned(config: CampaignConfig) -> Strategy:
-    from mfal.campaign.learned import learned_strategy
     from mfal.campaign.problem import make_problem
+    from mfal.campaign.strategy.learned import learned_strategy
 
     return learned_strategy(make_problem(config.space, config.oracles), config)
 

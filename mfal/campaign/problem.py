@@ -3,21 +3,15 @@
 The loop sees only this value, so that another space or other known data can take its place.
 """
 
-import json
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import jax
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from mfal.campaign.config import SpaceConfig
-from mfal.campaign.records import CrystalRecord, crystal_hash
-from mfal.campaign.tasks import load_oracles
-from mfal.crystals.elements import SYMBOLS
 from mfal.crystals.types import Crystal
 from mfal.envs.types import Environment, State
 from mfal.errors import MfalError
+from mfal.oracles.loading import load_oracles
 from mfal.oracles.types import Oracle
 
 if TYPE_CHECKING:
@@ -25,7 +19,7 @@ if TYPE_CHECKING:
 
     from mfal.envs.crystal import CrystalSpec
 
-__all__ = ["Problem", "crystal_arrays", "known_record", "make_problem", "make_spec", "record_of"]
+__all__ = ["Problem", "make_problem", "make_spec"]
 
 
 _LEFT_OUT = {("P", -3), ("As", -3), ("Sb", -3), ("C", -4), ("H", -1), ("S", 6)}
@@ -108,42 +102,6 @@ def make_spec(space: SpaceConfig) -> "CrystalSpec":
     )
 
 
-def record_of(crystal: Crystal, oxidation_states: dict[str, float], source: str) -> CrystalRecord:
-    """The ledger's form of one triple (NumPy or JAX arrays, no batch axis)."""
-    counts = np.asarray(crystal.composition)
-    composition = {SYMBOLS[i]: round(float(counts[i])) for i in np.flatnonzero(counts > 0)}
-    lattice = tuple(float(x) for x in np.asarray(crystal.lattice, np.float32))
-    group = int(crystal.space_group_number)
-    return CrystalRecord(
-        hash=crystal_hash(composition, group, lattice),
-        formula=_reduced_formula(composition),
-        composition=composition,
-        space_group=group,
-        lattice=lattice,
-        oxidation_states={symbol: oxidation_states[symbol] for symbol in composition},
-        source=source,
-    )
-
-
-def crystal_arrays(records: list[CrystalRecord]) -> Crystal:
-    """The learner's form of ledger records: NumPy arrays with a leading axis."""
-    composition = np.zeros((len(records), len(SYMBOLS)), np.float32)
-    for row, record in zip(composition, records, strict=True):
-        for symbol, count in record.composition.items():
-            row[SYMBOLS.index(symbol)] = count
-    groups: Any = np.array([record.space_group for record in records], np.int32)
-    lattice: Any = np.array([record.lattice for record in records], np.float32).reshape(-1, 6)
-    arrays: Any = composition
-    return Crystal(jax.numpy.asarray(arrays), jax.numpy.asarray(groups), jax.numpy.asarray(lattice))
-
-
-def _reduced_formula(composition: dict[str, int]) -> str:
-    """Cations first, as chemists write it; the conventional cell's content reduced."""
-    from pymatgen.core import Composition
-
-    return str(Composition(composition).reduced_formula)
-
-
 def _embedded(space: SpaceConfig) -> "list[tuple[str, Structure]]":
     """Ordered crystals of the embedded table that are no larger than the space's own.
 
@@ -160,13 +118,3 @@ def _embedded(space: SpaceConfig) -> "list[tuple[str, Structure]]":
         own = {element.symbol for element in structure.composition.elements} <= set(space.elements)
         (within if own else beyond).append((name, structure))
     return within + beyond
-
-
-def known_record(structure: "Structure", identifier: str) -> CrystalRecord:
-    """The ledger's form of a crystal whose atoms are known."""
-    from mfal.crystals.structures import crystal_from_structure, element_charges
-
-    crystal = crystal_from_structure(structure)
-    record = record_of(crystal, element_charges(structure), f"known:{identifier}")
-    name = crystal_hash(record.composition, record.space_group, record.lattice, record.source)
-    return record._replace(hash=name, structure=json.dumps(structure.as_dict()))

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mfal.campaign.budget import account_of
 from mfal.campaign.folder import CAMPAIGN, stored_config
-from mfal.campaign.ledger import Ledger
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.budget import account_of
 
 __all__ = ["read_status"]
 

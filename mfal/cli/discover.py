@@ -56,10 +56,10 @@ def run(options: argparse.Namespace) -> int:
     config = config_from(options)
     use_compilation_cache()
     from mfal.campaign.folder import read_campaign
-    from mfal.campaign.interrupts import interruptible
+    from mfal.campaign.ledger.interrupts import interruptible
     from mfal.campaign.loop import run_campaign
-    from mfal.campaign.tasks import load_oracles
     from mfal.cli.console import make_console
+    from mfal.oracles.loading import load_oracles
     from mfal.report.display import show_progress
     from mfal.report.export import write_candidates
     from mfal.report.html import write_page

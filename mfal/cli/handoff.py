@@ -65,10 +65,10 @@ def add_parser(commands: Any) -> None:
 def run_ask(options: argparse.Namespace) -> int:
     """Choose by the present ranking and write the batch."""
     from mfal.campaign.folder import CAMPAIGN, HANDOFF, read_campaign
-    from mfal.campaign.handoff import ask, measurement
-    from mfal.campaign.records import Proposal
+    from mfal.campaign.ledger.records import Proposal
     from mfal.cli.cache import use_compilation_cache
-    from mfal.oracles.measurements import quantity
+    from mfal.handoff.exchange import ask, measurement
+    from mfal.handoff.measurements import quantity
     from mfal.report.summary import summarise
 
     quantity(options.measurement)
@@ -133,7 +133,7 @@ def by_expectation(summary: "Summary") -> "list[Candidate]":
 
 def run_tell(options: argparse.Namespace) -> int:
     """Write the answers; 1 where lines were refused."""
-    from mfal.campaign.handoff import tell
+    from mfal.handoff.exchange import tell
 
     number, problems = tell(options.folder, options.batch, partial=options.partial)
     if options.json:

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from mfal.cli.cache import use_compilation_cache
 
     use_compilation_cache()
-    from mfal.campaign.tasks import load_oracles
+    from mfal.oracles.loading import load_oracles
 
     oracles = load_oracles(tuple(options.oracles))
     results = [_score(path, oracles) for path in options.files]
@@ -63,15 +63,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _score(path: str, oracles: "Sequence[Oracle]") -> dict[str, Any]:
     """One file's values; a file that can't be read has an "error" instead."""
-    from mfal.campaign.tasks import ask
     from mfal.crystals.structures import read_structure, space_group_number
+    from mfal.oracles.loading import ask_oracle
 
     try:
         structure = read_structure(Path(path))
         group = space_group_number(structure)
     except MfalError as error:
         return {"file": path, "error": str(error)}
-    answers = [_plain(oracle, ask(oracle, [structure])[0]) for oracle in oracles]
+    answers = [_plain(oracle, ask_oracle(oracle, [structure])[0]) for oracle in oracles]
     formula = structure.composition.reduced_formula
     return {"file": path, "formula": formula, "space_group": group, "oracles": answers}
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from mfal.oracles.types import Observation, Oracle
 
 if TYPE_CHECKING:
-    from mfal.oracles.standard import (
+    from mfal.oracles.ladder import (
         MapOptions,
         bvse_oracle,
         conductivity_oracle,
@@ -29,7 +29,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Compilers and structure libraries are loaded when an oracle is asked for, not before.
     if name in __all__:
-        from mfal.oracles import standard
+        from mfal.oracles import ladder
 
-        return getattr(standard, name)
+        return getattr(ladder, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -44,10 +44,10 @@ def energy_maps(candidates: Sequence[Candidate]) -> dict[str, EnergyMap | str]:
 
 def _energy_map(cif: str, name: str) -> EnergyMap | str:
     from mfal.crystals.structures import parse_structure
-    from mfal.oracles.bvse import symmetric_map
-    from mfal.oracles.framework import framework_of
-    from mfal.oracles.percolation import percolate
-    from mfal.oracles.symmetry import symmetric_grid
+    from mfal.oracles.bond_valence.framework import framework_of
+    from mfal.oracles.bond_valence.percolation import percolate
+    from mfal.oracles.bond_valence.site_energy import symmetric_map
+    from mfal.oracles.bond_valence.symmetry import symmetric_grid
 
     try:
         structure = parse_structure(cif, name)
@@ -88,7 +88,7 @@ def page_map(site_energies: EnergyMap) -> dict[str, Any]:
 
 def write_map(site_energies: EnergyMap, path: Path) -> Path:
     """The map as a Gaussian cube file for VESTA and its like."""
-    from mfal.oracles.volumetric import write_cube
+    from mfal.oracles.bond_valence.volumetric import write_cube
 
     write_cube(path, site_energies.energy, site_energies.structure)
     return path

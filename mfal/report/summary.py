@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
 from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM
-from mfal.campaign.ledger import Answer, Ledger
-from mfal.campaign.records import CrystalRecord
-from mfal.campaign.stability import limits_from_plain
+from mfal.campaign.ledger.book import Answer, Ledger
+from mfal.campaign.ledger.records import CrystalRecord
+from mfal.campaign.strategy.stability import limits_from_plain
 
 __all__ = [
     "TOP_K",

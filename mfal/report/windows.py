@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from mfal.errors import MfalError
-from mfal.oracles.coverage import Limit
+from mfal.oracles.stability.coverage import Limit
 from mfal.report.summary import Summary
 
 __all__ = ["Window", "windows_of"]
@@ -64,8 +64,8 @@ def windows_of(summary: Summary) -> dict[str, Window]:
 
 def _looked_up(formula: str) -> Window:
     from mfal.acquisition.objectives import find_limits
-    from mfal.oracles.stability import first_bounded_window
-    from mfal.oracles.thermochemistry import embedded_energies
+    from mfal.oracles.stability.thermochemistry import embedded_energies
+    from mfal.oracles.stability.window import first_bounded_window
 
     limits = find_limits(formula, embedded_energies())
     if not math.isnan(limits.width):

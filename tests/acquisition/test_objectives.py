@@ -15,8 +15,8 @@ from mfal.acquisition.objectives import (
     write_tradeoff,
 )
 from mfal.errors import MfalError
-from mfal.oracles.energies import Energies
-from mfal.oracles.thermochemistry import measured_energies
+from mfal.oracles.stability.energies import Energies
+from mfal.oracles.stability.thermochemistry import measured_energies
 
 FORMATION = {"Li2S": -4.2, "LiCl": -3.9, "Li3SCl": -7.9, "Li2O": -5.8}
 """Windows to 2.1, 3.9, 2.1 (0.04 eV per atom above the hull) and 2.9 V."""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import toy_campaign
 
-import mfal.campaign.database as database
+import mfal.campaign.ledger.database as database
 from mfal.campaign.loop import run_campaign
 
 # Two rounds hold every kind of write, the second one after answers of the first.

@@ -7,15 +7,15 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 from pymatgen.core import Lattice, Structure
 
-from mfal.oracles.energies import Energies
-from mfal.oracles.potential_energy import (
+from mfal.oracles.stability.energies import Energies
+from mfal.oracles.stability.potential_energy import (
     RelaxationConfig,
     energies_from_calculator,
     entry_from_calculator,
     formation_energy_oracle,
     reference_energies,
 )
-from mfal.oracles.stability import stability_oracle
+from mfal.oracles.stability.window import stability_oracle
 from mfal.oracles.types import Oracle
 
 STRENGTH = {"Li": -1.6, "O": 1.5, "S": 1.0}

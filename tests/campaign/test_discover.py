@@ -17,17 +17,17 @@ from pymatgen.core import Structure
 from stability_oracles import AS_IT_STANDS, IonicBonds, energies
 from toy_campaign import digest
 
-from mfal.campaign.budget import account_of
 from mfal.campaign.folder import read_campaign, stored_config
-from mfal.campaign.learned import Learned
-from mfal.campaign.learner import believe
-from mfal.campaign.observations import attempts_of
+from mfal.campaign.ledger.budget import account_of
 from mfal.campaign.problem import make_problem
-from mfal.campaign.strategy import Round
+from mfal.campaign.strategy.learned import Learned
+from mfal.campaign.strategy.learner import believe
+from mfal.campaign.strategy.observations import attempts_of
+from mfal.campaign.strategy.types import Round
 from mfal.cli import main
 from mfal.crystals.structures import crystal_from_structure, read_structure
-from mfal.oracles.potential_energy import entry_from_calculator
-from mfal.oracles.stability import stability_window
+from mfal.oracles.stability.potential_energy import entry_from_calculator
+from mfal.oracles.stability.window import stability_window
 from mfal.report.summary import summarise
 
 HERE = Path(__file__).parent

@@ -7,10 +7,10 @@ import pytest
 
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.doctor import examine
-from mfal.campaign.ledger import Ledger
-from mfal.campaign.lock import exclusive
-from mfal.campaign.records import CrystalRecord, Outcome, Proposal
-from mfal.campaign.schema import MIGRATIONS
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.lock import exclusive
+from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal
+from mfal.campaign.ledger.schema import MIGRATIONS
 from mfal.campaign.toml import to_toml
 
 
@@ -114,16 +114,16 @@ def test_an_edited_configuration_is_noted(tmp_path):
 def test_an_older_ledger_is_brought_up_to_date(tmp_path, monkeypatch):
     fill(tmp_path)
     monkeypatch.setattr(
-        "mfal.campaign.database.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (x);")
+        "mfal.campaign.ledger.database.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (x);")
     )
-    monkeypatch.setattr("mfal.campaign.database.SCHEMA_VERSION", len(MIGRATIONS) + 1)
+    monkeypatch.setattr("mfal.campaign.ledger.database.SCHEMA_VERSION", len(MIGRATIONS) + 1)
     assert problems(tmp_path) == []
     with Ledger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
         assert ledger.connection.execute("SELECT count(*) FROM extra").fetchone() == (0,)
 
 
 def test_a_clock_that_went_back_is_noted_and_harmless(tmp_path, monkeypatch):
-    monkeypatch.setattr("mfal.campaign.ledger.time.time", iter(range(1000, 0, -1)).__next__)
+    monkeypatch.setattr("mfal.campaign.ledger.book.time.time", iter(range(1000, 0, -1)).__next__)
     fill(tmp_path)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         for query in ledger.pending("campaign"):

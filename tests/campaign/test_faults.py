@@ -11,12 +11,12 @@ from toy_campaign import CONFIG, InstantExecutor, digest, strategy
 
 from mfal.campaign.doctor import examine
 from mfal.campaign.folder import open_campaign, read_campaign
-from mfal.campaign.ledger import Ledger
+from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
-from mfal.campaign.tasks import load_oracles
 from mfal.cli import main
 from mfal.errors import MfalError
+from mfal.oracles.loading import load_oracles
 
 
 def run(folder, **options) -> None:

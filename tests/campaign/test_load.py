@@ -9,10 +9,10 @@ import toy_campaign
 from toy_campaign import CONFIG, InstantExecutor, strategy
 
 from mfal.campaign.folder import open_campaign, read_campaign
-from mfal.campaign.ledger import Basis
+from mfal.campaign.ledger.book import Basis
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
-from mfal.campaign.strategy import Decision
+from mfal.campaign.strategy.types import Decision
 from mfal.report.summary import summarise
 
 COUNT_STEPS = 1000

@@ -8,16 +8,16 @@ import pytest
 import toy_campaign
 from toy_campaign import CONFIG, InstantExecutor, digest, strategy
 
-from mfal.campaign.budget import account_of
 from mfal.campaign.config import ExecutionConfig, from_mapping
-from mfal.campaign.database import connect as open_file
-from mfal.campaign.executors import TaskFailure
 from mfal.campaign.folder import read_campaign
-from mfal.campaign.ledger import Ledger
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.budget import account_of
+from mfal.campaign.ledger.database import connect as open_file
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
-from mfal.campaign.strategy import Decision
+from mfal.campaign.strategy.types import Decision
 from mfal.campaign.toml import read_toml
+from mfal.campaign.workers.executors import TaskFailure
 from mfal.errors import MfalError
 
 
@@ -167,7 +167,7 @@ def test_a_full_disk_is_named_and_leaves_the_previous_state(tmp_path, monkeypatc
         connections.append(open_file(path, readonly))
         return connections[-1]
 
-    monkeypatch.setattr("mfal.campaign.database.connect", connect)
+    monkeypatch.setattr("mfal.campaign.ledger.database.connect", connect)
 
     def limited(round_):
         # From the second round on, the file may not grow.

@@ -9,10 +9,10 @@ import toy_campaign
 from toy_campaign import CONFIG, InstantExecutor, digest, strategy
 
 from mfal.campaign.folder import read_campaign
-from mfal.campaign.ledger import Basis, Ledger
+from mfal.campaign.ledger.book import Basis, Ledger
+from mfal.campaign.ledger.records import Outcome
 from mfal.campaign.loop import run_campaign
-from mfal.campaign.records import Outcome
-from mfal.campaign.strategy import Decision
+from mfal.campaign.strategy.types import Decision
 
 OVERLAPPING = replace(CONFIG, overlap=0.5, baseline=False, rounds=4, budget=40.0)
 

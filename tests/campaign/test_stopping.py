@@ -16,10 +16,10 @@ from toy_campaign import CONFIG, InstantExecutor, digest, strategy
 
 from mfal.campaign.config import ExecutionConfig
 from mfal.campaign.folder import read_campaign
-from mfal.campaign.guard import Limits
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
-from mfal.campaign.strategy import Decision
+from mfal.campaign.strategy.types import Decision
+from mfal.campaign.workers.isolation import Limits
 from mfal.errors import MfalError
 
 HERE = Path(__file__).parent
@@ -181,7 +181,7 @@ def test_when_time_is_up_what_runs_is_awaited_and_the_rest_stays_open(tmp_path):
 def test_the_time_limit_heeds_no_wall_clock(tmp_path, monkeypatch):
     """A clock that jumps neither stops a campaign nor lets it run on."""
     times = iter(1e9 - 1e6 * n for n in range(10**6))
-    monkeypatch.setattr("mfal.campaign.ledger.time.time", times.__next__)
+    monkeypatch.setattr("mfal.campaign.ledger.book.time.time", times.__next__)
     assert run(tmp_path / "a", replace(CONFIG, execution=ExecutionConfig(hours=1.0)))
     monkeypatch.undo()
     run(tmp_path / "b")
@@ -190,8 +190,8 @@ def test_the_time_limit_heeds_no_wall_clock(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_in_the_middle_of_a_write_comes_after_it(tmp_path, number):
-    from mfal.campaign.interrupts import interruptible
-    from mfal.campaign.ledger import Ledger
+    from mfal.campaign.ledger.book import Ledger
+    from mfal.campaign.ledger.interrupts import interruptible
 
     def write(ledger):
         with ledger.transaction() as cursor:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mfal.campaign.config import CampaignConfig
-from mfal.campaign.ledger import Ledger
-from mfal.campaign.records import CrystalRecord, Outcome, Proposal, crystal_hash
-from mfal.campaign.strategy import Decision, Round, Strategy
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal, crystal_hash
+from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.oracles.types import Oracle
 
 __all__ = ["CONFIG", "InstantExecutor", "digest", "oracles", "strategy"]

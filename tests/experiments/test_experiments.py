@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mfal.envs.hypergrid import HypergridSpec, hypergrid
-from mfal.oracles.thermochemistry import measured_table
+from mfal.oracles.stability.thermochemistry import measured_table
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from mfal.campaign.budget import Account
 from mfal.campaign.events import Best, Event, Progress
+from mfal.campaign.ledger.budget import Account
 from mfal.report.display import _Lines, _Panel
 
 BEST = Best("Li3YCl6", 148, -3.25, "log10 S/cm", known=False)

@@ -9,8 +9,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from mfal.acquisition.objectives import Tradeoff
-from mfal.campaign.ledger import Ledger
-from mfal.campaign.records import CrystalRecord, Outcome, Proposal, crystal_hash
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal, crystal_hash
 from mfal.crystals.structures import structure_to_cif
 from mfal.oracles import bvse_oracle
 from mfal.report import windows as windows_module

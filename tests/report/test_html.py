@@ -11,8 +11,8 @@ from importlib.resources import files
 
 import pytest
 
-from mfal.campaign.ledger import Ledger
-from mfal.campaign.records import CrystalRecord, Outcome, Proposal
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal
 from mfal.cli import main
 from mfal.crystals.elements import SYMBOLS
 from mfal.report.html import write_page

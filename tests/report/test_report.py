@@ -7,11 +7,11 @@ import json
 import pytest
 from rich.console import Console
 
-from mfal.campaign.budget import Account
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.events import Best, Event, Progress
-from mfal.campaign.ledger import Ledger
-from mfal.campaign.records import CrystalRecord, Outcome, Proposal, crystal_hash
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.budget import Account
+from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal, crystal_hash
 from mfal.oracles.types import Oracle
 from mfal.report.display import show_progress
 from mfal.report.export import candidate_table, write_candidates

@@ -1,0 +1,62 @@
+"""Between crystals as arrays or structures and the records that the ledger keeps of them."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from mfal.campaign.ledger.records import CrystalRecord, crystal_hash
+from mfal.crystals.elements import SYMBOLS
+from mfal.crystals.types import Crystal
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+__all__ = ["crystal_arrays", "known_record", "record_of"]
+
+
+def record_of(crystal: Crystal, oxidation_states: dict[str, float], source: str) -> CrystalRecord:
+    """The ledger's form of one triple (NumPy or JAX arrays, no batch axis)."""
+    counts = np.asarray(crystal.composition)
+    composition = {SYMBOLS[i]: round(float(counts[i])) for i in np.flatnonzero(counts > 0)}
+    lattice = tuple(float(x) for x in np.asarray(crystal.lattice, np.float32))
+    group = int(crystal.space_group_number)
+    return CrystalRecord(
+        hash=crystal_hash(composition, group, lattice),
+        formula=_reduced_formula(composition),
+        composition=composition,
+        space_group=group,
+        lattice=lattice,
+        oxidation_states={symbol: oxidation_states[symbol] for symbol in composition},
+        source=source,
+    )
+
+
+def crystal_arrays(records: list[CrystalRecord]) -> Crystal:
+    """The learner's form of ledger records: NumPy arrays with a leading axis."""
+    composition = np.zeros((len(records), len(SYMBOLS)), np.float32)
+    for row, record in zip(composition, records, strict=True):
+        for symbol, count in record.composition.items():
+            row[SYMBOLS.index(symbol)] = count
+    groups: Any = np.array([record.space_group for record in records], np.int32)
+    lattice: Any = np.array([record.lattice for record in records], np.float32).reshape(-1, 6)
+    arrays: Any = composition
+    return Crystal(jax.numpy.asarray(arrays), jax.numpy.asarray(groups), jax.numpy.asarray(lattice))
+
+
+def known_record(structure: "Structure", identifier: str) -> CrystalRecord:
+    """The ledger's form of a crystal whose atoms are known."""
+    from mfal.crystals.structures import crystal_from_structure, element_charges
+
+    crystal = crystal_from_structure(structure)
+    record = record_of(crystal, element_charges(structure), f"known:{identifier}")
+    name = crystal_hash(record.composition, record.space_group, record.lattice, record.source)
+    return record._replace(hash=name, structure=json.dumps(structure.as_dict()))
+
+
+def _reduced_formula(composition: dict[str, int]) -> str:
+    """Cations first, as chemists write it; the conventional cell's content reduced."""
+    from pymatgen.core import Composition
+
+    return str(Composition(composition).reduced_formula)

@@ -1,0 +1,399 @@
+"""The strategy that learns: a proxy over all fidelities and a GFlowNet that samples candidates.
+
+Initial data are known crystals at every fidelity. Each round fits the proxy to all answers, trains
+the sampler on information about the best top-fidelity value per cost, weighed by the chance that a
+query is answered at all, and draws candidates. A share of the round goes to the top oracle, for the
+expected improvement times that chance (`mfal.campaign.strategy.promising`). The rest goes to the
+cheap oracle whose answer about a crystal tells most about its value at the top for the money, for
+the most promising candidates: the top is asked about those that have passed it first
+(`mfal.campaign.strategy.paired`). Where no cheap oracle is the better buy, the rest goes to the
+batch of greatest joint information per cost. The last round asks the top oracle only. The guard
+(`mfal.campaign.strategy.trust`) sees to it that cheap answers steer a round only while they don't
+make the predictions of the top worse. A requirement on stability
+(`mfal.campaign.strategy.stability`) weighs the sampler's reward and says what may be asked. The
+search to compare with draws crystals at random and asks the top oracle about each.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from mfal.campaign.config import CampaignConfig
+from mfal.campaign.ledger.budget import Account, affordable
+from mfal.campaign.ledger.crystals import crystal_arrays, known_record, record_of
+from mfal.campaign.ledger.records import CrystalRecord, Proposal
+from mfal.campaign.problem import Problem
+from mfal.campaign.strategy import fitting
+from mfal.campaign.strategy import learner as learning
+from mfal.campaign.strategy import trust as trusting
+from mfal.campaign.strategy.candidates import Pool, make_pool, without
+from mfal.campaign.strategy.limited import choose_within
+from mfal.campaign.strategy.observations import attempts_of, in_units, rows_of, score
+from mfal.campaign.strategy.paired import own_answers, with_own_answers
+from mfal.campaign.strategy.promising import most_promising, promise, to_screen
+from mfal.campaign.strategy.stability import Judged, make_stability, window_oracle
+from mfal.campaign.strategy.types import Decision, Round, Strategy
+from mfal.errors import MfalError
+
+__all__ = ["Learned", "learned_strategy"]
+
+_INITIAL_SHARE = 0.5
+"""Of the budget, the most that initial data may take."""
+_BASELINE_BUCKET = 64
+"""Random draws per dispatch."""
+_BASELINE_STREAM = 1 << 20
+"""Added to a round's number, so that the random search draws from another stream."""
+_WINDOW_STREAM = 1 << 21
+"""Of the draws from which the sampler learns what meets a requirement on stability."""
+_WINDOW_DRAWS = 192
+
+
+def learned_strategy(problem: Problem, config: CampaignConfig) -> Strategy:
+    """The strategy for a problem; compiles when it is first asked."""
+    thinker = Learned(problem, config)
+    return Strategy(thinker.initial, thinker.propose, thinker.baseline, thinker.conclude)
+
+
+class Learned:
+    """The strategy's four functions. Holds what is compiled, and no other state."""
+
+    def __init__(self, problem: Problem, config: CampaignConfig) -> None:
+        self.problem = problem
+        self.config = config
+        self.key = jax.random.key(config.seed)
+        self.top = len(problem.oracles) - 1
+        # A proposed crystal's atoms are not known: oracles are asked about several arrangements.
+        self.costs = tuple(oracle.cost * config.realisations for oracle in problem.oracles)
+        self.stability = make_stability(config.stability)
+        self.window = window_oracle(problem.oracles) if self.stability else None
+        self.learner = learning.make_learner(
+            problem,
+            config.proxy,
+            config.sampler,
+            config.batch,
+            self.costs,
+            constrained=self.stability is not None,
+        )
+
+    def initial(self, round_: Round) -> Decision:
+        """Known crystals at every fidelity, drawn from those most akin to the space."""
+        known = self.problem.known()[: 2 * self.config.initial]
+        order = np.asarray(jax.random.permutation(jax.random.fold_in(self.key, 0), len(known)))
+        share = _INITIAL_SHARE * round_.allowance
+        shares = [_INITIAL_SHARE * allowance for allowance in round_.allowances]
+        # One structure each, as the atoms are known. All fidelities or none: pairs of answers
+        # teach what the fidelities have to do with each other.
+        each = sum(oracle.cost for oracle in self.problem.oracles)
+        number = affordable(Account(share, 0.0, 0.0), [each] * self.config.initial)
+        if not number:
+            least = each / _INITIAL_SHARE
+            raise MfalError(
+                f"budget {round_.allowance:g} buys no initial data",
+                f"give at least {least:.3g} cost units",
+            )
+        for oracle, part in zip(self.problem.oracles, shares, strict=True):
+            fits = affordable(Account(part, 0.0, 0.0), [oracle.cost] * number)
+            if not fits:
+                raise MfalError(
+                    f"the limit of {oracle.name} buys no initial data",
+                    f"give it at least {oracle.cost / _INITIAL_SHARE:.3g} cost units",
+                )
+            number = min(number, fits)
+        proposals = [
+            self.proposal(known_record(structure, name), fidelity, 1, {})
+            for name, structure in (known[i] for i in order[:number])
+            for fidelity in range(self.top + 1)
+        ]
+        return Decision(proposals, {"known": number})
+
+    def propose(self, round_: Round) -> Decision:
+        """Fit, train, sample, choose."""
+        key_fit, key_train = jax.random.split(jax.random.fold_in(self.key, round_.number))
+        rows = self.rows(round_)
+        round_.tell("fit", f"fitting the proxy to {len(rows.score)} answers", 0, 0)
+        trust = self.constrained(round_, self.trust(rows, attempts_of(round_), key_fit))
+        belief = trust.belief
+        draws = self.train(round_, belief, key_train)
+        round_.tell("choose", "choosing a batch among the candidates", 0, 0)
+        records = self.records(draws.states, draws.crystal, "sampled")
+        pool = make_pool(round_, records, draws.fidelity, self.top, self.stability)
+        crystals = crystal_arrays(pool.records)
+        expected = learning.believe(self.learner, belief, crystals)
+        own = own_answers(round_.answers, self.problem.oracles)
+        if trust.follow:
+            expected = with_own_answers(expected, pool.records, own)
+        best, screened, informative, verdict = self.select(
+            round_, rows, trust, pool, crystals, expected, own.related
+        )
+        judged = trusting.record(trust, verdict)
+        if judged["on"]:
+            round_.tell("guard", judged["text"], 0, 0)
+        windows = self.windows(round_, pool, best)
+        picked: list[tuple[int, int, float | None]] = [(i, self.top, None) for i in best.tolist()]
+        picked += [(i, fidelity, None) for i, fidelity in windows]
+        picked += [(i, int(pool.fidelity[i]), None) for i in screened.tolist()]
+        picked += [
+            (i, int(pool.fidelity[i]), float(gain))
+            for i, gain in zip(informative.indices, informative.gains, strict=True)
+        ]
+        proposals = [
+            self.proposal(
+                pool.records[i],
+                fidelity,
+                self.config.realisations,
+                {
+                    **self.predicted(expected, i),
+                    "gain": gain,
+                    **_stability(pool.judged, i),
+                },
+                pool.parents.get(pool.records[i].hash, ()),
+            )
+            for i, fidelity, gain in picked
+        ]
+        detail = {
+            "rows": len(rows.score),
+            "proxy_loss": float(belief.proxy.loss),
+            "correlation": np.asarray(trust.joint.proxy.reliability.correlation).tolist(),
+            "interval": np.asarray(belief.proxy.reliability.interval).tolist(),
+            "sampler_loss": float(np.mean(np.asarray(draws.metrics.loss)[-20:])),
+            "log_z": float(np.asarray(draws.metrics.log_z)[-1]),
+            "candidates": pool.counts,
+            "most_promising": len(best),
+            "screened": len(screened),
+            "informative": len(informative.indices),
+            **({"windows": len(windows), "feasible": pool.judged.counts} if pool.judged else {}),
+            "guard": judged,
+            "fidelities": fitting.fidelity_worth(self.learner, trust.joint),
+        }
+        return Decision(proposals, detail)
+
+    def baseline(self, round_: Round) -> Decision:
+        """Uniform draws at the top fidelity."""
+        allowance = min(round_.allowance, round_.allowances[self.top])
+        number = int(allowance / self.costs[self.top] + 1e-6)
+        if not number:
+            return Decision([], {})
+        key = jax.random.fold_in(self.key, _BASELINE_STREAM + round_.number)
+        # Drawn by the full bucket, so that shapes repeat from round to round.
+        states = self.learner.uniform(key, -(-number // _BASELINE_BUCKET) * _BASELINE_BUCKET)
+        records = self.records(states, self.learner.crystals(states), "random")[:number]
+        count = self.config.realisations
+        return Decision([self.proposal(each, self.top, count, {}) for each in records], {})
+
+    def conclude(self, round_: Round) -> dict[str, Any]:
+        """Fit once more and say what the proxy expects of every proposed crystal."""
+        round_.tell("final", "fitting the proxy to all answers for the ranking", 0, 0)
+        key = jax.random.fold_in(self.key, round_.number)
+        trust = self.trust(self.rows(round_), attempts_of(round_), key)
+        crystals = {
+            answer.query.crystal.hash: answer.query.crystal
+            for answer in round_.answers
+            if answer.query.crystal.structure is None
+        }
+        arrays = crystal_arrays(list(crystals.values()))
+        expected = learning.believe(self.learner, trust.belief, arrays)
+        if trust.follow:
+            own = own_answers(round_.answers, self.problem.oracles)
+            expected = with_own_answers(expected, list(crystals.values()), own)
+        judged = trusting.record(trust, None)
+        worth = fitting.fidelity_worth(self.learner, trust.joint)
+        found = None
+        if self.stability:
+            found = self.stability.judge(list(crystals.values()), round_.answers)
+        return {
+            "stability": {
+                name: each
+                for i, name in enumerate(crystals)
+                for each in _stability(found, i).values()
+            },
+            "predictions": {name: self.predicted(expected, i) for i, name in enumerate(crystals)},
+            "fidelities": worth + ([judged["text"]] if judged["on"] else []),
+            "correlation": np.asarray(trust.joint.proxy.reliability.correlation).tolist(),
+            "guard": judged,
+        }
+
+    def rows(self, round_: Round) -> learning.Rows:
+        """Observations as scores, as many as a fit can hold."""
+        return rows_of(round_, self.problem.oracles, self.config.proxy.capacity)
+
+    def trust(
+        self, rows: learning.Rows, attempts: learning.Attempts, key: jax.Array
+    ) -> trusting.Trust:
+        """The fit to all answers and, under the guard, the one to the top oracle's alone."""
+        joint = fitting.fit(self.learner, rows, attempts, key)
+        own = None
+        if self.config.guard and self.top and (rows.fidelity == self.top).any():
+            own = fitting.fit(self.learner, rows, attempts, key, top_only=True)
+        return trusting.compare(joint, own, self.top)
+
+    def select(
+        self,
+        round_: Round,
+        rows: learning.Rows,
+        trust: trusting.Trust,
+        pool: Pool,
+        crystals: Any,
+        expected: learning.Expectation,
+        related: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, learning.Choice, Any]:
+        """What to ask the top for its promise, a cheap oracle for the same, any for information.
+
+        And the guard's verdict.
+        """
+        at_top = pool.fidelity == self.top
+        at_top[pool.pending] = False
+        # Where a query about the crystal was answered its atoms have been found.
+        chance = np.where(
+            pool.answered.any(axis=1), 1.0, learning.chances(self.learner, trust.belief, crystals)
+        )
+        rankings, std, scale = [promise(expected, trust.belief.best, chance)], 0.0, 1.0
+        if trust.single is not None and trust.follow and at_top.any():
+            alone = learning.believe(self.learner, trust.single, crystals)
+            own = promise(alone, trust.single.best, chance)
+            std = float(expected.std[np.argmax(np.where(at_top, own, -np.inf)), self.top])
+            scale = float(rows.score[rows.fidelity == self.top].std())
+            if not (trusting.sure(std, scale) or trust.proven):
+                rankings.append(own)
+        share = (1.0 - self.config.exploit) * round_.allowance
+        screen = trusting.screening(trust, self.costs, share, related)
+        best = most_promising(
+            round_,
+            pool,
+            rankings,
+            share=self.config.exploit,
+            costs=self.costs,
+            window=self.window,
+            stability=self.stability,
+            screen=screen,
+        )
+        windows = self.windows(round_, pool, best)
+        spent = [0.0] * (self.top + 1)
+        for fidelity in [self.top] * len(best) + [fidelity for _, fidelity in windows]:
+            spent[fidelity] += self.costs[fidelity]
+        left = round_.allowance - sum(spent)
+        limits = [limit - taken for limit, taken in zip(round_.allowances, spent, strict=True)]
+        waiting = np.concatenate([pool.pending, best[: self.config.batch]])
+        pool = without(pool, windows)
+
+        def inform(belief: learning.Belief, available: np.ndarray) -> learning.Choice:
+            allowed = left if round_.number < round_.rounds else 0.0
+            return choose_within(
+                self.learner,
+                belief,
+                crystals,
+                pool.fidelity,
+                available,
+                waiting,
+                allowed,
+                limits,
+                chance,
+            )
+
+        if screen is not None:
+            verdict = trusting.judge(trust, std, scale, np.inf) if trust.single else None
+            room = min(left, limits[screen]) if round_.number < round_.rounds else 0.0
+            number = int(room / self.costs[screen] + 1e-6)
+            screened = to_screen(pool, rankings[0], screen, number, best)
+            return best, screened, learning.Choice(np.zeros(0, int), np.zeros(0)), verdict
+        none = np.zeros(0, int)
+        if trust.single is None:
+            return best, none, inform(trust.joint, pool.available), None
+        if not trust.follow:
+            return best, none, inform(trust.single, pool.available & at_top), None
+        choice = inform(trust.joint, pool.available)
+        cheap = len(choice.indices) > 0 and pool.fidelity[choice.indices[0]] < self.top
+        rate = np.inf
+        if cheap:
+            rate = choice.gains[0] / self.costs[pool.fidelity[choice.indices[0]]]
+        verdict = trusting.judge(trust, std, scale, rate)
+        if not verdict.worthwhile:
+            choice = inform(trust.single, pool.available & at_top)
+        return best, none, choice, verdict
+
+    def train(self, round_: Round, belief: learning.Belief, key: jax.Array) -> learning.Draws:
+        """Train the sampler, telling how far it is."""
+        steps = self.config.sampler.steps
+        round_.tell("train", "training the sampler", 0, steps)
+
+        def trained(done: int, metrics: Any) -> None:
+            loss = float(np.mean(np.asarray(metrics.loss)))
+            round_.tell("train", f"training the sampler, loss {loss:.3g}", done, steps)
+
+        return learning.train_and_sample(self.learner, belief, key, trained)
+
+    def constrained(self, round_: Round, trust: trusting.Trust) -> trusting.Trust:
+        """Ask for the best that meets the requirement on stability, where there is one."""
+        if self.stability is None:
+            return trust
+        round_.tell("windows", "finding stability windows", 0, 0)
+        # The same draws in every round, so that their windows are found once.
+        states = self.learner.uniform(jax.random.fold_in(self.key, _WINDOW_STREAM), _WINDOW_DRAWS)
+        records = self.records(states, self.learner.crystals(states), "sampled")
+        records += [answer.query.crystal for answer in round_.answers]
+        label = self.stability.judge(records, round_.answers).label
+        seen = [
+            score(self.problem.oracles[self.top], answer.value)
+            for answer, worth in zip(round_.answers, label[_WINDOW_DRAWS:], strict=True)
+            if answer.query.fidelity == self.top and answer.value is not None and worth > 0
+        ]
+        key = jax.random.fold_in(self.key, _WINDOW_STREAM + round_.number)
+        crystals, best = crystal_arrays(records), max(seen, default=-np.inf)
+
+        def under(belief: learning.Belief) -> learning.Belief:
+            return fitting.constrain(self.learner, belief, crystals, label, best, key)
+
+        single = under(trust.single) if trust.single else None
+        return trust._replace(joint=under(trust.joint), single=single)
+
+    def windows(self, round_: Round, pool: Pool, best: np.ndarray) -> list[tuple[int, int]]:
+        """Positions, and the fidelity of the oracle that is to tell their own hull distance."""
+        if self.window is None:
+            return []
+        asked = round_.asked({pool.records[i].hash for i in best.tolist()})
+        return [
+            (i, self.window)
+            for i in best.tolist()
+            if (pool.records[i].hash, self.window) not in asked
+        ]
+
+    def predicted(self, expected: learning.Expectation, i: int) -> dict[str, Any]:
+        """One crystal's expectation in the oracles' units."""
+        return in_units(expected, self.problem.oracles, i)
+
+    def records(self, states: Any, crystals: Any, source: str) -> list[CrystalRecord]:
+        """Terminal states with a leading axis to records."""
+        states = jax.tree.map(np.asarray, states)
+        crystals = jax.tree.map(np.asarray, crystals)
+
+        def one(i: int) -> CrystalRecord:
+            state, crystal = jax.tree.map(lambda leaf: leaf[i], (states, crystals))
+            return record_of(crystal, self.problem.oxidation_states(state), source)
+
+        return [one(i) for i in range(len(crystals.space_group_number))]
+
+    def proposal(
+        self,
+        crystal: CrystalRecord,
+        fidelity: int,
+        structures: int,
+        predicted: dict[str, Any],
+        parents: tuple[int, ...] = (),
+    ) -> Proposal:
+        """A query whose cost is known before it is asked."""
+        oracle = self.problem.oracles[fidelity]
+        return Proposal(
+            crystal,
+            fidelity,
+            oracle.name,
+            oracle.version,
+            oracle.cost * structures,
+            structures,
+            predicted,
+            parents,
+        )
+
+
+def _stability(judged: Judged | None, i: int) -> dict[str, Any]:
+    """What the ledger keeps of one candidate's stability."""
+    return {"stability": judged.plain(i)} if judged else {}

@@ -1,0 +1,30 @@
+"""What answers from outside teach: measurements and computations that people have told."""
+
+from collections.abc import Sequence
+
+from mfal.campaign.ledger.records import CrystalRecord
+from mfal.campaign.ledger.rows import Answer
+
+__all__ = ["lessons"]
+
+_TEACHING = ("ionic_conductivity", "migration_barrier")
+"""Quantities that oracles estimate too, so that a measured value can teach the proxy."""
+
+
+def lessons(told: Sequence[Answer], unit: str) -> dict[str, tuple[CrystalRecord, float]]:
+    """What told answers say of the quantity that the top oracle estimates, by crystal (its hash).
+
+    A limit of detection counts as the value itself. The last answer about a crystal counts.
+
+    Args:
+      told: ended queries of the HANDOFF account.
+      unit: the top oracle's.
+    """
+    return {
+        answer.query.crystal.hash: (answer.query.crystal, answer.value)
+        for answer in told
+        if answer.kind == "observed"
+        and answer.value is not None
+        and answer.query.oracle in _TEACHING
+        and answer.detail.get("unit") == unit
+    }

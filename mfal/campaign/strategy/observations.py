@@ -1,0 +1,84 @@
+"""What a round's answers teach: scores for the proxy, and which queries came to nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mfal.campaign.ledger.crystals import crystal_arrays
+from mfal.campaign.ledger.records import CrystalRecord
+from mfal.campaign.strategy.learner import Attempts, Expectation, Rows
+from mfal.campaign.strategy.lessons import lessons
+from mfal.campaign.strategy.types import Round
+from mfal.errors import MfalError
+from mfal.oracles.types import Oracle
+
+__all__ = ["attempts_of", "in_units", "rows_of", "score"]
+
+
+def rows_of(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Rows:
+    """Observations as scores, in the order of decisions; what was told comes last.
+
+    A measured value of what the top oracle estimates stands in for the oracle's own answer
+    about that crystal.
+
+    Args:
+      round_: with its answers.
+      oracles: by rising fidelity.
+      capacity: most rows; the latest are kept.
+
+    Raises:
+      MfalError: where nothing was answered.
+    """
+    top = len(oracles) - 1
+    told = lessons(round_.told, oracles[top].unit)
+    seen = [
+        answer
+        for answer in round_.answers
+        if answer.kind == "observed"
+        and not (answer.query.fidelity == top and answer.query.crystal.hash in told)
+    ]
+    if not seen:
+        reasons = sorted({answer.detail["status"] for answer in round_.answers})
+        raise MfalError(
+            f"no query of the initial data was answered ({'; '.join(reasons[:3])})",
+            "check the oracles with `mfal score`",
+        )
+    facts: list[tuple[CrystalRecord, int, float]]
+    facts = [(a.query.crystal, a.query.fidelity, a.value or 0.0) for a in seen]
+    facts += [(crystal, top, value) for crystal, value in told.values()]
+    facts = facts[-capacity:]
+    return Rows(
+        crystal_arrays([crystal for crystal, _, _ in facts]),
+        np.array([fidelity for _, fidelity, _ in facts], np.int32),
+        np.array([score(oracles[m], value) for _, m, value in facts], np.float32),
+        np.array([crystal.structure is None for crystal, _, _ in facts], bool),
+    )
+
+
+def attempts_of(round_: Round) -> Attempts:
+    """All ended queries about proposed crystals, answered or not.
+
+    Known crystals don't count: their atoms need not be found.
+    """
+    asked = [answer for answer in round_.answers if answer.query.crystal.structure is None]
+    return Attempts(
+        crystal_arrays([answer.query.crystal for answer in asked]),
+        np.array([answer.kind == "observed" for answer in asked], bool),
+    )
+
+
+def score(oracle: Oracle, value: float) -> float:
+    """Larger is better, within the oracle's bounds."""
+    clipped = float(np.clip(value, *oracle.bounds))
+    return clipped if oracle.higher_is_better else -clipped
+
+
+def in_units(expected: Expectation, oracles: Sequence[Oracle], i: int) -> dict[str, Any]:
+    """One crystal's expectation in the oracles' units, as the ledger keeps it."""
+    sign = [1.0 if oracle.higher_is_better else -1.0 for oracle in oracles]
+    return {
+        "mean": [s * float(x) for s, x in zip(sign, expected.mean[i], strict=True)],
+        "std": [float(x) for x in expected.std[i]],
+        "noise": [float(x) for x in expected.noise[i]],
+    }

@@ -1,0 +1,172 @@
+"""What a campaign asks of its candidates' stability: the requirement inside the loop.
+
+A candidate's window comes from the campaign's own oracles where one has answered with it (the
+oracles of `mfal.oracles.stability.window`), else from tables of energies by its formula.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mfal.acquisition.objectives import Limits, Requirement, find_limits, meets
+from mfal.acquisition.pareto import pareto_ranks
+from mfal.campaign.config import StabilityConfig
+from mfal.campaign.ledger.book import Answer
+from mfal.campaign.ledger.records import CrystalRecord
+from mfal.errors import MfalError
+from mfal.oracles.types import Oracle
+
+if TYPE_CHECKING:
+    from mfal.oracles.stability.energies import Energies
+
+__all__ = [
+    "Judged",
+    "Stability",
+    "limits_from_plain",
+    "limits_to_plain",
+    "make_stability",
+    "window_oracle",
+]
+
+_CODES = {"yes": 1, "unknown": 0, "no": -1}
+_EXHAUSTIVE = "exhaustive:"
+_WIDEST = 7.0
+"""V, the width of window that counts as one in the second objective."""
+
+
+class Judged(NamedTuple):
+    """What is known of N candidates."""
+
+    limits: tuple[Limits, ...]
+    feasible: np.ndarray
+    """[N] int8: 1 meets the requirement, 0 unknown, -1 does not."""
+    label: np.ndarray
+    """[N] float32, 0 to 1: what a candidate is worth by its stability alone."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many meet the requirement, may meet it, and do not."""
+        return {name: int(np.sum(self.feasible == code)) for name, code in _CODES.items()}
+
+    def plain(self, i: int) -> dict[str, Any]:
+        """One candidate's limits and verdict as JSON."""
+        verdict = {1: True, 0: None, -1: False}[int(self.feasible[i])]
+        return limits_to_plain(self.limits[i], verdict)
+
+
+class Stability:
+    """Judges candidates by one configuration; keeps only what is costly to find again.
+
+    Raises:
+      MfalError: when a source of energies can't be read.
+    """
+
+    def __init__(self, config: StabilityConfig) -> None:
+        self.config = config
+        self.requirement = Requirement(config.low, config.high, config.max_hull_distance)
+        self._sources = tuple(_source(name) for name in config.energies)
+        self._by_formula: dict[str, Limits] = {}
+
+    def judge(self, records: Sequence[CrystalRecord], answers: Iterable[Answer]) -> Judged:
+        """What is known of candidates, given the campaign's answers."""
+        told = _told(answers)
+        limits = tuple(told.get(r.hash) or self._of_formula(r.formula) for r in records)
+        verdicts = [meets(each, self.requirement) for each in limits]
+        labels = [self._label(e, v) for e, v in zip(limits, verdicts, strict=True)]
+        return Judged(
+            limits,
+            np.array([{True: 1, None: 0, False: -1}[v] for v in verdicts], np.int8),
+            np.array(labels, np.float32),
+        )
+
+    def order(self, judged: Judged, score: np.ndarray) -> np.ndarray:
+        """Positions of candidates that may be asked for their promise, the best first.
+
+        Those known to meet the requirement come before those of which it isn't known, by score; as
+        a second objective the width of the window ranks with the score, front after front.
+        """
+        front = np.zeros(len(score), int)
+        if self.config.mode == "objective":
+            width = np.array([each.width for each in judged.limits])
+            known = judged.feasible > 0
+            front = np.where(
+                known, pareto_ranks(np.stack([score, width], 1), feasible=known), len(score)
+            )
+        order = np.lexsort((-score, front, -judged.feasible))
+        least = 0 if self.config.unknown > 0 else 1
+        return np.array([i for i in order if judged.feasible[i] >= least], int)
+
+    def _of_formula(self, formula: str) -> Limits:
+        if formula not in self._by_formula:
+            self._by_formula[formula] = find_limits(formula, self._sources)
+        return self._by_formula[formula]
+
+    def _label(self, limits: Limits, verdict: bool | None) -> float:
+        share = self.config.unknown if verdict is None else float(verdict)
+        if self.config.mode == "objective":
+            width = 0.5 if math.isnan(limits.width) else limits.width / _WIDEST
+            share *= float(np.clip(width, 0.0, 1.0))
+        return share
+
+
+def make_stability(config: StabilityConfig) -> Stability | None:
+    """The judge of a campaign's candidates; None where stability doesn't count."""
+    return Stability(config) if config.mode != "off" else None
+
+
+def window_oracle(oracles: Sequence[Oracle]) -> int | None:
+    """Fidelity of the oracle below the top that tells a crystal's whole window, if there is one."""
+    found = [o.fidelity for o in oracles[:-1] if o.name in ("hull_distance", "window_width")]
+    return found[0] if found else None
+
+
+def limits_to_plain(limits: Limits, verdict: bool | None) -> dict[str, Any]:
+    """As JSON, where NaN is null."""
+    numbers = {
+        name: None if math.isnan(value) else str(value) if math.isinf(value) else value
+        for name, value in zip(Limits._fields[:3], limits[:3], strict=True)
+    }
+    return {**numbers, "source": limits.source, "feasible": verdict}
+
+
+def limits_from_plain(plain: dict[str, Any]) -> Limits:
+    """The inverse of `limits_to_plain`."""
+    reduction, oxidation, distance = (
+        math.nan if plain[name] is None else float(plain[name]) for name in Limits._fields[:3]
+    )
+    return Limits(reduction, oxidation, distance, str(plain["source"]))
+
+
+def _told(answers: Iterable[Answer]) -> dict[str, Limits]:
+    """Limits that oracles have answered with, by crystal."""
+    found = {}
+    for answer in answers:
+        told = answer.detail.get("provenance") or {}
+        if answer.kind == "observed" and all(told.get(k) is not None for k in Limits._fields):
+            found[answer.query.crystal.hash] = limits_from_plain(told)
+    return found
+
+
+@lru_cache(maxsize=16)
+def _source(name: str) -> "Energies":
+    from mfal.oracles.stability import thermochemistry
+    from mfal.oracles.stability.energies import energies_from_json
+
+    embedded = {
+        "measured": thermochemistry.measured_energies,
+        "computed": thermochemistry.computed_energies,
+        "potential": thermochemistry.potential_energies,
+    }
+    if name in embedded:
+        return embedded[name]()
+    path = name.removeprefix(_EXHAUSTIVE)
+    if Path(path).suffix != ".json":
+        raise MfalError(
+            f"stability.energies {name!r}",
+            f"give {', '.join(embedded)}, FILE.json, or {_EXHAUSTIVE}FILE.json",
+        )
+    return energies_from_json(path, exhaustive=name != path)

@@ -1,0 +1,57 @@
+"""Who decides what to ask: the side of a campaign that thinks, apart from the side that keeps book.
+
+A strategy is a value of four functions. Each is a function of what it is given and of the
+campaign's seed, so that a decision which was lost in a kill is made again and comes out the same.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from mfal.campaign.ledger.book import Answer
+from mfal.campaign.ledger.records import Proposal, Query
+
+__all__ = ["Decision", "Round", "Strategy"]
+
+
+class Round(NamedTuple):
+    """What a decision may rest on."""
+
+    number: int
+    """1 to `rounds`; 0 is the initial data, `rounds` + 1 the end."""
+    rounds: int
+    answers: Sequence[Answer]
+    """The latest ended queries of the campaign, in the order of decisions."""
+    pending: Sequence[Query]
+    """The campaign's queries that are still open: they are as good as chosen."""
+    told: Sequence[Answer]
+    """Measurements and computations from elsewhere that have come back, in the order of asking."""
+    allowance: float
+    """Cost units that the round may take."""
+    allowances: tuple[float, ...]
+    """Cost units that each fidelity may take of them; infinite where nothing limits it."""
+    asked: Callable[[Iterable[str]], set[tuple[str, int]]]
+    """Hashes of crystals to the (hash, fidelity) that have been asked."""
+    tell: Callable[[str, str, int, int], None]
+    """(stage, sentence, steps done, steps in all), for whoever watches."""
+
+
+class Decision(NamedTuple):
+    """What to ask, and how that came about."""
+
+    proposals: list[Proposal]
+    """In the order of preference; together within the allowance."""
+    detail: dict[str, Any]
+    """JSON-ready."""
+
+
+class Strategy(NamedTuple):
+    """A way to run a campaign."""
+
+    initial: Callable[[Round], Decision]
+    """Known crystals, before any round."""
+    propose: Callable[[Round], Decision]
+    """A round's queries."""
+    baseline: Callable[[Round], Decision]
+    """The same for the search that the campaign is compared with; sees no answers."""
+    conclude: Callable[[Round], dict[str, Any]]
+    """After the last round: what is expected of each proposed crystal, JSON-ready."""

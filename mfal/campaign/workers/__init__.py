@@ -1,0 +1,1 @@
+"""Who answers the queries: processes, clusters, and what runs in them."""

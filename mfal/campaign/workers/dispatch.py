@@ -1,0 +1,189 @@
+"""Queries out, answers in: the only place where executors and the ledger meet."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from typing import NamedTuple
+
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.records import Outcome, Query
+from mfal.campaign.workers.executors import TaskFailure, WorkerPool
+from mfal.campaign.workers.isolation import Limits, guarded
+from mfal.campaign.workers.tasks import evaluate, task_of
+from mfal.errors import MfalError
+
+__all__ = ["Dispatcher", "Told"]
+
+_TROUBLE = 8
+"""So many tasks in a row that failed outside their oracle: the machine is to blame."""
+_BACK_OFF = 0.5
+"""Seconds before the first repetition of a task; doubled for each further one."""
+
+Told = Callable[[Query, Outcome], None]
+
+
+class _Again(NamedTuple):
+    """A query that waits for its repetition."""
+
+    due: float
+    """On the monotonic clock, s."""
+    query: Query
+    attempt: int
+
+
+class Dispatcher:
+    """Queries under way, and the writing of their ends.
+
+    Futures run elsewhere; the ledger is written by the caller's thread alone. A `WorkerPool`
+    keeps limits and repeats tasks by itself. For any other executor each task runs in a process
+    of its own beside the executor's worker (see `guarded`), and one that is lost with its worker
+    goes out again after a pause.
+
+    Args:
+      ledger: where ends are written.
+      executor: who runs the queries.
+      references: the oracles, as module:function.
+      limits: time, memory and repetitions of a query.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        executor: Executor,
+        references: tuple[str, ...],
+        limits: Callable[[Query], Limits],
+    ) -> None:
+        self._ledger = ledger
+        self._executor = executor
+        self._references = references
+        self._limits = limits
+        self._running: dict[Future[Outcome], tuple[Query, int]] = {}
+        self._again: list[_Again] = []
+        self._held: list[tuple[Query, Outcome]] = []
+
+    def pending(self, account: str | None = None) -> int:
+        """Queries out and not yet answered, of one account or of all."""
+        return sum(account in (None, query.account) for query in self._out())
+
+    def submit(self, queries: Sequence[Query]) -> None:
+        """Send queries out; those already under way are left alone."""
+        out = {query.id for query in self._out()} | {query.id for query, _ in self._held}
+        for query in queries:
+            if query.id not in out:
+                self._send(query, 1)
+
+    def poll(self, told: Told) -> None:
+        """Write what has come; wait for nothing."""
+        done, _ = wait(self._running, timeout=0)
+        self._take(done, told)
+        self._repeat()
+
+    def gather(
+        self,
+        told: Told,
+        *,
+        account: str | None = None,
+        leave: int = 0,
+        deadline: float | None = None,
+    ) -> None:
+        """Wait until no more than `leave` queries are out; write each end as it comes.
+
+        A task that failed outside its oracle (a crash, a stop) is written once another has come
+        through, or nothing more is out: many in a row are the machine's fault, and cost nothing.
+
+        Args:
+          told: called after each end is written.
+          account: whose queries count; all if left out.
+          leave: queries that may stay out.
+          deadline: on the monotonic clock: from then on what hasn't started is called back, and
+            stays open in the ledger, while what runs is waited for.
+
+        Raises:
+          MfalError: when too many tasks fail in a row outside their oracle.
+        """
+        while self.pending(account) > leave:
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
+                self._recall()
+                deadline, leave = None, 0
+            times = [again.due for again in self._again]
+            times += [deadline] if deadline is not None else []
+            timeout = max(min(times) - now, 0.0) if times else None
+            if self._running:
+                done, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
+                self._take(done, told)
+            else:
+                time.sleep(timeout or 0.0)
+            self._repeat()
+        if not self.pending():
+            self._write(self._held, told)
+            self._held = []
+
+    def _out(self) -> Iterable[Query]:
+        yield from (query for query, _ in self._running.values())
+        yield from (again.query for again in self._again)
+
+    def _send(self, query: Query, attempt: int) -> None:
+        self._ledger.submitted(query, {} if attempt == 1 else {"attempt": attempt})
+        task, limits = task_of(query, self._references), self._limits(query)
+        try:
+            if isinstance(self._executor, WorkerPool):
+                future = self._executor.submit_with_timeout(limits.timeout, evaluate, task)
+            else:
+                future = self._executor.submit(guarded, task, limits)
+        except RuntimeError as error:  # broken by the loss of a worker, or shut down
+            raise MfalError(
+                f"the executor takes no more queries: {error}",
+                "run the same command again; what is open has not been charged",
+            ) from error
+        self._running[future] = (query, attempt)
+
+    def _take(self, done: Iterable["Future[Outcome]"], told: Told) -> None:
+        # Where several are done at once, the order of decision is the order of writing.
+        for future in sorted(done, key=lambda future: self._running[future][0].id):
+            query, attempt = self._running[future]
+            error = future.exception()
+            if error is None:
+                self._write([*self._held, (query, future.result())], told)
+                self._held = []
+            elif attempt <= self._repetitions(query) and not isinstance(error, TaskFailure):
+                due = time.monotonic() + _BACK_OFF * 2 ** (attempt - 1)
+                self._again.append(_Again(due, query, attempt + 1))
+            else:
+                self._hold(query, error)
+            del self._running[future]
+
+    def _repetitions(self, query: Query) -> int:
+        """The pool and the guard repeat by themselves what they had to stop: a `TaskFailure`."""
+        return 0 if isinstance(self._executor, WorkerPool) else self._limits(query).retries
+
+    def _repeat(self) -> None:
+        now = time.monotonic()
+        due = [again for again in self._again if again.due <= now]
+        self._again = [again for again in self._again if again.due > now]
+        for again in due:
+            self._send(again.query, again.attempt)
+
+    def _recall(self) -> None:
+        self._again = []
+        for future in list(self._running):
+            with contextlib.suppress(NotImplementedError):  # Parsl can't
+                if future.cancel():
+                    del self._running[future]
+
+    def _write(self, ends: list[tuple[Query, Outcome]], told: Told) -> None:
+        for query, outcome in ends:
+            self._ledger.conclude(query, outcome)
+            told(query, outcome)
+
+    def _hold(self, query: Query, error: BaseException) -> None:
+        kind = "" if isinstance(error, (TaskFailure, MfalError)) else f"{type(error).__name__}: "
+        self._held.append((query, Outcome(None, None, f"failed: {kind}{error}", 0.0, {})))
+        if len(self._held) >= _TROUBLE:
+            raise MfalError(
+                f"{len(self._held)} queries in a row failed outside their oracle, the last:"
+                f" {kind}{error}",
+                "mend the cause (memory, time limit, installation) and run the same command again;"
+                " they have not been charged",
+            )

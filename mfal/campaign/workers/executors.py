@@ -1,0 +1,230 @@
+"""Where queries run: by default in worker processes that can be stopped one by one.
+
+`WorkerPool` is a `concurrent.futures.Executor`. Each of its workers is a process of its own that
+does one task at a time; a task that crashes, hangs or hoards memory takes down its process and
+nothing else, and the worker starts afresh. Any other executor can stand in its place.
+"""
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple, Self
+
+from mfal.campaign.workers.wire import Frames
+
+__all__ = ["TaskFailure", "WorkerPool"]
+
+_POLL = 0.05
+"""Seconds between looks at a running task's memory."""
+_BACK_OFF = 0.5
+"""Seconds before the first repetition of a task; doubled for each further one."""
+
+
+class TaskFailure(Exception):
+    """A task whose process was stopped or died; the message says why."""
+
+
+class _Job(NamedTuple):
+    future: "Future[Any]"
+    payload: bytes
+    timeout: float
+
+
+class WorkerPool(Executor):
+    """Persistent worker processes, each killable and restarted after a fault.
+
+    Args:
+      workers: number of processes; each starts when it gets its first task.
+      timeout: seconds that a task may take, unless `submit_with_timeout` says otherwise.
+      retries: repetitions after a crash, a stop or a breach of memory.
+      memory: GiB of resident memory that a worker may hold.
+      environment: variables set in the workers beside the inherited ones.
+    """
+
+    def __init__(
+        self,
+        workers: int = 2,
+        *,
+        timeout: float = 120.0,
+        retries: int = 1,
+        memory: float = 4.0,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._retries = retries
+        self._memory = memory
+        self._environment = environment or {}
+        self._jobs: queue.Queue[_Job | None] = queue.Queue()
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"mfal worker {i}", daemon=True)
+            for i in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Queue a call of an importable function; see `concurrent.futures.Executor`."""
+        return self.submit_with_timeout(self._timeout, fn, *args, **kwargs)
+
+    def submit_with_timeout(
+        self, timeout: float, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> "Future[Any]":
+        """The same with a time limit of its own, in seconds."""
+        if self._stopping.is_set():
+            raise RuntimeError("the pool has been shut down")
+        future: Future[Any] = Future()
+        self._jobs.put(_Job(future, pickle.dumps((fn, args, kwargs)), timeout))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let queued tasks end (or cancel them, and stop those that run), then stop the workers."""
+        if cancel_futures:
+            self._stopping.set()
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    job = self._jobs.get_nowait()
+                    if job is not None:
+                        job.future.cancel()
+        for _ in self._threads:
+            self._jobs.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+        self._stopping.set()
+
+    def _serve(self) -> None:
+        worker: _Worker | None = None
+        try:
+            while (job := self._jobs.get()) is not None:
+                if not job.future.set_running_or_notify_cancel():
+                    continue
+                worker = self._perform(job, worker)
+        finally:
+            if worker is not None:
+                worker.stop()
+
+    def _perform(self, job: _Job, worker: "_Worker | None") -> "_Worker | None":
+        """Run one job to its end, with repetitions; returns the worker if it still lives."""
+        reason = ""
+        for attempt in range(self._retries + 1):
+            if attempt and self._stopping.wait(_BACK_OFF * 2 ** (attempt - 1)):
+                break
+            try:
+                if worker is None or not worker.alive:
+                    worker = _Worker(self._environment)
+                fine, result = worker.call(job, self._memory, self._stopping)
+            except TaskFailure as failure:
+                reason = str(failure)
+                if worker is not None:
+                    worker.stop()
+                worker = None
+                if self._stopping.is_set():
+                    break
+                continue
+            if fine:
+                job.future.set_result(result)
+            else:
+                job.future.set_exception(result)
+            return worker
+        tried = f" (tried {attempt + 1} times)" if attempt else ""
+        job.future.set_exception(TaskFailure(f"{reason or 'the pool was stopped'}{tried}"))
+        return worker
+
+
+class _Worker:
+    """One process, reached over two pipes of its own; its standard output stays free."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        theirs_in, ours_out = os.pipe()
+        ours_in, theirs_out = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "mfal.campaign.workers.process",
+                    str(theirs_in),
+                    str(theirs_out),
+                ],
+                pass_fds=(theirs_in, theirs_out),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | environment | {"PYTHONPATH": os.pathsep.join(_search_path())},
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(ours_in)
+            os.close(ours_out)
+            raise TaskFailure(f"no worker process could be started: {error}") from None
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
+        self._frames = Frames(ours_in, ours_out)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def call(self, job: _Job, memory: float, stopping: threading.Event) -> tuple[bool, Any]:
+        """Send a job and wait for (True, result) or (False, exception)."""
+        try:
+            self._frames.send(job.payload)
+        except OSError:
+            raise TaskFailure(self._cause_of_death()) from None
+        end = time.monotonic() + job.timeout
+        while not self._frames.ready(_POLL):
+            if stopping.is_set():
+                raise TaskFailure("the pool was stopped")
+            if time.monotonic() > end:
+                raise TaskFailure(f"stopped after {job.timeout:g} s")
+            held = _resident_gib(self._process.pid)
+            if held > memory:
+                raise TaskFailure(f"stopped at {held:.1f} GiB of memory (limit {memory:g} GiB)")
+        try:
+            fine, result = pickle.loads(self._frames.receive())
+        except EOFError:
+            raise TaskFailure(self._cause_of_death()) from None
+        return fine, result
+
+    def stop(self) -> None:
+        """End the process and whatever it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._frames.close()
+
+    def _cause_of_death(self) -> str:
+        try:
+            code = self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            return "the worker process closed its pipe"
+        if code < 0:
+            return f"the worker process was killed by {signal.Signals(-code).name}"
+        return f"the worker process ended with exit code {code}"
+
+
+def _search_path() -> list[str]:
+    return [path or os.getcwd() for path in sys.path]
+
+
+def _resident_gib(process: int) -> float:
+    """Resident memory of a process, 0 where the system doesn't tell (outside Linux)."""
+    try:
+        with open(f"/proc/{process}/statm", encoding="ascii") as file:
+            pages = int(file.read().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30

@@ -1,0 +1,117 @@
+"""One query, answered: what a worker runs.
+
+A task is plain data and an answer is plain data, so any executor can carry them. Nothing here
+knows of the ledger.
+"""
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
+from mfal.errors import MfalError
+from mfal.oracles.loading import ask_oracle, load_oracles
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+__all__ = ["Task", "evaluate", "task_of"]
+
+
+class Task(NamedTuple):
+    """All that a worker must know."""
+
+    crystal: CrystalRecord
+    references: tuple[str, ...]
+    """Where the oracles come from, each as module:function."""
+    oracle: str
+    """Name of the one to ask."""
+    structures: int
+    """Atom arrangements wanted."""
+    seed: int
+
+
+def task_of(query: Query, references: tuple[str, ...]) -> Task:
+    """The task that answers a query."""
+    return Task(query.crystal, references, query.oracle, query.structures, query.seed)
+
+
+def evaluate(task: Task) -> Outcome:
+    """Place the atoms where they aren't known, ask the oracle, and sum its answers up.
+
+    The value is the mean over the structures that the oracle answered, each clipped to the
+    oracle's bounds: a triple of composition, space group and lattice stands for many crystals, and
+    a cage that ions can't leave (an infinite barrier) must not hide the others.
+    """
+    start = time.perf_counter()
+    oracle = next(each for each in load_oracles(task.references) if each.name == task.oracle)
+    try:
+        structures, detail = _atoms(task)
+    except MfalError as error:
+        return _failed(str(error), start, {})
+    if not structures:
+        reasons = ", ".join(f"{n} {why}" for why, n in detail.get("rejected", {}).items())
+        return _failed(
+            "no sound arrangement of atoms was found" + (f" ({reasons})" if reasons else ""),
+            start,
+            detail,
+        )
+    observations = ask_oracle(oracle, structures)
+    detail["answers"] = [_number(each.value) for each in observations]
+    detail["statuses"] = [each.status for each in observations]
+    detail["oracle_seconds"] = sum(each.seconds for each in observations)
+    good = [i for i, each in enumerate(observations) if each.ok]
+    if not good:
+        return _failed(observations[0].status.removeprefix("failed: "), start, detail)
+    values = [float(np.clip(observations[i].value, *oracle.bounds)) for i in good]
+    mean = statistics.fmean(values)
+    # The structure nearest to the mean stands for the triple; the first of equals.
+    typical = good[min(range(len(good)), key=lambda k: abs(values[k] - mean))]
+    detail["provenance"] = _plain(observations[typical].provenance)
+    detail["uncertainty"] = observations[typical].uncertainty
+    if task.crystal.structure is None:
+        from mfal.crystals.structures import structure_to_cif
+
+        detail["cif"] = structure_to_cif(structures[typical])
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return Outcome(mean, spread, "ok", time.perf_counter() - start, detail)
+
+
+def _atoms(task: Task) -> "tuple[list[Structure], dict[str, Any]]":
+    from pymatgen.core import Structure
+
+    crystal = task.crystal
+    if crystal.structure is not None:
+        return [Structure.from_dict(json.loads(crystal.structure))], {"known": crystal.source}
+    from mfal.campaign.workers.atoms import realise_record
+
+    return realise_record(crystal, seed=task.seed, count=task.structures)
+
+
+def _failed(why: str, start: float, detail: dict[str, Any]) -> Outcome:
+    return Outcome(None, None, f"failed: {why}", time.perf_counter() - start, detail)
+
+
+def _number(value: float) -> float | str | None:
+    """JSON has no infinities: they go as text, NaN as null."""
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Provenance as JSON; what JSON doesn't know becomes text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_plain(each) for each in value]
+    if isinstance(value, (np.floating, np.integer, np.bool_)):
+        value = value.item()
+    if isinstance(value, float):
+        return _number(value)
+    return value if isinstance(value, (str, int, bool, type(None))) else str(value)

@@ -1,0 +1,1 @@
+"""Networks of sites and hops: exact diffusion and kinetic Monte Carlo."""

@@ -1,0 +1,1 @@
+"""Sendek's logistic regression on structural descriptors."""

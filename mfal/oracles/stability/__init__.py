@@ -1,0 +1,1 @@
+"""Energies, the convex hull, and the electrochemical stability window."""

@@ -1,0 +1,133 @@
+"""Embedded energies: measured ones of a thousand compounds, computed ones of a few systems.
+
+The measured values are standard Gibbs energies of formation at 298.15 K; each row of
+`tables/thermochemistry.csv` names its source, and where only an enthalpy is published, says that
+the entropy was estimated (typical error 4 kJ/mol). The zero of the scale is the elements' reference
+states at 1 bar, so the windows hold for room temperature, gases at 1 bar included. What was left
+out, and why, is in `tables/thermochemistry_rejected.csv`.
+
+The computed values are the Materials Project's of Li-Fe-O-P, and CHGNet's of the systems of the
+thiophosphates, garnets, niobates and tantalates; the scripts in `experiments/tables/` make them.
+The tables never mix.
+"""
+
+import csv
+from functools import lru_cache
+from importlib.resources import as_file, files
+from typing import NamedTuple
+
+from pymatgen.core import Composition
+from pymatgen.entries.computed_entries import ComputedEntry
+
+from mfal.oracles.stability.energies import Energies, energies_from_json
+
+__all__ = [
+    "KJ_PER_EV",
+    "Measured",
+    "PublishedWindow",
+    "computed_energies",
+    "embedded_energies",
+    "measured_energies",
+    "measured_table",
+    "potential_energies",
+    "published_windows",
+]
+
+KJ_PER_EV = 96.48533212
+"""kJ/mol of one electronvolt per formula unit: the Faraday constant (CODATA 2018, exact)."""
+
+
+class Measured(NamedTuple):
+    """One measured energy of formation."""
+
+    formula: str
+    gibbs: float
+    """kJ per mole of the formula, at 298.15 K, from the elements."""
+    method: str
+    source: str
+    citation: str
+
+
+class PublishedWindow(NamedTuple):
+    """A window from the literature: computed with the Materials Project's energies of about 2015.
+
+    Zhu, He and Mo, ACS Appl. Mater. Interfaces 7, 23685 (2015), doi:10.1021/acsami.5b07517, and J.
+    Mater. Chem. A 4, 3253 (2016), doi:10.1039/C5TA08574H; Richards et al., Chem. Mater. 28, 266
+    (2016), doi:10.1021/acs.chemmater.5b04082.
+    """
+
+    name: str
+    formula: str
+    reduction: float
+    """V against lithium."""
+    oxidation: float
+    """V against lithium."""
+
+
+@lru_cache(maxsize=1)
+def measured_table() -> tuple[Measured, ...]:
+    """All embedded measured values."""
+    with (files("mfal.oracles.stability") / "tables" / "thermochemistry.csv").open(
+        encoding="utf8"
+    ) as file:
+        rows = csv.DictReader(file)
+        return tuple(
+            Measured(
+                row["formula"],
+                float(row["dgf_kj_per_mol"]),
+                row["method"],
+                row["source"],
+                row["citation"],
+            )
+            for row in rows
+        )
+
+
+@lru_cache(maxsize=1)
+def measured_energies() -> Energies:
+    """Measured Gibbs energies of formation, with the elements at zero."""
+    entries = [
+        ComputedEntry(Composition(row.formula), row.gibbs / KJ_PER_EV, entry_id=row.source)
+        for row in measured_table()
+    ]
+    present = {element for entry in entries for element in entry.composition.elements}
+    entries += [
+        ComputedEntry(Composition(element.symbol), 0.0, entry_id="reference state")
+        for element in sorted(present)
+    ]
+    return Energies(tuple(entries), "measured Gibbs energies, 298 K", exhaustive=False)
+
+
+@lru_cache(maxsize=1)
+def computed_energies() -> Energies:
+    """The Materials Project's entries of Li-Fe-O-P, MP2020 corrections applied, CC BY 4.0."""
+    resource = files("mfal.oracles.stability") / "tables" / "materials_project_li_fe_o_p.json"
+    with as_file(resource) as path:
+        energies = energies_from_json(path, exhaustive=True)
+    return energies._replace(source="Materials Project, Li-Fe-O-P, CC BY 4.0")
+
+
+@lru_cache(maxsize=1)
+def potential_energies() -> Energies:
+    """CHGNet's energies of Li-P-S with Ge, Cl, Br or I, Li-La-Zr-O, Li-Nb-O, Li-Ta-O and Li-P-O."""
+    with as_file(files("mfal.oracles.stability") / "tables" / "chgnet.json") as path:
+        energies = energies_from_json(path, exhaustive=False)
+    return energies._replace(source="CHGNet 0.4.2")
+
+
+def embedded_energies() -> tuple[Energies, ...]:
+    """All embedded sources, the most trusted first."""
+    return (measured_energies(), computed_energies(), potential_energies())
+
+
+@lru_cache(maxsize=1)
+def published_windows() -> tuple[PublishedWindow, ...]:
+    """Windows of known electrolytes from the literature, to compare with."""
+    path = files("mfal.oracles.stability") / "tables" / "published_windows.csv"
+    with path.open(encoding="utf8") as file:
+        return tuple(
+            PublishedWindow(
+                row["name"], row["formula"], float(row["reduction"]), float(row["oxidation"])
+            )
+            for row in csv.DictReader(file)
+        )

@@ -1,0 +1,188 @@
+"""The guard's decisions in a round, on made-up beliefs: no fit, no compilation."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mfal.campaign.strategy import learned
+from mfal.campaign.strategy.learner import Choice, Expectation, Rows
+from mfal.campaign.strategy.trust import (
+    Trust,
+    compare,
+    predicts_no_worse,
+    record,
+    screening,
+    sentence,
+)
+
+COSTS = (0.1, 1.0)
+FIDELITY = np.array([0, 1, 0, 1, 0, 1], np.int32)
+
+
+def trust(joint=-1.0, single=-1.0, guarded=True, evidence=0.0):
+    fits = [SimpleNamespace(name=name, best=-np.inf) for name in ("joint", "single")]
+    return Trust(fits[0], fits[1] if guarded else None, joint, single, evidence)
+
+
+def select(
+    monkeypatch, given, *, std=0.5, gain=0.2, number=1, screen=None, waiting=(), answered=None
+):
+    """Which model chose what: promising positions, informative positions, verdict."""
+    thinker = object.__new__(learned.Learned)
+    thinker.config = SimpleNamespace(exploit=0.5, batch=4)
+    thinker.top, thinker.costs = 1, COSTS
+    thinker.learner = SimpleNamespace(costs=COSTS, size=4)
+    thinker.stability = thinker.window = None
+    own = np.array([0, 1, 0, 2, 0, 3.0])  # the top-only fit likes the last most, the joint the 2nd
+    beliefs = {"joint": own[[0, 5, 2, 3, 4, 1]], "single": own}
+
+    def believe(_, belief, crystals):
+        mean = np.stack([np.zeros(6), 10 * beliefs[belief.name]], axis=1)
+        return Expectation(mean, np.full((6, 2), std), np.zeros((6, 2)))
+
+    calls = []
+
+    def choose(_, belief, crystal, fidelity, available, pending, budget, chance):
+        calls.append((belief.name, budget))
+        first = np.flatnonzero(available)[: 1 if budget else 0]
+        return Choice(first, np.array([gain])[: len(first)])
+
+    monkeypatch.setattr(learned.learning, "believe", believe)
+    monkeypatch.setattr(learned.learning, "chances", lambda *_: np.ones(6))
+    monkeypatch.setattr(learned.learning, "choose", choose)
+    monkeypatch.setattr(learned.trusting, "screening", lambda *_: screen)
+    record = [SimpleNamespace(hash=f"h{i}", formula=f"f{i}", space_group=i) for i in range(6)]
+    pool = learned.Pool(
+        records=record,
+        fidelity=FIDELITY,
+        available=~np.isin(np.arange(6), waiting),
+        pending=np.zeros(0, int),
+        parents={},
+        counts={},
+        answered=np.zeros((6, 2), bool) if answered is None else answered,
+    )
+    round_ = SimpleNamespace(
+        number=number, rounds=2, allowance=4.0, allowances=(np.inf, np.inf), answers=[]
+    )
+    # The spread at the top is 1.
+    rows = Rows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]), np.ones(3, bool))
+    acting = believe(None, given.belief, None)
+    best, cheap, choice, verdict = thinker.select(
+        round_, rows, given, pool, None, acting, np.ones(2)
+    )
+    return best.tolist(), [*cheap.tolist(), *choice.indices.tolist()], verdict, calls
+
+
+def test_a_joint_fit_that_predicts_the_top_worse_is_set_aside(monkeypatch):
+    best, informative, verdict, calls = select(monkeypatch, trust(-1.6, -1.0))
+    assert best == [5, 3]
+    assert FIDELITY[informative].tolist() == [1]
+    assert [belief for belief, _ in calls] == ["single"]
+    assert verdict is None
+
+
+def test_a_joint_fit_that_is_unsure_skips_nothing(monkeypatch):
+    best, informative, verdict, _ = select(monkeypatch, trust(), std=0.5)
+    assert best == [1, 5]  # the first choice of each
+    assert informative == [0]
+    assert not verdict.sure
+
+
+def test_a_joint_fit_that_is_sure_decides_alone(monkeypatch):
+    best, informative, verdict, _ = select(monkeypatch, trust(), std=0.05)
+    assert best == [1, 3]
+    assert informative == [0]
+    assert verdict.follow
+
+
+def test_a_joint_fit_that_has_proven_itself_decides_alone_though_unsure(monkeypatch):
+    best, informative, verdict, _ = select(monkeypatch, trust(evidence=6.0), std=0.5)
+    assert best == [1, 3]
+    assert informative == [0]
+    assert not verdict.sure
+    assert verdict.proven
+    assert "every second" not in sentence(trust(evidence=6.0), verdict)
+
+
+def test_where_cheap_answers_screen_the_most_promising_are_asked_at_the_cheap_fidelity(monkeypatch):
+    best, cheap, _, calls = select(monkeypatch, trust(evidence=6.0), screen=0)
+    assert best == [1, 3]
+    assert cheap == [0, 2, 4]
+    assert not calls
+    assert select(monkeypatch, trust(evidence=6.0), screen=0, number=2)[1] == []
+
+
+def test_what_has_passed_the_screen_is_asked_first(monkeypatch):
+    passed = np.zeros((6, 2), bool)
+    passed[5, 0] = True  # the joint fit likes 1 most, 3 next and 5 last
+    for screen, expected in ((None, [1, 3]), (0, [5, 1])):
+        best, *_ = select(monkeypatch, trust(evidence=6.0), screen=screen, answered=passed)
+        assert best == expected
+
+
+@pytest.mark.parametrize(
+    ("correlation", "expected"),
+    # With two of the top's queries or six cheap ones to spend: 0.59 against 1.28 rho.
+    [(0.4, None), (0.5, 0), (0.0, None)],
+)
+def test_a_cheap_oracle_screens_where_it_is_the_better_buy(correlation, expected):
+    given = Trust(fitted(-1.0, 0.0, 15, 20), None, -1.0, 0.0)
+    assert screening(given, (1.0, 3.0), 6.0, np.array([correlation, 1.0])) == expected
+    assert screening(given, (3.0,), 6.0, np.ones(1)) is None
+
+
+def test_a_cheap_oracle_that_is_not_trusted_screens_nothing():
+    joint = fitted(-1.5, 0.9, 15, 20)
+    assert screening(Trust(joint, joint, -1.5, -1.0), (0.1, 1.0), 6.0, np.ones(2)) is None
+
+
+def fitted(score, correlation, pairs, answers):
+    """What `compare` reads of a fit, with two fidelities."""
+    found = SimpleNamespace(
+        score=np.array([0.0, score]),
+        pairs=np.array([[30, pairs], [pairs, answers]]),
+        correlation=np.array([[1.0, correlation], [correlation, 1.0]]),
+    )
+    data = SimpleNamespace(valid=np.ones(40, bool), fidelity=np.arange(40) < answers)
+    return SimpleNamespace(proxy=SimpleNamespace(reliability=found), data=data)
+
+
+def test_evidence_counts_answers_about_other_crystals_and_about_the_same():
+    apart = compare(fitted(-1.0, 0.0, 0, 20), fitted(-1.2, 0.0, 0, 20), 1)
+    assert apart.evidence == pytest.approx(20 * 0.2)
+    same = compare(fitted(-1.0, -0.6, 15, 20), fitted(-1.0, 0.0, 0, 20), 1)
+    assert same.evidence == pytest.approx(-7.5 * np.log(1 - 0.36))
+    assert not apart.proven
+    assert not same.proven
+    assert compare(fitted(-1.0, 0.6, 15, 20), fitted(-1.2, 0.0, 0, 20), 1).proven
+    assert compare(fitted(-1.0, 0.6, 15, 20), None, 1).evidence == 0.0
+
+
+def test_cheap_queries_that_promise_nothing_are_given_up(monkeypatch):
+    _, informative, verdict, calls = select(monkeypatch, trust(), gain=1e-5)
+    assert not verdict.worthwhile
+    assert FIDELITY[informative].tolist() == [1]
+    assert [belief for belief, _ in calls] == ["joint", "single"]
+
+
+def test_without_the_guard_nothing_is_judged(monkeypatch):
+    best, informative, verdict, _ = select(monkeypatch, trust(-9.0, -1.0, guarded=False), gain=1e-5)
+    assert (best, informative, verdict) == ([1, 3], [0], None)
+
+
+def test_the_last_round_asks_for_no_information(monkeypatch):
+    *_, calls = select(monkeypatch, trust(), number=2)
+    assert {budget for _, budget in calls} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("joint", "single", "follow"),
+    [(-1.05, -1.0, True), (-1.15, -1.0, False), (-0.5, -1.0, True), (0.0, 0.0, True)],
+)
+def test_scores_decide_within_the_tolerance(joint, single, follow):
+    assert predicts_no_worse(joint, single) is follow
+    assert trust(joint, single).belief.name == ("joint" if follow else "single")
+    kept = record(trust(joint, single), None)
+    assert (kept["follow"], kept["calibrated"]) == (follow, follow)
+    assert ("not trusted" in sentence(trust(joint, single), None)) is not follow
