@@ -38,8 +38,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mfal {mfal.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (discover, handoff, status, report, score, data, doctor, completion):
+    for module in (discover, handoff, status, report, score, data, doctor):
         module.add_parser(commands)
+    completion.add_parser(commands, parser)
     return parser
 
 

@@ -1,6 +1,7 @@
 """`mfal completion`: lets a shell complete commands, options and paths."""
 
 import argparse
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ example:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """Add the subcommand."""
+def add_parser(commands: Any, whole: argparse.ArgumentParser) -> None:
+    """Add the subcommand, which tells a shell of the whole parser's commands."""
     parser = commands.add_parser(
         "completion",
         help="print a script that lets the shell complete mfal's commands",
@@ -28,14 +29,12 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("shell", choices=_SHELLS, help="the shell that is to complete")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=functools.partial(run, whole))
 
 
-def run(options: argparse.Namespace) -> int:
+def run(whole: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Print the script."""
-    from mfal.cli.command import make_parser
-
-    print(completion_script(make_parser(), options.shell))
+    print(completion_script(whole, options.shell))
     return 0
 
 

@@ -20,7 +20,6 @@ from mfal.oracles.types import Observation, Oracle
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-    # The table is read, never made: data builds on oracles, not the other way round.
     from mfal.data.table import Label, MaterialTable
 
 __all__ = ["MATERIAL", "hide_labels", "lookup_oracle", "with_material"]

@@ -1,13 +1,19 @@
 """One writer per campaign folder."""
 
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from mfal.errors import MfalError
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 __all__ = ["exclusive"]
 
@@ -17,8 +23,14 @@ def exclusive(folder: Path) -> Iterator[None]:
     """Hold a folder against a second writer; the lock dies with the process that holds it.
 
     Raises:
-      MfalError: where another process holds it, or the folder can't be written.
+      MfalError: where another process holds it, the folder can't be written, or the system has no
+        POSIX locks.
     """
+    if fcntl is None:
+        raise MfalError(
+            f"{folder}: this system has no POSIX file locks to keep a second writer out",
+            "run campaigns on Linux or macOS; on Windows, inside WSL",
+        )
     path = folder / ".lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
