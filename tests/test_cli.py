@@ -13,6 +13,8 @@ from pymatgen.core import Lattice, Structure
 
 from mfal.campaign.workers.executors import WorkerPool
 from mfal.cli import main
+from mfal.cli.command import make_parser
+from mfal.cli.options import config_from
 from mfal.crystals.structures import structure_to_cif
 from mfal.oracles.loading import load_oracles
 
@@ -80,12 +82,46 @@ def test_other_shells_get_every_command(shell, capsys):
     assert all(re.search(rf"\b{command}\b", script) for command in COMMANDS)
 
 
-@pytest.mark.parametrize("arguments", [[], ["discover", "--budgit", "3"], ["nonsense"]])
+@pytest.mark.parametrize("arguments", [[], ["discover", "--zzz", "3"], ["nonsense"]])
 def test_wrong_use_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
     assert "usage: mfal" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["discover", "--budgit", "3"], "unknown option --budgit; did you mean --budget?"),
+        (["discover", "--elements=Li"], "--space-elements"),
+        (["data", "list", "--jsn", "x"], "--json"),
+    ],
+)
+def test_an_unknown_flag_comes_with_those_that_may_have_been_meant(arguments, meant, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert meant in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_lists_are_words_or_one_word_with_commas():
+    def understood(*words):
+        return config_from(make_parser().parse_args(["discover", *words])).space
+
+    words = understood("--space-elements", "Li", "P", "S", "--space-groups", "225", "227")
+    assert words.elements == ("Li", "P", "S")
+    assert words.groups == (225, 227)
+    commas = understood("--space-elements", "Li,P", "S", "--space-groups", "225,227")
+    assert commas == words
+
+
+def test_a_table_of_the_file_that_is_none_is_named_beside_a_flag(tmp_path, capsys):
+    path = tmp_path / "run.toml"
+    path.write_text("sampler = 3\n")
+    arguments = ["--config", str(path), "--sampler-steps", "3"]
+    assert main(["discover", "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert "[sampler]" in one_line(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +153,7 @@ def test_an_unknown_option_in_a_file_is_named(tmp_path, capsys):
     assert main(["discover", "--out", str(tmp_path / "out"), "--config", str(path)]) == 2
     line = one_line(capsys.readouterr().err)
     assert "sampler.stepz" in line
-    assert "sampler.steps" in line  # the remedy lists what is known
+    assert "did you mean sampler.steps" in line
 
 
 def test_an_output_folder_that_cannot_be_made_is_named(tmp_path, capsys):

@@ -1,14 +1,14 @@
 """A configuration in TOML: read, and written."""
 
-import dataclasses
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from mfal.errors import MfalError
 
-__all__ = ["literal", "read_toml", "to_toml"]
+__all__ = ["read_toml", "to_toml"]
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -27,26 +27,15 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def to_toml(config: Any) -> str:
     """The whole configuration as TOML, which `read_toml` and `config.from_mapping` read again."""
-    lines: list[str] = []
-    tables: list[str] = []
-    for item in fields(config):
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            tables.append(f"\n[{item.name}]\n{to_toml(value)}")
-        elif value is not None:  # TOML has no null: an absent option has its default
-            lines.append(f"{item.name} = {literal(value)}\n")
-    return "".join(lines + tables)
+    import tomli_w
+
+    return tomli_w.dumps(_without_none(msgspec.to_builtins(config)))
 
 
-def literal(value: Any) -> str:
-    """One value as TOML writes it; None, which it doesn't know, as none."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(literal(each) for each in value) + "]"
-    if value is None:
-        return "none"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return '"' + "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in escaped) + '"'
-    return repr(value)
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no null: an absent option has its default."""
+    return {
+        name: _without_none(value) if isinstance(value, dict) else value
+        for name, value in table.items()
+        if value is not None
+    }

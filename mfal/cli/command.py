@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import mfal
+from mfal.cli.options import Parser
 from mfal.errors import MfalError
 
 __all__ = ["main", "make_parser"]
@@ -30,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     from mfal.cli import completion, data, discover, doctor, handoff, report, score, status
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mfal",
         description="Discover solid lithium-ion conductors by multi-fidelity active learning.",
         epilog=_EPILOG,

@@ -54,7 +54,10 @@ def test_every_option_has_help_and_a_default_of_its_type():
         ({"seed": 1.5}, "seed"),
         ({"seed": True}, "seed"),
         ({"baseline": 1}, "baseline"),
-        ({"space": {"elements": "Li"}}, "space.elements"),
+        ({"space": {"elements": 3}}, "space.elements"),
+        ({"space": {"elements": ["Li", 3]}}, "space.elements[1] is 3"),
+        ({"space": {"groups": "225, Fm-3m"}}, "space.groups is '225, Fm-3m'"),
+        ({"execution": {"hours": "two"}}, "execution.hours is 'two'"),
         ({"proxy": 3}, "proxy"),
         ({"budget": -1}, "budget -1"),
         ({"budget": 0}, "budget 0"),
@@ -83,6 +86,36 @@ def test_a_wrong_option_is_named_with_a_remedy(values, named):
         from_mapping(values)
     assert named in caught.value.what
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("values", "meant"),
+    [
+        ({"budgit": 3}, "budget"),
+        ({"elements": ["Li"]}, "space.elements"),
+        ({"samplr": {"steps": 3}}, "sampler"),
+        ({"proxy": {"sampls": 3}}, "sampler.samples"),
+        ({"nothing_like_it": 3}, "--help"),
+    ],
+)
+def test_an_unknown_option_comes_with_those_that_may_have_been_meant(values, meant):
+    with pytest.raises(MfalError, match="unknown option") as caught:
+        from_mapping(values)
+    assert meant in caught.value.remedy
+
+
+def test_text_with_commas_is_a_list():
+    config = from_mapping({"space": {"elements": "Li,P, S", "groups": "225,227"}, "oracles": "a:b"})
+    assert config.space.elements == ("Li", "P", "S")
+    assert config.space.groups == (225, 227)
+    assert config.oracles == ("a:b",)
+    assert from_mapping({"space": {"groups": ""}}).space.groups == ()
+
+
+def test_a_whole_number_serves_where_a_number_is_asked_for():
+    config = from_mapping({"budget": 7, "execution": {"hours": 2}})
+    assert isinstance(config.budget, float)
+    assert isinstance(config.execution.hours, float)
 
 
 def test_an_unreadable_or_broken_file_is_named(tmp_path):
