@@ -12,48 +12,18 @@ Whether terminal states obey the environment's own constraints, and all of them 
 for the environment's tests.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from mfal.envs.random import random_rollout
 from mfal.envs.types import Action, Environment, State
 
-__all__ = ["Rollout", "broken_laws", "random_rollout"]
+__all__ = ["broken_laws"]
 
 VALUE_TOLERANCE = 1e-3
 """Slack of floating-point leaves after a value has gone through `recover_value` and back."""
-
-
-class Rollout(NamedTuple):
-    """Random trajectories, time first. Steps after the end repeat the terminal state."""
-
-    states: State
-    """[max_steps + 1, n, ...], before each action and at the end."""
-    actions: Action
-    """[max_steps, n]."""
-    live: jax.Array
-    """[max_steps, n] bool, whether the trajectory had not ended."""
-
-
-def random_rollout(env: Environment, key: jax.Array, num: int) -> Rollout:
-    """`num` trajectories that choose uniformly among the legal indices and in [0, 1]."""
-    start = jax.tree.map(lambda x: jnp.broadcast_to(x, (num, *x.shape)), env.initial_state())
-
-    def advance(states: State, key: jax.Array) -> tuple[State, tuple[State, Action, jax.Array]]:
-        key_index, key_value = jax.random.split(key)
-        mask = jax.vmap(env.action_mask)(states)
-        noise = jax.random.gumbel(key_index, mask.shape, jnp.float32)
-        index = jnp.argmax(jnp.where(mask, noise, -jnp.inf), axis=1).astype(jnp.int32)
-        action = Action(index, jax.random.uniform(key_value, (num,), jnp.float32))
-        live = ~jax.vmap(env.is_terminal)(states)
-        return jax.vmap(env.step)(states, action), (states, action, live)
-
-    end, (states, actions, live) = jax.lax.scan(
-        advance, start, jax.random.split(key, env.max_steps)
-    )
-    states = jax.tree.map(lambda x, last: jnp.concatenate([x, last[None]]), states, end)
-    return Rollout(states, actions, live)
 
 
 def broken_laws(env: Environment, key: jax.Array, num: int = 64) -> list[str]:

@@ -1,11 +1,25 @@
-"""Random search: terminal states drawn by uniformly chosen legal actions, and their density."""
+"""Random search: trajectories of uniformly chosen legal actions, and the density of their ends."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from mfal.envs.types import Action, Environment, State
 
-__all__ = ["log_density", "pick_legal", "sample_uniformly"]
+__all__ = ["Rollout", "log_density", "pick_legal", "random_rollout", "sample_uniformly"]
+
+
+class Rollout(NamedTuple):
+    """Random trajectories, time first. Steps after the end repeat the terminal state."""
+
+    states: State
+    """[max_steps + 1, num, ...], before each action and at the end."""
+    actions: Action
+    """[max_steps, num]."""
+    live: jax.Array
+    """[max_steps, num] bool, whether the trajectory had not ended."""
 
 
 def pick_legal(mask: jax.Array, place: jax.Array) -> jax.Array:
@@ -27,6 +41,18 @@ def pick_legal(mask: jax.Array, place: jax.Array) -> jax.Array:
     return jnp.where(count > 0, jnp.sum(before <= rank), 0).astype(jnp.int32)
 
 
+def random_rollout(env: Environment, key: jax.Array, num: int) -> Rollout:
+    """Independent trajectories; those of `sample_uniformly` for the same key."""
+
+    def one(key: jax.Array) -> Rollout:
+        keys = jax.random.split(key, env.max_steps)
+        end, (states, actions, live) = jax.lax.scan(_random_step(env), env.initial_state(), keys)
+        states = jax.tree.map(lambda x, last: jnp.concatenate([x, last[None]]), states, end)
+        return Rollout(states, actions, live)
+
+    return jax.vmap(one, out_axes=1)(jax.random.split(key, num))
+
+
 def sample_uniformly(env: Environment, key: jax.Array, num: int) -> State:
     """Independent terminal states, leading axis [num].
 
@@ -34,13 +60,10 @@ def sample_uniformly(env: Environment, key: jax.Array, num: int) -> State:
     the uniform distribution over crystals; it is what a search without a model does.
     """
 
-    def step(state: State, key: jax.Array) -> tuple[State, None]:
-        place, value = jax.random.uniform(key, (2,))
-        action = Action(pick_legal(env.action_mask(state), place), value)
-        return env.step(state, action), None  # a terminal state absorbs
-
     def one(key: jax.Array) -> State:
-        return jax.lax.scan(step, env.initial_state(), jax.random.split(key, env.max_steps))[0]
+        keys = jax.random.split(key, env.max_steps)
+        step = _random_step(env)
+        return jax.lax.scan(lambda s, k: (step(s, k)[0], None), env.initial_state(), keys)[0]
 
     return jax.vmap(one)(jax.random.split(key, num))
 
@@ -68,3 +91,17 @@ def log_density(env: Environment, state: State) -> jax.Array:
         return (state, total + jnp.where(found, step, 0.0)), None
 
     return jax.lax.scan(back, (state, jnp.zeros(())), None, length=env.max_steps)[0][1]
+
+
+def _random_step(
+    env: Environment,
+) -> Callable[[State, jax.Array], tuple[State, tuple[State, Action, jax.Array]]]:
+    """One step of a scan: the next state, and the state, the action, and whether it was live."""
+
+    def step(state: State, key: jax.Array) -> tuple[State, tuple[State, Action, jax.Array]]:
+        place, value = jax.random.uniform(key, (2,))
+        action = Action(pick_legal(env.action_mask(state), place), value)
+        live = ~env.is_terminal(state)
+        return env.step(state, action), (state, action, live)  # a terminal state absorbs
+
+    return step

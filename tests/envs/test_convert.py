@@ -17,7 +17,7 @@ from mfal.envs import (
     to_crystal,
 )
 from mfal.envs.crystal.validity import violations
-from mfal.envs.laws import random_rollout
+from mfal.envs.random import random_rollout
 from mfal.errors import MfalError
 
 

@@ -10,7 +10,7 @@ from mfal.crystals.lattice import FREE_PARAMETERS, cell_factor, is_consistent
 from mfal.envs import CrystalSpec, CrystalState, Environment, crystal_environment, to_crystal
 from mfal.envs.crystal.cell import fill_tied
 from mfal.envs.crystal.spec import species_list
-from mfal.envs.laws import random_rollout
+from mfal.envs.random import random_rollout
 from tests.envs.enumeration import valid_crystals
 
 LIMITS = {

@@ -8,7 +8,7 @@ import pytest
 from mfal.campaign.config import SpaceConfig
 from mfal.campaign.problem import make_spec
 from mfal.envs.crystal import crystal_environment, to_crystal
-from mfal.envs.random import log_density, pick_legal, sample_uniformly
+from mfal.envs.random import log_density, pick_legal, random_rollout, sample_uniformly
 from mfal.envs.types import Action
 
 SPACE = SpaceConfig(
@@ -48,6 +48,14 @@ def test_the_last_place_and_no_legal_action():
     for count in (1, 3, 49, 324):
         assert int(pick_legal(jnp.ones(count, bool), below_one)) == count - 1
     assert int(pick_legal(jnp.zeros(4, bool), jnp.float32(0.7))) == 0
+
+
+def test_a_roll_out_ends_in_the_draws_of_the_same_key(environment, states):
+    walk = jax.jit(lambda key: random_rollout(environment, key, 256))(jax.random.key(0))
+    for path, end in zip(jax.tree.leaves(walk.states), jax.tree.leaves(states), strict=True):
+        assert (np.asarray(path[-1]) == np.asarray(end)).all()
+    assert walk.live.shape == walk.actions.index.shape == (environment.max_steps, 256)
+    assert bool(walk.live[0].all())
 
 
 def test_every_draw_ends_and_is_neutral(environment, states):
