@@ -47,9 +47,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from botorch_parts import botorch_batch, botorch_model, botorch_recommend, fidelity_value
-
-import mfal
-from mfal.acquisition.problems import (
+from cube.problems import (
     Problem,
     augmented_branin,
     augmented_hartmann,
@@ -57,8 +55,10 @@ from mfal.acquisition.problems import (
     reversed_hartmann,
     three_branins,
 )
-from mfal.acquisition.queries import Asked, ask, cost_of, design
-from mfal.acquisition.search import SearchConfig, Turn, search
+from cube.queries import Asked, ask, cost_of, design
+from cube.search import SearchConfig, Turn, search
+
+import mfal
 
 PROBLEMS = {
     p.name.replace(" ", "-"): p

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from mfal.acquisition.problems import Problem
-from mfal.acquisition.queries import Asked
+from cube.problems import Problem
+from cube.queries import Asked
 
 
 def fidelity_value(kernel: str, fidelity: int, last: int) -> float:

@@ -47,15 +47,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from cube.problems import Problem, augmented_branin, augmented_hartmann
+from cube.proposals import climb
+from cube.queries import design
+from cube.surrogate import Surrogate, fit, moments_at, top_moments
 
 import mfal
 from mfal.acquisition.batch import JointBelief, choose_batch
 from mfal.acquisition.information import information_about_maximum
 from mfal.acquisition.maxima import gumbel_maxima
-from mfal.acquisition.problems import Problem, augmented_branin, augmented_hartmann
-from mfal.acquisition.proposals import climb
-from mfal.acquisition.queries import design
-from mfal.acquisition.surrogate import Surrogate, fit, moments_at, top_moments
 from mfal.envs.hypergrid import HypergridSpec, HypergridState, hypergrid
 from mfal.gflownet import DataSet, PolicyConfig, TrainConfig, make_trainer
 

@@ -16,11 +16,12 @@ import numpy as np
 from mfal.acquisition.batch import JointBelief, choose_batch, condition
 from mfal.acquisition.information import information_about_maximum
 from mfal.acquisition.maxima import gumbel_maxima
-from mfal.acquisition.problems import Problem
-from mfal.acquisition.queries import Asked, folded
 from mfal.acquisition.single import log_expected_improvement
-from mfal.acquisition.surrogate import BLOCK, Surrogate, moments_at, top_moments
 from mfal.proxies.gaussian_process import GaussianProcess, GPState
+
+from .problems import Problem
+from .queries import Asked, folded
+from .surrogate import BLOCK, Surrogate, moments_at, top_moments
 
 __all__ = ["CandidateConfig", "Proposed", "climb", "propose"]
 

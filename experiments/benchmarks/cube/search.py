@@ -26,10 +26,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mfal.acquisition.guard import GuardConfig, Verdict, guard
-from mfal.acquisition.problems import Problem
-from mfal.acquisition.proposals import CandidateConfig, Proposed, propose
-from mfal.acquisition.queries import Asked, ask, cost_of, design, folded
-from mfal.acquisition.surrogate import BLOCK, Surrogate, fit, held_out, top_evidence, top_moments
+
+from .problems import Problem
+from .proposals import CandidateConfig, Proposed, propose
+from .queries import Asked, ask, cost_of, design, folded
+from .surrogate import BLOCK, Surrogate, fit, held_out, top_evidence, top_moments
 
 __all__ = ["SearchConfig", "Turn", "recommend", "search"]
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mfal.acquisition.problems import Problem
+from .problems import Problem
 
 __all__ = ["Asked", "ask", "cost_of", "design", "folded"]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from mfal.acquisition.problems import (
+from experiments.benchmarks.cube.problems import (
     augmented_branin,
     augmented_hartmann,
     dial,

@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mfal.acquisition.problems import Problem
-from mfal.acquisition.queries import Asked
 from mfal.proxies.calibration import held_out_score
 from mfal.proxies.dataset import capacity_for, make_dataset
 from mfal.proxies.gaussian_process import GaussianProcess, GPConfig, GPState, make_gaussian_process
+
+from .problems import Problem
+from .queries import Asked
 
 __all__ = ["Surrogate", "fit", "held_out", "moments_at", "top_evidence", "top_moments"]
 

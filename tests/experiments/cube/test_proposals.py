@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmarks.cube.proposals import _best_climbed, _improving
 from mfal.acquisition.batch import JointBelief
-from mfal.acquisition.proposals import _best_climbed, _improving
 from mfal.acquisition.single import log_expected_improvement
 
 MEAN = np.array([0.0, 0.3, 0.3, 0.1, 0.9])

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mfal.acquisition.problems import dial
-from mfal.acquisition.proposals import CandidateConfig
-from mfal.acquisition.queries import Asked, ask, cost_of, design, folded
-from mfal.acquisition.search import SearchConfig, judge, plan, search
-from mfal.acquisition.surrogate import fit
+from experiments.benchmarks.cube.problems import dial
+from experiments.benchmarks.cube.proposals import CandidateConfig
+from experiments.benchmarks.cube.queries import Asked, ask, cost_of, design, folded
+from experiments.benchmarks.cube.search import SearchConfig, judge, plan, search
+from experiments.benchmarks.cube.surrogate import fit
 
 PROBLEM = dial(0.0)
 SMALL = SearchConfig(batch=4, rounds=4, candidates=CandidateConfig(48, 16, 4), steps=15)
