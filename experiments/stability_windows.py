@@ -10,10 +10,11 @@ itself have moved by as much since. Writes the table as JSON and Markdown and a 
 """
 
 import argparse
+import csv
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -25,16 +26,40 @@ import mfal
 from mfal.errors import MfalError
 from mfal.oracles.stability.coverage import Limit
 from mfal.oracles.stability.energies import Energies, energies_from_json
-from mfal.oracles.stability.thermochemistry import (
-    PublishedWindow,
-    embedded_energies,
-    published_windows,
-)
+from mfal.oracles.stability.thermochemistry import embedded_energies
 from mfal.oracles.stability.window import stability_window
 
 LIMITS: tuple[Limit, ...] = ("reduction", "oxidation")
 CLOSE = 0.3
 """V within which a limit counts as reproduced."""
+TABLE = Path(__file__).parent / "tables" / "published_windows.csv"
+
+
+class PublishedWindow(NamedTuple):
+    """A window from the literature: computed with the Materials Project's energies of about 2015.
+
+    Zhu, He and Mo, ACS Appl. Mater. Interfaces 7, 23685 (2015), doi:10.1021/acsami.5b07517, and J.
+    Mater. Chem. A 4, 3253 (2016), doi:10.1039/C5TA08574H; Richards et al., Chem. Mater. 28, 266
+    (2016), doi:10.1021/acs.chemmater.5b04082.
+    """
+
+    name: str
+    formula: str
+    reduction: float
+    """V against lithium."""
+    oxidation: float
+    """V against lithium."""
+
+
+def published_windows() -> tuple[PublishedWindow, ...]:
+    """Windows of known electrolytes from the literature, to compare with."""
+    with TABLE.open(encoding="utf8") as file:
+        return tuple(
+            PublishedWindow(
+                row["name"], row["formula"], float(row["reduction"]), float(row["oxidation"])
+            )
+            for row in csv.DictReader(file)
+        )
 
 
 def ask(formula: str, energies: Energies, limit: Limit) -> dict[str, Any]:

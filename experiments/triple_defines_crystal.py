@@ -22,7 +22,7 @@ materials. A run that was stopped goes on where it was.
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,11 +46,18 @@ from mfal.crystals.realise import Realisation, realise
 from mfal.crystals.relax import relax
 from mfal.crystals.search import VALENCE_WEIGHT
 from mfal.crystals.templates import matching_arrangements
+from mfal.errors import MfalError
 from mfal.oracles import default_oracles
-from mfal.oracles.stability.potential_energy import RelaxationConfig, load_calculator, rank_with
+from mfal.oracles.stability.potential_energy import (
+    RelaxationConfig,
+    Relaxed,
+    load_calculator,
+    relax_with,
+)
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
+    from pymatgen.core import Structure
 
 SIZES = {
     "small": {"crystals": 24, "seeds": 1, "tries": 128, "oracles": 8},
@@ -96,6 +103,27 @@ def realised(
     settings = RelaxationConfig(max_steps=MLIP_STEPS, cell=False)
     ranked = rank_with(found.structures, calculator, settings)[:COUNT]
     return found._replace(structures=[each.structure for each in ranked])
+
+
+def rank_with(
+    structures: "Sequence[Structure]", calculator: "Calculator", config: RelaxationConfig
+) -> list[Relaxed]:
+    """Relaxed structures of one composition, the lowest energy per atom first.
+
+    Those that the calculator fails on are left out; those that did not converge are kept.
+
+    Raises:
+      MfalError: where all of them failed.
+    """
+    relaxed, failure = [], None
+    for structure in structures:
+        try:
+            relaxed.append(relax_with(structure, calculator, config))
+        except MfalError as error:
+            failure = error
+    if failure and not relaxed:
+        raise failure
+    return sorted(relaxed, key=lambda each: each.energy / len(each.structure))
 
 
 def recover(

@@ -291,7 +291,8 @@ def convergence(folder: Path) -> None:
     """3-D barrier and the oracle's log10 sigma against resolution, over grid origins."""
     from mfal.oracles.bond_valence.framework import framework_of
     from mfal.oracles.bond_valence.percolation import percolate
-    from mfal.oracles.bond_valence.site_energy import energy_map, grid_shape
+    from mfal.oracles.bond_valence.site_energy import grid_shape, site_energies
+    from mfal.oracles.bond_valence.symmetry import morton_order
     from mfal.oracles.hopping.conductivity import conductivity
     from mfal.oracles.hopping.network import BOLTZMANN, hop_network
     from mfal.oracles.ladder import LEAST_VACANCY, LOCALISED
@@ -310,7 +311,11 @@ def convergence(folder: Path) -> None:
             shape = grid_shape(framework.lattice, step)
             values = []
             for origin in [np.zeros(3), *rng.uniform(0, 1, (2, 3))]:
-                found = percolate(energy_map(framework, shape, origin), 0.5)
+                index = np.indices(shape).reshape(3, -1).T
+                order = morton_order(index)  # neighbours side by side share their lists of images
+                energy = np.empty(len(index))
+                energy[order] = site_energies(framework, index[order] / np.array(shape) + origin)
+                found = percolate(energy.reshape(shape), 0.5)
                 network = hop_network(found, framework.lattice, shape, shallow=depth)
                 sigma = conductivity(
                     network, framework.mobile_count, exclusion=True, least_vacancy=LEAST_VACANCY

@@ -17,7 +17,7 @@ from mfal.acquisition.information import (
     information_gain_per_cost,
     truncation,
 )
-from mfal.acquisition.maxima import gumbel_maxima, member_maxima
+from mfal.acquisition.maxima import gumbel_maxima
 from mfal.acquisition.reward import (
     AcquisitionParams,
     RewardParams,
@@ -62,7 +62,6 @@ __all__ = [
     "log_expected_improvement",
     "make_log_reward",
     "max_value_entropy",
-    "member_maxima",
     "positive",
     "separate_belief",
     "thompson",

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 
-__all__ = ["gumbel_maxima", "member_maxima"]
+__all__ = ["gumbel_maxima"]
 
 _BISECTIONS = 40
 
@@ -47,16 +47,3 @@ def gumbel_maxima(
     location = median + scale * jnp.log(jnp.log(2.0))
     samples = location + jnp.maximum(scale, 1e-9) * jax.random.gumbel(key, (num_samples,))
     return jnp.maximum(samples, floor)
-
-
-def member_maxima(members: jax.Array, floor: jax.Array | float) -> jax.Array:
-    """The maximum over the pool in each member's eyes: joint samples, correlations included.
-
-    Args:
-      members: [N, E], each member's top-fidelity values of the pool.
-      floor: the best value known to exist.
-
-    Returns:
-      [E].
-    """
-    return jnp.maximum(jnp.max(members, axis=0), floor)

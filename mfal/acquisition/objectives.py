@@ -28,7 +28,6 @@ __all__ = [
     "find_limits",
     "meets",
     "rank_tradeoffs",
-    "stability_tradeoff",
     "write_tradeoff",
 ]
 
@@ -145,22 +144,6 @@ def meets(limits: Limits, requirement: Requirement) -> bool | None:
         return False
     unknown = math.isnan(limits.width) or any(math.isnan(known) for known, _ in asked)
     return None if unknown else True
-
-
-def stability_tradeoff(
-    candidates: Sequence[tuple[str, str, float]],
-    sources: "Sequence[Energies]",
-    requirement: Requirement = Requirement(),  # noqa: B008 - immutable
-) -> list[Tradeoff]:
-    """Windows, feasibility and Pareto ranks of candidates, in their order.
-
-    Args:
-      candidates: id, formula and log10 of sigma in S/cm, measured or predicted.
-      sources: of energies, the most trusted first; each window comes from one of them.
-      requirement: the constraint.
-    """
-    found = [find_limits(formula, sources) for _, formula, _ in candidates]
-    return rank_tradeoffs(candidates, found, requirement)
 
 
 def rank_tradeoffs(

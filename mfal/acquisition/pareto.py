@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["hypervolume", "pareto_front", "pareto_ranks"]
+__all__ = ["pareto_front", "pareto_ranks"]
 
 
 def pareto_front(
@@ -59,29 +59,6 @@ def pareto_ranks(
         left[front] = False
         rank += 1
     return ranks
-
-
-def hypervolume(
-    values: ArrayLike, reference: ArrayLike, *, maximise: Sequence[bool] | bool = True
-) -> float:
-    """Area between two objectives' front and a reference point that all should beat.
-
-    Args:
-      values: [N, 2], finite where they count; points that don't beat the reference add nothing.
-      reference: [2], in the units of the objectives.
-      maximise: as in `pareto_front`.
-    """
-    points = _gains(values, maximise)
-    (corner,) = _gains(np.asarray(reference, dtype=np.float64)[None], maximise)
-    if points.shape[1] != 2:
-        raise ValueError(f"hypervolume takes two objectives, not {points.shape[1]}")
-    points = points[(points > corner).all(axis=1)]
-    area, height = 0.0, corner[1]
-    for x, y in points[np.argsort(-points[:, 0])]:
-        if y > height:
-            area += (x - corner[0]) * (y - height)
-            height = y
-    return float(area)
 
 
 def _gains(values: ArrayLike, maximise: Sequence[bool] | bool) -> NDArray[np.float64]:

@@ -1,18 +1,10 @@
 """Where the command line keeps compiled programs between runs."""
 
 import os
-from pathlib import Path
 
-__all__ = ["cache_folder", "use_compilation_cache"]
+from mfal.cache import cache_folder
 
-
-def cache_folder() -> Path:
-    """MFAL_CACHE, or the platform's cache folder for mfal."""
-    if override := os.environ.get("MFAL_CACHE"):
-        return Path(override)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("mfal")
+__all__ = ["use_compilation_cache"]
 
 
 def use_compilation_cache() -> None:

@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfal.errors import MfalError
+from mfal.numbers import number_or_text
 
 if TYPE_CHECKING:
     from mfal.oracles.types import Observation, Oracle
@@ -77,12 +77,10 @@ def _score(path: str, oracles: "Sequence[Oracle]") -> dict[str, Any]:
 
 
 def _plain(oracle: "Oracle", observation: "Observation") -> dict[str, Any]:
-    value = observation.value
     return {
         "oracle": oracle.name,
         "version": oracle.version,
-        # JSON has no infinities.
-        "value": None if math.isnan(value) else value if math.isfinite(value) else str(value),
+        "value": number_or_text(observation.value),
         "uncertainty": observation.uncertainty,
         "unit": oracle.unit,
         "status": observation.status,

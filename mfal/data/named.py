@@ -177,7 +177,7 @@ def _pool() -> MaterialTable:
     from dataclasses import asdict
 
     import mfal
-    from mfal.data.cache import cache_folder
+    from mfal.cache import writable_cache_folder
     from mfal.data.embedded import load_embedded
     from mfal.data.pool import PoolConfig, make_pool
     from mfal.data.table_json import load_json, save_json, to_json
@@ -185,7 +185,7 @@ def _pool() -> MaterialTable:
     known, config = load_embedded(), PoolConfig()
     text = mfal.__version__ + to_json(known) + json.dumps(asdict(config))
     name = hashlib.sha256(text.encode()).hexdigest()[:20]
-    path = cache_folder() / "pool" / f"{name}.json"
+    path = writable_cache_folder() / "pool" / f"{name}.json"
     try:
         return load_json(path)
     except MfalError:  # not there yet, or damaged

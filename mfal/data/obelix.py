@@ -16,18 +16,17 @@ import math
 import shutil
 import sys
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mfal.data.cache import cache_folder
+from mfal.cache import writable_cache_folder
 from mfal.data.rows import LATTICE_COLUMNS, parse_formula
 from mfal.data.table import CONDUCTIVITY, Label, Material, MaterialTable
 from mfal.errors import MfalError
 
-__all__ = ["composition_groups", "load_obelix", "split_groups"]
+__all__ = ["composition_groups", "load_obelix"]
 
 SOURCE = "Therrien et al., OBELiX, arXiv:2502.14234 (2025)"
 LICENCE = "CC BY 4.0, the OBELiX authors"
@@ -102,30 +101,6 @@ def composition_groups(composition: np.ndarray, tolerance: float = SAME_MATERIAL
     near[(total == 0).ravel()] = False
     groups: np.ndarray = connected_components(near, directed=False)[1]
     return groups
-
-
-def split_groups(
-    groups: Sequence[str], test_fraction: float, *, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of a training and a test part, no group in both.
-
-    Args:
-      groups: [n], a table's `groups`.
-      test_fraction: share of rows to test on; groups are drawn whole until it is reached.
-      seed: of the draw.
-
-    Returns:
-      Two sorted int arrays.
-    """
-    if not 0 < test_fraction < 1:
-        raise MfalError(f"test fraction {test_fraction}", "give a number between 0 and 1")
-    names, members = np.unique(np.asarray(groups), return_inverse=True)
-    order = np.random.default_rng(seed).permutation(len(names))
-    sizes = np.bincount(members)[order]
-    before = np.cumsum(sizes) - sizes
-    chosen = order[before < test_fraction * len(members)]
-    is_test = np.isin(members, chosen)
-    return np.flatnonzero(~is_test), np.flatnonzero(is_test)
 
 
 def _material(
@@ -208,7 +183,7 @@ def _test_ids(folder: Path) -> frozenset[str] | None:
 
 
 def _download() -> Path:
-    target = cache_folder() / "obelix"
+    target = writable_cache_folder() / "obelix"
     if (target / "all.csv").is_file():
         return target
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mfal.data.cache import cache_folder
+from mfal.cache import writable_cache_folder
 from mfal.data.table import Material, MaterialTable
 from mfal.data.table_json import row_from_dict, row_to_dict, write_text
 from mfal.errors import MfalError
@@ -45,7 +45,7 @@ class PageStore:
     def __init__(self, kind: str, query: Mapping[str, Any]) -> None:
         text = json.dumps(query, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:20]
-        self.folder = cache_folder() / kind / name
+        self.folder = writable_cache_folder() / kind / name
         self.query = text
 
     def clear(self) -> None:

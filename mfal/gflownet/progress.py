@@ -27,6 +27,7 @@ from rich.progress import (
 
 from mfal.errors import MfalError
 from mfal.gflownet.config import Metrics
+from mfal.numbers import finite_or_none
 
 __all__ = ["Callback", "bar_on_terminal", "chain", "json_lines", "progress_bar", "tensorboard"]
 
@@ -120,9 +121,7 @@ def json_lines(path: str | Path, every: int = 1) -> Iterator[Callback]:
                     continue
                 line: dict[str, Any] = {"step": step, "seconds": seconds}
                 for name, column in columns.items():
-                    number = float(column[row])
-                    # JSON knows no infinities.
-                    line[name] = number if np.isfinite(number) else None
+                    line[name] = finite_or_none(float(column[row]))
                 file.write(json.dumps(line) + "\n")
             file.flush()
 

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
         bvse_oracle,
         conductivity_oracle,
         default_oracles,
-        score_files,
         sendek_oracle,
     )
 
@@ -21,7 +20,6 @@ __all__ = [
     "bvse_oracle",
     "conductivity_oracle",
     "default_oracles",
-    "score_files",
     "sendek_oracle",
 ]
 

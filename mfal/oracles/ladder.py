@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mfal.errors import MfalError
+from mfal.numbers import number_or_text
 from mfal.oracles.bond_valence.maps import (
     NO_BARRIER,
     Answer,
     MapOptions,
     averaged,
-    finite,
     map_record,
     read_map,
 )
@@ -28,7 +28,6 @@ __all__ = [
     "bvse_oracle",
     "conductivity_oracle",
     "default_oracles",
-    "score_files",
     "sendek_oracle",
 ]
 
@@ -197,8 +196,8 @@ def conductivity_oracle(
             "exclusion": exclusion,
             "least_barrier": depth,
             "least_vacancy": LEAST_VACANCY if exclusion else None,
-            "activation_energy": finite(result.activation_energy),
-            "log10_mean": finite(result.log10_mean),
+            "activation_energy": number_or_text(result.activation_energy),
+            "log10_mean": number_or_text(result.log10_mean),
             "principal": [float(x) for x in result.principal],
             "mobile_ions": count,
             "hops": len(network.hop),
@@ -230,44 +229,6 @@ def default_oracles() -> tuple[Oracle, ...]:
     (by 0.07, 90 % interval 0.04 to 0.10, `experiments/oracles_vs_experiment.py`).
     """
     return sendek_oracle(sampled=True), bvse_oracle(), conductivity_oracle()
-
-
-def score_files(
-    paths: Sequence[str], oracles: Sequence[Oracle] | None = None
-) -> list[dict[str, Any]]:
-    """Scores structure files, one row for each pair of a file and an oracle.
-
-    A row holds file, formula, oracle, version, value, uncertainty, unit, status and seconds; a file
-    that can't be read gives failed rows.
-    """
-    from mfal.crystals.structures import read_structure
-
-    rows = []
-    for path in paths:
-        structure, problem = None, ""
-        try:
-            structure = read_structure(path)
-        except MfalError as error:
-            problem = f"failed: {error}"
-        for oracle in oracles if oracles is not None else default_oracles():
-            if structure is None:
-                observation = Observation(math.nan, None, problem, 0.0, {})
-            else:
-                observation = oracle.evaluate([structure])[0]
-            rows.append(
-                {
-                    "file": str(path),
-                    "formula": structure.composition.reduced_formula if structure else "",
-                    "oracle": oracle.name,
-                    "version": oracle.version,
-                    "value": observation.value,
-                    "uncertainty": observation.uncertainty,
-                    "unit": oracle.unit,
-                    "status": observation.status,
-                    "seconds": observation.seconds,
-                }
-            )
-    return rows
 
 
 def _evaluate(

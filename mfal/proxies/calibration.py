@@ -13,9 +13,7 @@ __all__ = [
     "conformal_factor",
     "coverage",
     "crps_gaussian",
-    "crps_members",
     "held_out_score",
-    "reliability_curve",
     "sharpness",
 ]
 
@@ -35,17 +33,6 @@ def sharpness(std: jax.Array, level: float) -> jax.Array:
     return 2 * ndtri(0.5 + level / 2) * jnp.mean(std)
 
 
-def reliability_curve(
-    value: jax.Array, mean: jax.Array, std: jax.Array, levels: jax.Array
-) -> jax.Array:
-    """Observed share of values below each predicted quantile, [L] for levels [L].
-
-    Equal to `levels` where the prediction is calibrated; plotted one against the other.
-    """
-    below = norm.cdf((value - mean) / std)
-    return jnp.mean(below[:, None] <= levels, axis=0)
-
-
 def crps_gaussian(value: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
     """Continuous ranked probability score of N(mean, std^2), [...], in the value's unit.
 
@@ -54,22 +41,6 @@ def crps_gaussian(value: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Arra
     """
     z = (value - mean) / std
     return std * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - jnp.pi**-0.5)
-
-
-def crps_members(value: jax.Array, members: jax.Array) -> jax.Array:
-    """Continuous ranked probability score of an ensemble, fair in its size.
-
-    mean |m_e - y| - sum_{e,f} |m_e - m_f| / (2 E (E - 1)) (Ferro, Q. J. R. Meteorol. Soc. 140, 1917
-    (2014)).
-
-    Args:
-      value: [...].
-      members: [..., E], at least two.
-    """
-    count = members.shape[-1]
-    error = jnp.mean(jnp.abs(members - value[..., None]), axis=-1)
-    apart = jnp.sum(jnp.abs(members[..., :, None] - members[..., None, :]), axis=(-1, -2))
-    return error - apart / (2 * count * (count - 1))
 
 
 def held_out_score(value: jax.Array, mean: jax.Array, std: jax.Array, use: jax.Array) -> jax.Array:

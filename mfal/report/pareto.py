@@ -1,12 +1,12 @@
 """The trade-off between the top oracle's value and the stability window, as files."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from mfal.acquisition.objectives import Tradeoff, write_tradeoff
 from mfal.errors import MfalError
+from mfal.numbers import finite_or_none
 from mfal.report.summary import Summary, tradeoff_to_plain
 
 __all__ = ["PARETO_CSV", "PARETO_JSON", "pareto_to_plain", "write_pareto"]
@@ -64,7 +64,7 @@ def pareto_to_plain(summary: Summary) -> dict[str, Any]:
         "requirement": {
             "low": stability["low"],
             "high": stability["high"],
-            "max_hull_distance": distance if math.isfinite(distance) else None,
+            "max_hull_distance": finite_or_none(distance),
         },
         "fronts": [plain(fronts[rank]) for rank in sorted(fronts) if rank >= 0],
         "others": plain(fronts.get(-1, [])),

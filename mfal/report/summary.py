@@ -12,6 +12,7 @@ from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM
 from mfal.campaign.ledger.book import Answer, Ledger
 from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.strategy.stability import limits_from_plain
+from mfal.numbers import finite_or_none
 
 __all__ = [
     "TOP_K",
@@ -342,9 +343,8 @@ def to_dict(summary: Summary) -> dict[str, Any]:
 
 
 def _facts(oracle: OracleFacts) -> dict[str, Any]:
-    """As JSON, which has no infinities."""
-    finite = [bound if math.isfinite(bound) else None for bound in oracle.bounds]
-    return {**oracle._asdict(), "bounds": finite}
+    """An oracle for JSON."""
+    return {**oracle._asdict(), "bounds": [finite_or_none(bound) for bound in oracle.bounds]}
 
 
 def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
@@ -381,7 +381,7 @@ def tradeoff_to_plain(row: Tradeoff) -> dict[str, Any]:
         "hull_distance": row.hull_distance,
     }
     return {
-        **{name: x if math.isfinite(x) else None for name, x in numbers.items()},
+        **{name: finite_or_none(x) for name, x in numbers.items()},
         "feasible": row.feasible,
         "pareto_rank": row.rank if row.rank >= 0 else None,
         "source": row.source,

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mfal.acquisition import gumbel_maxima, member_maxima
+from mfal.acquisition import gumbel_maxima
 
 
 def test_gumbel_samples_follow_the_maximum_of_independent_gaussians():
@@ -30,9 +30,3 @@ def test_rows_left_out_and_certain_rows_do_not_count():
     mean = jnp.array([0.0, 3.0, -jnp.inf])
     got = gumbel_maxima(jax.random.key(2), mean, jnp.array([0.1, 0.0, 0.0]), 50, -jnp.inf)
     np.testing.assert_allclose(got, 3.0, atol=1e-3)
-
-
-def test_members_maxima_are_taken_over_the_pool():
-    members = jnp.array([[1.0, 5.0], [4.0, 2.0]])
-    assert member_maxima(members, 0.0).tolist() == [4.0, 5.0]
-    assert member_maxima(members, 4.5).tolist() == [4.5, 5.0]

@@ -11,7 +11,6 @@ from mfal.acquisition.objectives import (
     find_limits,
     meets,
     rank_tradeoffs,
-    stability_tradeoff,
     write_tradeoff,
 )
 from mfal.errors import MfalError
@@ -34,9 +33,14 @@ CANDIDATES = [
 ]
 
 
+def tradeoffs(requirement=Requirement()):  # noqa: B008 - immutable
+    limits = [find_limits(formula, [SOURCE]) for _, formula, _ in CANDIDATES]
+    return rank_tradeoffs(CANDIDATES, limits, requirement)
+
+
 def test_front_of_conductivity_and_width():
     assert Composition("Li3SCl").num_atoms == 5
-    rows = stability_tradeoff(CANDIDATES, [SOURCE])
+    rows = tradeoffs()
     assert [row.rank for row in rows] == [1, 0, 0, 0, -1, 1]
     assert [row.feasible for row in rows] == [True, True, True, True, None, True]
     assert rows[1].width == pytest.approx(3.9)
@@ -44,23 +48,23 @@ def test_front_of_conductivity_and_width():
 
 
 def test_unknown_window_is_told_apart_from_a_bad_one():
-    unknown = stability_tradeoff(CANDIDATES, [SOURCE])[4]
+    unknown = tradeoffs()[4]
     assert math.isnan(unknown.width)
     assert "the element N" in unknown.source
 
 
 def test_requirement_leaves_out_what_does_not_meet_it():
     demanding = Requirement(low=0.0, high=2.5)
-    ranks = [row.rank for row in stability_tradeoff(CANDIDATES, [SOURCE], demanding)]
+    ranks = [row.rank for row in tradeoffs(demanding)]
     assert ranks == [-1, 0, -1, 0, -1, 1]
     stable = Requirement(max_hull_distance=0.01)
-    ranks = [row.rank for row in stability_tradeoff(CANDIDATES, [SOURCE], stable)]
+    ranks = [row.rank for row in tradeoffs(stable)]
     assert ranks == [0, 0, -1, 0, -1, 1]
 
 
 def test_table_lists_the_front_first(tmp_path):
     path = tmp_path / "tradeoff.csv"
-    write_tradeoff(path, stability_tradeoff(CANDIDATES, [SOURCE]))
+    write_tradeoff(path, tradeoffs())
     rows = list(csv.DictReader(path.open()))
     assert [row["id"] for row in rows] == ["c", "d", "b", "a", "f", "e"]
     assert rows[0]["width [V]"] == "2.1"
@@ -74,7 +78,7 @@ def test_table_that_can_not_be_written_is_named(tmp_path):
 
 
 def test_no_candidates_are_no_tradeoff():
-    assert stability_tradeoff([], [SOURCE]) == []
+    assert rank_tradeoffs([], [], Requirement()) == []
 
 
 NAN = math.nan

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfal.acquisition.pareto import hypervolume, pareto_front, pareto_ranks
+from mfal.acquisition.pareto import pareto_front, pareto_ranks
 
 
 def by_definition(points):
@@ -55,22 +55,6 @@ def test_no_points_have_no_front():
     assert pareto_front(np.zeros((0, 2))).shape == (0,)
 
 
-def test_hypervolume_in_closed_form():
-    # Two rectangles, 3 x 1 and 1 x 2 above it, from the reference (0, 0); the third adds nothing.
-    points = [[3.0, 1.0], [1.0, 3.0], [0.5, 0.5], [-1.0, 9.0]]
-    assert hypervolume(points, [0.0, 0.0]) == pytest.approx(3 * 1 + 1 * 2)
-    minimised = [[-3.0, 1.0], [-1.0, 3.0]]
-    assert hypervolume(minimised, [0.0, 0.0], maximise=[False, True]) == pytest.approx(5.0)
-
-
-@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=10))
-def test_hypervolume_counts_the_cells_under_the_front(points):
-    cells = {(i, j) for x, y in points for i in range(x) for j in range(y)}
-    assert hypervolume(points, [0, 0]) == pytest.approx(len(cells))
-
-
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match="two axes"):
         pareto_front([1.0, 2.0])
-    with pytest.raises(ValueError, match="two objectives"):
-        hypervolume([[1.0, 2.0, 3.0]], [0, 0, 0])

@@ -15,7 +15,7 @@ from pymatgen.core import Composition
 
 from mfal.crystals.elements import atomic_number
 from mfal.data import MaterialTable, load_obelix
-from mfal.data.obelix import composition_groups, split_groups
+from mfal.data.obelix import composition_groups
 from mfal.errors import MfalError
 from tests.shared_data import shared_data
 
@@ -92,20 +92,6 @@ def test_group_tolerance_on_made_up_compositions() -> None:
     assert len(set(composition_groups(composition, 0.001).tolist())) == 4
     # two unknown compositions aren't one material
     assert len(set(composition_groups(np.zeros((2, 103))).tolist())) == 2
-
-
-def test_split_never_divides_a_group(table: MaterialTable) -> None:
-    seen = []
-    for seed in range(3):
-        train, test = split_groups(table.groups, 0.2, seed=seed)
-        assert not {table.groups[i] for i in train} & {table.groups[i] for i in test}
-        assert sorted([*train, *test]) == list(range(len(table)))
-        assert 0.2 <= len(test) / len(table) < 0.25
-        seen.append(tuple(test))
-    assert len(set(seen)) == 3
-    assert tuple(split_groups(table.groups, 0.2, seed=0)[1]) == seen[0]
-    with pytest.raises(MfalError, match="between 0 and 1"):
-        split_groups(table.groups, 20)
 
 
 def test_stated_split_is_kept(table: MaterialTable) -> None:

@@ -11,8 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 
 from mfal.envs.hypergrid import HypergridSpec, hypergrid
+from mfal.errors import MfalError
+from mfal.oracles.stability.potential_energy import RelaxationConfig, load_calculator
 from mfal.oracles.stability.thermochemistry import measured_table
 
 FOLDER = Path(__file__).parents[2] / "experiments"
@@ -172,6 +175,24 @@ def test_scores_are_read_or_asked_once(script, tmp_path, monkeypatch):
     given = tmp_path / "given.json"
     given.write_text("{}")
     assert oracles.known_or_asked(given, tmp_path, tmp_path) == {}
+
+
+def test_ranking_prefers_the_nearer_cell_per_atom_and_drops_what_fails(script):
+    rank_with, emt = script("triple_defines_crystal").rank_with, load_calculator("emt")
+
+    def copper(a):
+        return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), ["Cu"], [[0, 0, 0]])
+
+    near, far, double = copper(3.6), copper(3.9), copper(3.75)
+    double.make_supercell([2, 1, 1])
+    as_it_stands = RelaxationConfig(max_steps=0)
+    broken = copper(3.6)
+    broken.append("Cu", [0.001, 0, 0])
+    ranked = rank_with([far, double, broken, near], emt, as_it_stands)
+    volumes = [each.structure.volume / len(each.structure) for each in ranked]
+    assert volumes == pytest.approx([3.6**3 / 4, 3.75**3 / 4, 3.9**3 / 4])
+    with pytest.raises(MfalError, match="collapsed"):
+        rank_with([broken], emt, as_it_stands)
 
 
 SMOKE = {

@@ -1,6 +1,5 @@
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from mfal.oracles import (
     bvse_oracle,
     conductivity_oracle,
     default_oracles,
-    score_files,
     sendek_oracle,
 )
 from tests.shared_data import shared_data
@@ -133,17 +131,6 @@ def test_published_barriers_of_the_peer() -> None:
     structure = Structure.from_file(path)
     (observation,) = bvse_oracle(MapOptions(resolution=0.2)).evaluate([structure])
     np.testing.assert_allclose(observation.provenance["barriers"], [0.557, 0.557, 0.772], atol=0.03)
-
-
-def test_scoring_files(tmp_path: Path) -> None:
-    good, broken = tmp_path / "good.cif", tmp_path / "broken.cif"
-    _embedded("mp-dielectric-4595")[0].to(filename=str(good))
-    broken.write_text("data_nothing\n")
-    rows = score_files([str(good), str(broken), str(tmp_path / "absent.cif")])
-    assert len(rows) == 9
-    assert [row["status"] == "ok" for row in rows] == [True] * 3 + [False] * 6
-    assert rows[0]["formula"] == "Li2O"
-    assert all("absent.cif" in row["status"] for row in rows[6:])
 
 
 def test_decorations_give_a_mean_and_a_spread() -> None:

@@ -5,7 +5,6 @@ knows of the ledger.
 """
 
 import json
-import math
 import statistics
 import time
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ import numpy as np
 
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
 from mfal.errors import MfalError
+from mfal.numbers import number_or_text
 from mfal.oracles.loading import ask_oracle, load_oracles
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def evaluate(task: Task) -> Outcome:
             detail,
         )
     observations = ask_oracle(oracle, structures)
-    detail["answers"] = [_number(each.value) for each in observations]
+    detail["answers"] = [number_or_text(each.value) for each in observations]
     detail["statuses"] = [each.status for each in observations]
     detail["oracle_seconds"] = sum(each.seconds for each in observations)
     good = [i for i, each in enumerate(observations) if each.ok]
@@ -97,13 +97,6 @@ def _failed(why: str, start: float, detail: dict[str, Any]) -> Outcome:
     return Outcome(None, None, f"failed: {why}", time.perf_counter() - start, detail)
 
 
-def _number(value: float) -> float | str | None:
-    """JSON has no infinities: they go as text, NaN as null."""
-    if math.isnan(value):
-        return None
-    return value if math.isfinite(value) else str(value)
-
-
 def _plain(value: Any) -> Any:
     """Provenance as JSON; what JSON doesn't know becomes text."""
     if isinstance(value, dict):
@@ -113,5 +106,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (np.floating, np.integer, np.bool_)):
         value = value.item()
     if isinstance(value, float):
-        return _number(value)
+        return number_or_text(value)
     return value if isinstance(value, (str, int, bool, type(None))) else str(value)

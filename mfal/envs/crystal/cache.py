@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mfal.cache import cache_folder
 from mfal.crystals.groups import WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY
 from mfal.envs.crystal import automata
 from mfal.envs.crystal import spec as language
@@ -18,7 +19,7 @@ from mfal.envs.crystal import tables as builder
 from mfal.envs.crystal.spec import CrystalSpec
 from mfal.envs.crystal.tables import CompositionTables, build_tables
 
-__all__ = ["cache_folder", "cached_tables"]
+__all__ = ["cached_tables"]
 
 # Fields of the spec that the tables don't depend on, beyond what `group_allowed` tells.
 _IRRELEVANT = {
@@ -35,15 +36,6 @@ _IRRELEVANT = {
     "packing",
     "volume_per_atom",
 }
-
-
-def cache_folder() -> Path:
-    """Where tables are kept: MFAL_CACHE, or the user's cache folder."""
-    if given := os.environ.get("MFAL_CACHE"):
-        return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("mfal"))
 
 
 def cached_tables(spec: CrystalSpec, group_allowed: np.ndarray) -> CompositionTables:

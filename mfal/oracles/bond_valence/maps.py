@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mfal.errors import MfalError
+from mfal.numbers import number_or_text
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mfal.oracles.bond_valence.percolation import Percolation
     from mfal.oracles.bond_valence.symmetry import Grid
 
-__all__ = ["NO_BARRIER", "Answer", "MapOptions", "averaged", "finite", "map_record", "read_map"]
+__all__ = ["NO_BARRIER", "Answer", "MapOptions", "averaged", "map_record", "read_map"]
 
 DEGENERATE = 0.01
 """eV; saddles of other energy as near as this to the one that decides a barrier are told of: the
@@ -82,7 +83,7 @@ def averaged(
     spread = float(values.std()) if np.isfinite(values).all() else None
     provenance = drawn[0].provenance | {
         "occupancy": f"{options.decorations} decorations",
-        "values": [finite(float(value)) for value in values],
+        "values": [number_or_text(float(value)) for value in values],
     }
     return Answer(float(values.mean()), spread, provenance)
 
@@ -136,13 +137,8 @@ def map_record(
         "margin": options.margin,
         "mobile": options.mobile,
         "occupancy": "weighted" if framework.partial else "full",
-        "barriers": [finite(float(x)) for x in found.barrier],
-        "own_barriers": [finite(float(x)) for x in found.own_barrier],
+        "barriers": [number_or_text(float(x)) for x in found.barrier],
+        "own_barriers": [number_or_text(float(x)) for x in found.own_barrier],
         "sites": len(found.site),
         "warnings": notes,
     }
-
-
-def finite(value: float) -> float | str:
-    """JSON has no infinities."""
-    return value if math.isfinite(value) else str(value)

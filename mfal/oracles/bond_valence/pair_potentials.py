@@ -14,7 +14,6 @@ Chen, Wong & Adams, Acta Cryst. B 75, 18 (2019), doi:10.1107/S2052520618015718.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import erfc
 
 from mfal.crystals.bond_valence import COULOMB, MORSE, SCREENING
 from mfal.crystals.elements import (
@@ -28,10 +27,8 @@ from mfal.errors import MfalError
 __all__ = [
     "CUT_OFF",
     "MorseRow",
-    "coulomb_energy",
     "coulomb_parameters",
     "ion_name",
-    "morse_energy",
     "morse_row",
 ]
 
@@ -101,16 +98,3 @@ def coulomb_parameters(
         raise MfalError(f"no covalent radius for {SYMBOLS[two]}", "remove that element")
     numbers = PRINCIPAL_QUANTUM_NUMBER[one] * PRINCIPAL_QUANTUM_NUMBER[two]
     return COULOMB * mobile_charge * charge / float(np.sqrt(numbers)), 1.0 / (SCREENING * radii)
-
-
-def morse_energy(
-    distance: np.ndarray, r_min: np.ndarray, alpha: np.ndarray, d0: np.ndarray
-) -> np.ndarray:
-    """Energy next to an anion, eV; arguments broadcast."""
-    exponential = np.exp(alpha * (r_min - distance))
-    return 0.5 * d0 * (exponential * exponential - 2.0 * exponential)
-
-
-def coulomb_energy(distance: np.ndarray, strength: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """Energy next to a cation, eV; arguments broadcast."""
-    return strength * erfc(distance * inverse) / distance

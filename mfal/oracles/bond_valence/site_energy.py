@@ -11,7 +11,6 @@ tiles are processed in chunks of fixed size, so that structures of any size and 
 handful of compiled programs.
 """
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -20,15 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mfal.oracles.bond_valence.framework import Framework
-from mfal.oracles.bond_valence.pair_potentials import CUT_OFF, coulomb_energy, morse_energy
+from mfal.oracles.bond_valence.pair_potentials import CUT_OFF
 from mfal.oracles.bond_valence.symmetry import Grid, morton_order
-from mfal.oracles.bond_valence.tiles import CLOSEST, CORE, lattice_shifts, tile_lists
+from mfal.oracles.bond_valence.tiles import CORE, tile_lists
 
 __all__ = [
-    "energy_map",
-    "energy_maps",
     "grid_shape",
-    "reference_energies",
     "site_energies",
     "symmetric_map",
 ]
@@ -47,41 +43,6 @@ def grid_shape(lattice: np.ndarray, resolution: float) -> tuple[int, int, int]:
     lengths = np.linalg.norm(lattice, axis=1)
     a, b, c = (max(int(np.ceil(length / resolution - 1e-9)), 3) for length in lengths)
     return a, b, c
-
-
-def energy_map(
-    framework: Framework, shape: tuple[int, int, int], origin: Sequence[float] = (0.0, 0.0, 0.0)
-) -> np.ndarray:
-    """Energies on a regular grid over the cell, [n1, n2, n3] float64, eV, right to 1e-4 eV.
-
-    Args:
-      framework: the ions that stay.
-      shape: points along each axis; point (i, j, k) lies at (i/n1, j/n2, k/n3) + origin.
-      origin: fractional shift of the whole grid.
-    """
-    return energy_maps([framework], [shape], [origin])[0]
-
-
-def energy_maps(
-    frameworks: Sequence[Framework],
-    shapes: Sequence[tuple[int, int, int]],
-    origins: Sequence[Sequence[float]] | None = None,
-) -> list[np.ndarray]:
-    """`energy_map` of several frameworks, sharing the compiled programs and both cores."""
-    origins = origins or [(0.0, 0.0, 0.0)] * len(frameworks)
-    jobs = []
-    for framework, shape, origin in zip(frameworks, shapes, origins, strict=True):
-        block = _block_shape(shape, framework.lattice)
-        index = _grid_tiles(shape, block)
-        steps = np.stack(np.unravel_index(index, shape), axis=-1) / np.asarray(shape)
-        jobs.append((framework, (steps + np.asarray(origin)).astype(float), index))
-    energies = _tile_energies([(framework, points) for framework, points, _ in jobs])
-    maps = []
-    for (_, _, index), tiles, shape in zip(jobs, energies, shapes, strict=True):
-        values = np.empty(int(np.prod(shape)))
-        values[index.ravel()] = tiles.ravel()
-        maps.append(values.reshape(shape))
-    return maps
 
 
 def symmetric_map(framework: Framework, grid: Grid) -> np.ndarray:
@@ -105,90 +66,26 @@ def site_energies(framework: Framework, points: np.ndarray) -> np.ndarray:
     """
     count = len(points)
     padded = np.concatenate([points, np.repeat(points[-1:], -count % _POINTS, axis=0)])
-    tiles = _tile_energies([(framework, padded.reshape(-1, _POINTS, 3))])[0]
+    tiles = _tile_energies(framework, padded.reshape(-1, _POINTS, 3))
     return tiles.reshape(-1)[:count]
 
 
-def reference_energies(
-    framework: Framework, points: np.ndarray, cut_off: float = CUT_OFF
-) -> np.ndarray:
-    """The same in float64 NumPy, pair by pair: slow, short, and what the kernel is tested against.
+def _tile_energies(framework: Framework, points: np.ndarray) -> np.ndarray:
+    """Energies [tiles, _POINTS] at points [tiles, _POINTS, 3]; both cores share the chunks."""
+    lists = tile_lists(framework, points)
+    tiles = lists.points.shape[1]
+    energies = lists.cores
 
-    Args:
-      framework: the ions that stay.
-      points: [N, 3] fractional coordinates.
-      cut_off: Å.
-    """
-    shifts = lattice_shifts(framework.lattice, cut_off, points)
-    total = np.zeros(len(points))
-    places = points @ framework.lattice
-    for position, (r_min, alpha, d0) in zip(
-        framework.anion_position, framework.anion_constants, strict=True
-    ):
-        images = (position + shifts) @ framework.lattice
-        distance = np.linalg.norm(places[:, None] - images, axis=-1)
-        energy = morse_energy(distance, r_min, alpha, d0)
-        total += np.where(distance < cut_off, energy, 0.0).sum(axis=1)
-    for position, (strength, inverse) in zip(
-        framework.cation_position, framework.cation_constants, strict=True
-    ):
-        images = (position + shifts) @ framework.lattice
-        distance = np.linalg.norm(places[:, None] - images, axis=-1)
-        distance = np.maximum(distance, CLOSEST)
-        energy = coulomb_energy(distance, strength, inverse)
-        total += np.where(distance < cut_off, energy, 0.0).sum(axis=1)
-    return total
-
-
-def _block_shape(shape: tuple[int, int, int], lattice: np.ndarray) -> tuple[int, int, int]:
-    """Extent of a tile in grid points: at most `_POINTS`, compact, and little left over."""
-    lengths = np.linalg.norm(lattice, axis=1) / np.asarray(shape)
-    best, best_cost = (1, 1, 1), np.inf
-    for i in range(1, 25):
-        for j in range(1, min(24, _POINTS // i) + 1):
-            k = min(_POINTS // (i * j), shape[2])
-            blocks = -(-shape[0] // i) * -(-shape[1] // j) * -(-shape[2] // k)
-            radius = 0.5 * np.linalg.norm(lengths * (i, j, k))
-            cost = blocks * float(CUT_OFF + radius) ** 3
-            if cost < best_cost:
-                best, best_cost = (i, j, k), cost
-    return best
-
-
-def _grid_tiles(shape: tuple[int, int, int], block: tuple[int, int, int]) -> np.ndarray:
-    """Flat grid indices of each tile, [tiles, _POINTS]; points at the rim are repeated."""
-    axes = []
-    for count, extent in zip(shape, block, strict=True):
-        start = np.arange(0, count, extent)
-        axes.append(np.minimum(start[:, None] + np.arange(extent), count - 1))
-    x, y, z = axes
-    index = (x[:, None, None, :, None, None] * shape[1] + y[None, :, None, None, :, None]) * shape[
-        2
-    ] + z[None, None, :, None, None, :]
-    index = index.reshape(len(x) * len(y) * len(z), -1)
-    return np.pad(index, ((0, 0), (0, _POINTS - index.shape[1])), mode="edge")
-
-
-def _tile_energies(jobs: Sequence[tuple[Framework, np.ndarray]]) -> list[np.ndarray]:
-    """Energies [tiles, _POINTS] for each pair of a framework and points [tiles, _POINTS, 3]."""
-    lists = [tile_lists(framework, points) for framework, points in jobs]
-    chunks = [
-        (number, start, min(start + size, one.points.shape[1]))
-        for number, one in enumerate(lists)
-        for start, size in _chunks(one.points.shape[1])
-    ]
-    results = [one.cores for one in lists]
-
-    def run(chunk: tuple[int, int, int]) -> None:
-        number, start, stop = chunk
-        one = lists[number]
-        results[number][start:stop] += _run_chunk(
-            one.points[:, start:stop], one.anions[start:stop], one.cations[start:stop]
+    def run(chunk: tuple[int, int]) -> None:
+        start, size = chunk
+        stop = min(start + size, tiles)
+        energies[start:stop] += _run_chunk(
+            lists.points[:, start:stop], lists.anions[start:stop], lists.cations[start:stop]
         )
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run, chunks))
-    return results
+        list(pool.map(run, _chunks(tiles)))
+    return energies
 
 
 def _chunks(tiles: int) -> list[tuple[int, int]]:

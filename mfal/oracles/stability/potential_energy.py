@@ -32,7 +32,6 @@ __all__ = [
     "entry_from_calculator",
     "formation_energy_oracle",
     "load_calculator",
-    "rank_with",
     "reference_energies",
     "relax_with",
 ]
@@ -120,37 +119,6 @@ def relax_with(
             f"{formula}: collapsed under {type(calculator).__name__}", "check the structure"
         )
     return Relaxed(relaxed, energy, force, steps, force <= config.force or not config.max_steps)
-
-
-def rank_with(
-    structures: Sequence[Structure],
-    calculator: "Calculator",
-    config: RelaxationConfig = DEFAULT,
-) -> list[Relaxed]:
-    """Relax structures of one composition, the lowest energy per atom first.
-
-    For what `mfal.crystals.realise` returns, whose own ranking is by bond valences. Those that the
-    calculator fails on are left out; those that did not converge are kept, and say so.
-
-    Raises:
-      MfalError: structures of different compositions, whose energies don't compare, or all of
-        them failed.
-    """
-    formulas = {s.composition.reduced_formula for s in structures}
-    if len(formulas) > 1:
-        raise MfalError(
-            f"{', '.join(sorted(formulas))}: energies of different compositions don't compare",
-            "rank the structures of one composition",
-        )
-    relaxed, failure = [], None
-    for structure in structures:
-        try:
-            relaxed.append(relax_with(structure, calculator, config))
-        except MfalError as error:
-            failure = error
-    if failure and not relaxed:
-        raise failure
-    return sorted(relaxed, key=lambda each: each.energy / len(each.structure))
 
 
 def entry_from_calculator(

@@ -24,13 +24,11 @@ from mfal.oracles.stability.energies import Energies, energies_from_json
 __all__ = [
     "KJ_PER_EV",
     "Measured",
-    "PublishedWindow",
     "computed_energies",
     "embedded_energies",
     "measured_energies",
     "measured_table",
     "potential_energies",
-    "published_windows",
 ]
 
 KJ_PER_EV = 96.48533212
@@ -46,22 +44,6 @@ class Measured(NamedTuple):
     method: str
     source: str
     citation: str
-
-
-class PublishedWindow(NamedTuple):
-    """A window from the literature: computed with the Materials Project's energies of about 2015.
-
-    Zhu, He and Mo, ACS Appl. Mater. Interfaces 7, 23685 (2015), doi:10.1021/acsami.5b07517, and J.
-    Mater. Chem. A 4, 3253 (2016), doi:10.1039/C5TA08574H; Richards et al., Chem. Mater. 28, 266
-    (2016), doi:10.1021/acs.chemmater.5b04082.
-    """
-
-    name: str
-    formula: str
-    reduction: float
-    """V against lithium."""
-    oxidation: float
-    """V against lithium."""
 
 
 @lru_cache(maxsize=1)
@@ -118,16 +100,3 @@ def potential_energies() -> Energies:
 def embedded_energies() -> tuple[Energies, ...]:
     """All embedded sources, the most trusted first."""
     return (measured_energies(), computed_energies(), potential_energies())
-
-
-@lru_cache(maxsize=1)
-def published_windows() -> tuple[PublishedWindow, ...]:
-    """Windows of known electrolytes from the literature, to compare with."""
-    path = files("mfal.oracles.stability") / "tables" / "published_windows.csv"
-    with path.open(encoding="utf8") as file:
-        return tuple(
-            PublishedWindow(
-                row["name"], row["formula"], float(row["reduction"]), float(row["oxidation"])
-            )
-            for row in csv.DictReader(file)
-        )

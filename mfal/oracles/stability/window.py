@@ -38,7 +38,6 @@ __all__ = [
     "equilibrium_window",
     "first_bounded_window",
     "hull_distance",
-    "is_stable_between",
     "stability_oracle",
     "stability_window",
 ]
@@ -172,23 +171,6 @@ def hull_distance(
     return stability_window(
         compound, energies, candidate=candidate, limits=("oxidation",)
     ).hull_distance
-
-
-def is_stable_between(
-    window: StabilityWindow, low: float, high: float, *, max_hull_distance: float = math.inf
-) -> bool:
-    """Whether the window reaches from `low` to `high` V, for a phase no further above the hull.
-
-    A limit that wasn't asked for counts as not met. This is the constraint of a campaign that wants
-    a conductor for given electrodes: log sigma subject to window ⊇ [low, high].
-    """
-    if window.reduction is None or window.oxidation is None:
-        return False
-    return (
-        window.reduction <= low
-        and window.oxidation >= high
-        and window.hull_distance <= max_hull_distance
-    )
 
 
 def stability_oracle(

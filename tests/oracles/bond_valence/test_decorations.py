@@ -3,7 +3,7 @@ from pymatgen.core import Lattice, Structure
 
 from mfal.oracles.bond_valence.decorations import sample_decoration
 from mfal.oracles.bond_valence.framework import framework_of
-from mfal.oracles.bond_valence.site_energy import reference_energies
+from tests.oracles.bond_valence.pairwise import reference_energies
 
 
 def _mixed() -> Structure:

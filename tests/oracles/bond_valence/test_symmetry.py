@@ -4,8 +4,9 @@ from pymatgen.core import Lattice, Structure
 
 from mfal.data.embedded import load_embedded
 from mfal.oracles.bond_valence.framework import framework_of
-from mfal.oracles.bond_valence.site_energy import energy_map, grid_shape, symmetric_map
+from mfal.oracles.bond_valence.site_energy import grid_shape, symmetric_map
 from mfal.oracles.bond_valence.symmetry import morton_order, symmetric_grid
+from tests.oracles.bond_valence.pairwise import grid_energies
 
 # Cubic, hexagonal, orthorhombic, monoclinic; ordered and partly occupied.
 NAMES = ("mp-dielectric-4595", "mp-dielectric-2008", "mp-dielectric-3263", "obelix-nhq")
@@ -21,7 +22,7 @@ def test_the_map_is_the_one_without_symmetry(name: str) -> None:
     assert all(n >= m for n, m in zip(grid.shape, least, strict=True))
     orbits = len(np.unique(grid.representative))
     assert orbits < 0.6 * len(grid.representative)
-    full = energy_map(framework, grid.shape)
+    full = grid_energies(framework, grid.shape)
     low = full < 20.0
     fast = symmetric_map(framework, grid)
     np.testing.assert_allclose(fast[low], full[low], atol=2e-4)

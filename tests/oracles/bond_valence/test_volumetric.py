@@ -6,7 +6,7 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.common import VolumetricData
 
 from mfal.errors import MfalError
-from mfal.oracles.bond_valence.volumetric import isosurface, write_cube, write_grd
+from mfal.oracles.bond_valence.volumetric import write_cube
 
 
 @pytest.fixture
@@ -28,25 +28,6 @@ def test_cube_is_read_back_by_pymatgen(tmp_path: Path, crystal: Structure) -> No
     np.testing.assert_allclose(read.structure.cart_coords, crystal.cart_coords, atol=1e-4)
 
 
-def test_grd_has_cell_shape_and_values(tmp_path: Path, crystal: Structure) -> None:
-    energy = _map()
-    write_grd(tmp_path / "map.grd", energy, crystal)
-    _, cell, shape, *values = (tmp_path / "map.grd").read_text().splitlines()
-    np.testing.assert_allclose([float(x) for x in cell.split()], crystal.lattice.parameters)
-    assert shape == "4 5 7"
-    read = np.array(" ".join(values).split(), float).reshape(4, 5, 7)
-    np.testing.assert_allclose(read, energy, rtol=1e-5)
-
-
 def test_unwritable(tmp_path: Path, crystal: Structure) -> None:
     with pytest.raises(MfalError, match="choose a folder"):
-        write_grd(tmp_path / "absent" / "map.grd", _map(), crystal)
-
-
-def test_isosurface(crystal: Structure) -> None:
-    pytest.importorskip("plotly")
-    figure = isosurface(_map(), crystal, 0.5)
-    surface = figure.data[0]
-    assert min(surface.value) == 0.0
-    corner = np.array([surface.x[-1], surface.y[-1], surface.z[-1]])
-    np.testing.assert_allclose(corner, crystal.lattice.matrix.sum(axis=0), atol=1e-9)
+        write_cube(tmp_path / "absent" / "map.cube", _map(), crystal)

@@ -13,7 +13,6 @@ from mfal.oracles.stability.potential_energy import (
     entry_from_calculator,
     formation_energy_oracle,
     load_calculator,
-    rank_with,
     reference_energies,
     relax_with,
 )
@@ -73,21 +72,6 @@ def test_relaxation_finds_the_equilibrium_of_copper():
     assert relaxed.converged
     assert relaxed.structure.volume ** (1 / 3) == pytest.approx(3.6, abs=0.03)
     assert relaxed.energy < relax_with(fcc("Cu", 3.9), load_calculator("emt"), AS_IT_STANDS).energy
-
-
-def test_ranking_prefers_the_nearer_cell_per_atom_and_drops_what_fails():
-    emt = load_calculator("emt")
-    near, far, double = fcc("Cu", 3.6), fcc("Cu", 3.9), fcc("Cu", 3.75)
-    double.make_supercell([2, 1, 1])
-    broken = fcc("Cu", 3.6)
-    broken.append("Cu", [0.001, 0, 0])
-    ranked = rank_with([far, double, broken, near], emt, AS_IT_STANDS)
-    volumes = [each.structure.volume / len(each.structure) for each in ranked]
-    assert volumes == pytest.approx([3.6**3 / 4, 3.75**3 / 4, 3.9**3 / 4])
-    with pytest.raises(MfalError, match="different compositions"):
-        rank_with([near, fcc("Au", 4.1)], emt)
-    with pytest.raises(MfalError, match="collapsed"):
-        rank_with([broken], emt, AS_IT_STANDS)
 
 
 def test_fixed_cell_stays():

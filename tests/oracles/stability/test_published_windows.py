@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.stability_windows import published_windows
 from mfal.errors import MfalError
-from mfal.oracles.stability.thermochemistry import embedded_energies, published_windows
+from mfal.oracles.stability.thermochemistry import embedded_energies
 from mfal.oracles.stability.window import stability_window
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "stability.md"

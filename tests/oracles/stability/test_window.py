@@ -9,6 +9,7 @@ from pymatgen.analysis.phase_diagram import PhaseDiagram
 from pymatgen.core import Composition, Element, Lattice, Structure
 from pymatgen.entries.computed_entries import ComputedEntry
 
+from experiments.stability_windows import published_windows
 from mfal.errors import MfalError
 from mfal.oracles.stability.energies import Energies
 from mfal.oracles.stability.thermochemistry import (
@@ -18,13 +19,11 @@ from mfal.oracles.stability.thermochemistry import (
     measured_energies,
     measured_table,
     potential_energies,
-    published_windows,
 )
 from mfal.oracles.stability.window import (
     equilibrium_window,
     first_bounded_window,
     hull_distance,
-    is_stable_between,
     stability_oracle,
     stability_window,
 )
@@ -204,7 +203,6 @@ def test_one_limit_may_be_bounded_without_the_other():
     assert window.oxidation == pytest.approx(4.21, abs=0.3)
     assert window.reduction is None
     assert math.isnan(window.width)
-    assert not is_stable_between(window, 1.0, 3.0)
 
 
 def test_missing_competitors_would_widen_the_window_and_are_noticed():
@@ -219,15 +217,6 @@ def test_missing_competitors_would_widen_the_window_and_are_noticed():
     assert wrong.reduction < right.reduction - 0.1
     with pytest.raises(MfalError, match="any Li-P compound"):
         stability_window("Li3PO4", Energies(entries, "thinned", exhaustive=False))
-
-
-def test_constraint_reads_limits_and_distance():
-    energies = table({"Li2S": -4.2, "LiCl": -3.9, "Li3SCl": -7.9})
-    window = stability_window("Li3SCl", energies)
-    assert is_stable_between(window, 0.0, 2.0)
-    assert not is_stable_between(window, 0.0, 2.2)
-    assert is_stable_between(window, 0.5, 1.0, max_hull_distance=0.05)
-    assert not is_stable_between(window, 0.5, 1.0, max_hull_distance=0.03)
 
 
 def test_candidate_of_another_compound_is_refused():

@@ -1,23 +1,29 @@
-"""Where downloads are kept."""
+"""Where mfal keeps what it can make or fetch again."""
 
 import os
 from pathlib import Path
 
 from mfal.errors import MfalError
 
-__all__ = ["cache_folder"]
+__all__ = ["cache_folder", "writable_cache_folder"]
 
 
 def cache_folder() -> Path:
-    """The folder of downloaded data, made if needed: MFAL_CACHE, or the platform's cache folder.
+    """MFAL_CACHE, or the platform's cache folder for mfal; it need not exist."""
+    if given := os.environ.get("MFAL_CACHE"):
+        return Path(given)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mfal")
+
+
+def writable_cache_folder() -> Path:
+    """The cache folder, made if needed.
 
     Raises:
       MfalError: when it can't be written to.
     """
-    import platformdirs
-
-    chosen = os.environ.get("MFAL_CACHE")
-    folder = Path(chosen) if chosen else platformdirs.user_cache_path("mfal")
+    folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".write-{os.getpid()}"
