@@ -2,12 +2,23 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["crash", "flaky", "hoard", "process", "raise_error", "sleep", "square"]
+__all__ = [
+    "crash",
+    "flaky",
+    "hoard",
+    "num_threads",
+    "process",
+    "raise_error",
+    "sleep",
+    "spawn_and_sleep",
+    "square",
+]
 
 
 def square(x: int) -> int:
@@ -45,3 +56,15 @@ def hoard(gib: float) -> float:
 
 def raise_error() -> None:
     raise ValueError("bad input")
+
+
+def num_threads() -> int:
+    import numba
+
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
+def spawn_and_sleep(marker: str) -> None:
+    """Start a process, say which, and hang."""
+    Path(marker).write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+    time.sleep(600)

@@ -1,4 +1,4 @@
-"""The process that does one task at a time: `python -m mfal.campaign.workers.process READ WRITE`.
+"""The process that does one task at a time: `python -m mfal.campaign.workers.process FD`.
 
 It ends when its parent does, even in the middle of a task.
 """
@@ -8,9 +8,8 @@ import os
 import pickle
 import signal
 import sys
+from multiprocessing.connection import Connection
 from typing import Any
-
-from mfal.campaign.workers.wire import Frames
 
 __all__ = ["main"]
 
@@ -18,17 +17,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Answer calls until the pipe closes."""
+    """Answer calls until the other side closes the connection."""
     _die_with_parent()
     # The parent handles Ctrl-C: it decides which tasks may still end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    frames = Frames(int(sys.argv[1]), int(sys.argv[2]))
+    connection: Any = Connection(int(sys.argv[1]))
     while True:
         try:
-            message = frames.receive()
-        except EOFError:
+            message = connection.recv_bytes()
+        except (EOFError, ConnectionResetError):
             return
-        frames.send(_answer(message))
+        connection.send_bytes(_answer(message))
 
 
 def _answer(message: bytes) -> bytes:
@@ -49,7 +48,7 @@ def _pack_error(error: Exception) -> bytes:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux for a SIGKILL when the parent ends; elsewhere the closed pipe must do."""
+    """Ask Linux for a SIGKILL when the parent ends; elsewhere the closed connection must do."""
     if not sys.platform.startswith("linux"):
         return
     parent: Any = os.getppid()

@@ -1,6 +1,7 @@
 """Worker processes: one task's fault is its own, and nothing outlives the parent."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -72,6 +73,62 @@ def test_a_task_that_takes_too_long_is_stopped_for_good(pool):
             future.result(timeout=20)
     assert gone(running)
     assert pool.submit(workloads.square, 3).result() == 9
+
+
+def test_what_a_stopped_task_had_started_is_stopped_as_well(pool, tmp_path):
+    marker = tmp_path / "process"
+    future = pool.submit_with_timeout(2.0, workloads.spawn_and_sleep, str(marker))
+    with pytest.raises(TaskFailure, match="stopped after 2 s"):
+        future.result(timeout=20)
+    assert wait_until(lambda: gone(int(marker.read_text())))
+
+
+def test_long_calls_and_answers_come_through_whole(pool):
+    long = b"".join(bytes([n % 251]) * 1000 for n in range(3000))
+    assert pool.submit(bytes.upper, long).result() == long.upper()
+
+
+def test_no_descriptor_is_left_open():
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    with WorkerPool(1, retries=1) as pool:
+        pool.submit(workloads.square, 1).result()
+        before = descriptors()
+        for _ in range(2):
+            with pytest.raises(TaskFailure):
+                pool.submit(workloads.crash).result()
+        pool.submit(workloads.square, 1).result()
+        assert descriptors() == before
+    assert descriptors() < before
+
+
+def test_ctrl_c_reaches_the_parent_alone():
+    with WorkerPool(1, retries=0) as pool:
+        worker = pool.submit(workloads.process).result()
+        running = pool.submit(workloads.sleep, 0.5)
+        assert wait_until(running.running)
+        os.kill(worker, signal.SIGINT)
+        assert running.result() == worker
+        assert os.getpgid(worker) != os.getpgrp()  # the terminal tells the parent's group
+
+
+def test_a_script_without_a_main_guard_sets_the_environment_before_any_import(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+            import numba, workloads
+            from mfal.campaign.workers.executors import WorkerPool
+            with WorkerPool(1, environment={{"NUMBA_NUM_THREADS": "1"}}) as pool:
+                print(pool.submit(workloads.num_threads).result())
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "1\n"
 
 
 def test_a_task_that_hoards_memory_is_stopped():
