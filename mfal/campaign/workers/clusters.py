@@ -22,13 +22,15 @@ __all__ = ["open_executor"]
 
 _DASK_PORT = 8786
 """Where `dask scheduler` listens unless told otherwise."""
-_PATIENCE = "10s"
-"""How long a scheduler may take to answer."""
 
 
 @contextlib.contextmanager
-def open_executor(config: CampaignConfig) -> Iterator[Executor]:
+def open_executor(config: CampaignConfig, *, patience: float = 10.0) -> Iterator[Executor]:
     """The executor that a configuration names, for as long as the context lasts.
+
+    Args:
+      config: of the campaign.
+      patience: seconds that a scheduler may take to answer.
 
     Raises:
       MfalError: where it can't be had.
@@ -38,7 +40,7 @@ def open_executor(config: CampaignConfig) -> Iterator[Executor]:
         with _stopped(_pool(config)) as pool:
             yield pool
     elif name.startswith("dask://"):
-        with _dask(name) as executor:
+        with _dask(name, patience) as executor:
             yield executor
     elif name.startswith("parsl:"):
         with _parsl(Path(name.removeprefix("parsl:"))) as executor:
@@ -74,7 +76,7 @@ def _pool(config: CampaignConfig) -> WorkerPool:
 
 
 @contextlib.contextmanager
-def _dask(name: str) -> Iterator[Executor]:
+def _dask(name: str, patience: float) -> Iterator[Executor]:
     distributed = _import("distributed", "dask", name)
     parts = urlsplit(name)
     try:
@@ -85,7 +87,7 @@ def _dask(name: str) -> Iterator[Executor]:
         raise MfalError(f"executor {name}", "write dask://HOST or dask://HOST:PORT")
     host = f"[{host}]" if ":" in host else host
     try:
-        client = distributed.Client(f"tcp://{host}:{port}", timeout=_PATIENCE)
+        client = distributed.Client(f"tcp://{host}:{port}", timeout=patience)
     except (OSError, TimeoutError) as error:
         raise MfalError(
             f"executor {name}: no Dask scheduler answers ({type(error).__name__})",

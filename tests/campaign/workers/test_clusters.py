@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cluster_oracles
@@ -97,28 +97,16 @@ def started(markers) -> list[str]:
     return [path.name for path in markers.iterdir()]
 
 
-def make_threads() -> ThreadPoolExecutor:
-    """What `--executor test_clusters:make_threads` finds."""
-    return ThreadPoolExecutor(2)
-
-
 def test_an_executor_made_by_a_function_of_the_users(markers, tmp_path):
-    assert volumes(tmp_path / "a", config("test_clusters:make_threads")) == EXPECTED
+    assert volumes(tmp_path / "a", config("cluster_oracles:make_threads")) == EXPECTED
     assert len(started(markers)) == len(LENGTHS)
-
-
-def make_processes() -> ProcessPoolExecutor:
-    """What `--executor test_clusters:make_processes` finds."""
-    import multiprocessing
-
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
 
 def test_a_broken_process_pool_is_named_and_the_next_start_goes_on(markers, tmp_path):
     """The standard pool doesn't survive the loss of a worker; what was answered does."""
     killer = kill_first_worker(markers)
     with pytest.raises(MfalError, match="executor takes no more queries") as caught:
-        volumes(tmp_path / "a", config("test_clusters:make_processes"))
+        volumes(tmp_path / "a", config("cluster_oracles:make_processes"))
     killer.join()
     assert "not been charged" in caught.value.remedy
     with read_campaign(tmp_path / "a") as ledger:
@@ -198,17 +186,16 @@ def test_parsl_loses_a_worker_midway(markers, tmp_path):
         ("nonsense", "module:function"),
     ],
 )
-def test_an_executor_that_cannot_be_had_is_named(executor, named, tmp_path, monkeypatch):
+def test_an_executor_that_cannot_be_had_is_named(executor, named, tmp_path):
     if executor.startswith("dask"):
         pytest.importorskip("distributed", reason="needs the extra: mfal[dask]")
     if executor.startswith("parsl"):
         pytest.importorskip("parsl", reason="needs the extra: mfal[parsl]")
-    monkeypatch.setattr("mfal.campaign.workers.clusters._PATIENCE", "1s")
     empty, broken = tmp_path / "empty.py", tmp_path / "broken.py"
     empty.write_text("")
     broken.write_text("1 / 0")
     name = executor.format(empty=empty, broken=broken)
-    with pytest.raises(MfalError) as caught, open_executor(config(name)):
+    with pytest.raises(MfalError) as caught, open_executor(config(name), patience=1.0):
         pass
     assert named in str(caught.value)
     assert caught.value.remedy
