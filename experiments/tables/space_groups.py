@@ -44,7 +44,6 @@ def main() -> None:
     rhombohedral = np.zeros(NUM_GROUPS, bool)
     multiplicity = np.zeros((NUM_GROUPS, MAX_POSITIONS), np.int16)
     freedom = np.full((NUM_GROUPS, MAX_POSITIONS), -1, np.int8)
-    representative = np.zeros((NUM_GROUPS, MAX_POSITIONS, 3, 4), np.float32)
 
     for g in range(NUM_GROUPS):
         number = g + 1
@@ -70,7 +69,6 @@ def main() -> None:
             rank = np.linalg.matrix_rank(operation[:, :3])
             assert rank == position.get_dof(), (number, position.letter)
             multiplicity[g, i], freedom[g, i] = position.multiplicity, rank
-            representative[g, i] = operation
 
     assert len(point_group_names) == 32, point_group_names
     assert (np.diff(point_group) >= 0).all()
@@ -84,7 +82,6 @@ def main() -> None:
         point_kind=kind,
         multiplicity=multiplicity,
         freedom=freedom,
-        representative=representative,
     )
     print(f"{TABLE.name}: {TABLE.stat().st_size} bytes; kinds {np.bincount(kind).tolist()}")
 

@@ -21,7 +21,6 @@ __all__ = [
     "balanced_charges",
     "charge",
     "element_charges",
-    "oxidation_states",
 ]
 
 # Above this many sites BVAnalyzer may take minutes.
@@ -36,25 +35,12 @@ _MAIN_GROUP_MEAN_DEFECT = 1.0
 _NONMETALS = frozenset(map(Element, ("C", "N", "P", "S", "Se", "Cl", "Br", "I")))
 
 
-def oxidation_states(structure: Structure) -> list[float]:
-    """Charge of each site's ion, e.
-
-    Where a site is shared, the mean over what occupies it (a site half filled with Li has +1, one
-    of Li0.5La0.5 has +2).
+def element_charges(structure: Structure) -> dict[str, float]:
+    """Mean charge of each element's ions, e.
 
     Raises:
       MfalError: when no assignment balances.
     """
-    decorated = add_oxidation_states(structure)
-    return [
-        sum(charge(species) * amount for species, amount in site.species.items())
-        / site.species.num_atoms
-        for site in decorated
-    ]
-
-
-def element_charges(structure: Structure) -> dict[str, float]:
-    """Mean charge of each element's ions, e; raises as `oxidation_states`."""
     total: dict[str, float] = {}
     amount_of: dict[str, float] = {}
     for site in add_oxidation_states(structure):

@@ -26,7 +26,6 @@ __all__ = [
     "POINT_KIND_NAMES",
     "WYCKOFF_FREEDOM",
     "WYCKOFF_MULTIPLICITY",
-    "WYCKOFF_REPRESENTATIVE",
     "wyckoff_letters",
 ]
 
@@ -102,10 +101,6 @@ letters (the general position last); 0 where a group has fewer positions."""
 WYCKOFF_FREEDOM: np.ndarray = _TABLES["freedom"]
 """[230, 27] int8, free coordinates of each position, 0 to 3; -1 where there is no position. A
 position without free coordinates can be occupied at most once."""
-
-WYCKOFF_REPRESENTATIVE: np.ndarray = _TABLES["representative"]
-"""[230, 27, 3, 4] float32, first operation of each position: fractional coordinates
-W[:, :3] @ (x, y, z) + W[:, 3]."""
 
 
 def wyckoff_letters(number: int) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ __all__ = [
     "cell_factor",
     "cell_matrix",
     "cell_volume",
-    "gram",
     "is_consistent",
 ]
 
@@ -47,16 +46,6 @@ TIED_ANGLE: np.ndarray = np.array(
     np.float32,
 )
 """[7, 3], by lattice system: alpha, beta, gamma in degrees where symmetry fixes them, else NaN."""
-
-
-def gram(lattice: Any) -> Any:
-    """Metric tensor G_ij = a_i . a_j of [..., 6] lattices, [..., 3, 3] in Å^2."""
-    xp, lattice = _namespace(lattice)
-    a, b, c = (lattice[..., i] for i in range(3))
-    cos_alpha, cos_beta, cos_gamma = _cosines(xp, lattice)
-    ab, ac, bc = a * b * cos_gamma, a * c * cos_beta, b * c * cos_alpha
-    rows = [xp.stack(row, -1) for row in ((a * a, ab, ac), (ab, b * b, bc), (ac, bc, c * c))]
-    return xp.stack(rows, -2)
 
 
 def cell_factor(lattice: Any) -> Any:

@@ -31,7 +31,7 @@ from mfal.crystals.force_field import (
 from mfal.crystals.orbits import wyckoff_operations
 from mfal.errors import MfalError
 
-__all__ = ["CUTOFF", "Arrangement", "Orbit", "Relaxation", "atoms", "evaluate", "relax"]
+__all__ = ["CUTOFF", "Arrangement", "Orbit", "Relaxation", "atoms", "relax"]
 
 MAX_SPECIES = 12
 _ATOM_SIZES = (16, 48, 128, 256, 512)
@@ -153,16 +153,6 @@ def relax(
         for i, arrangement in enumerate(arrangements)
     ]
     return Relaxation(relaxed, energy, instability, force)
-
-
-def evaluate(
-    space_group_number: int,
-    cell: np.ndarray,
-    species: Sequence[tuple[str, float]],
-    arrangements: Sequence[Arrangement],
-) -> Relaxation:
-    """Energy, instability and forces of arrangements as they are; see `relax`."""
-    return relax(space_group_number, cell, species, arrangements, steps=0)
 
 
 # --- on the host ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pymatgen.core import Composition, Element, Lattice, Species, Structure
 from pymatgen.io.cif import CifBlock, CifFile, CifParser, CifWriter, str2float
 from pymatgen.io.vasp import Poscar
 
-from mfal.crystals.charges import add_oxidation_states, element_charges, oxidation_states
+from mfal.crystals.charges import add_oxidation_states, element_charges
 from mfal.crystals.elements import SYMBOLS, atomic_number
 from mfal.crystals.types import NUM_ELEMENTS, Crystal
 from mfal.errors import MfalError
@@ -28,7 +28,6 @@ __all__ = [
     "conventional_structure",
     "crystal_from_structure",
     "element_charges",
-    "oxidation_states",
     "parse_structure",
     "read_structure",
     "shortest_distance",

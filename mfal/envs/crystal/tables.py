@@ -30,9 +30,6 @@ from mfal.errors import MfalError
 
 __all__ = ["CompositionTables", "bits_of", "build_tables"]
 
-NO_NODE = 0
-"""Row of `options` for nodes from which nothing more can be added."""
-
 MAX_BYTES = 2_000_000_000
 """Specs whose table would be larger are refused."""
 
