@@ -1,7 +1,7 @@
-"""Names that a package loads when they are asked for, so that importing it costs next to nothing."""
+"""Names that a package loads when they are asked for, so that importing it costs nothing."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -9,7 +9,7 @@ __all__ = ["lazily"]
 
 
 def lazily(
-    package: str, modules: Mapping[str, Sequence[str]]
+    package: str, modules: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """A package's `__getattr__` and `__dir__` (PEP 562), which know names of its submodules.
 
@@ -17,9 +17,10 @@ def lazily(
 
     Args:
       package: `__name__` of the package.
-      modules: the names that each submodule defines, by the submodule's name within the package.
+      modules: the names that each submodule defines, with spaces between them, by the name of the
+        submodule within the package.
     """
-    home = {name: module for module, names in modules.items() for name in names}
+    home = {name: module for module, names in modules.items() for name in names.split()}
 
     def load(name: str) -> Any:
         if name not in home:

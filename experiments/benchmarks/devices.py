@@ -19,7 +19,7 @@ from typing import Any
 SCRIPT = """
 import json, sys, time, jax
 from mfal.envs import CrystalSpec, crystal_environment
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.gflownet.config import TrainConfig
 from mfal.gflownet.policy import PolicyConfig
 from mfal.gflownet.train import make_trainer
@@ -31,7 +31,7 @@ if env == "crystal":
     policy = PolicyConfig(hidden=(256, 256, 256))
 else:
     spec = HypergridSpec(4, 8)
-    env, reward, params = hypergrid(spec), log_reward(spec), HypergridReward()
+    env, reward, params = hypergrid(spec), hypergrid_log_reward(spec), HypergridReward()
     policy = PolicyConfig(hidden=(256, 256), backward="learned")
 config = TrainConfig(batch_size=batch, policy=policy, steps_per_dispatch=10)
 count = jax.device_count()

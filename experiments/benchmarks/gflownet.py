@@ -41,7 +41,7 @@ import numpy as np
 import optax
 
 from mfal.envs import CrystalSpec, crystal_environment, production_like_spec, to_crystal
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.gflownet.config import TrainConfig
 from mfal.gflownet.exact import enumerate_states, exact_metrics
 from mfal.gflownet.exploration import ExplorationConfig, Schedule
@@ -134,7 +134,7 @@ def convergence(
     """Wall and CPU seconds, compilation apart, until the exact total variation is under 0.1."""
     spec = HypergridSpec(dims, side)
     graph = enumerate_states(hypergrid(spec))
-    reward = log_reward(spec)
+    reward = hypergrid_log_reward(spec)
     observe = jax.jit(lambda s: jax.vmap(hypergrid(spec).observe)(s))(graph.states)
     rewards = jax.vmap(reward, (None, 0))(HypergridReward(), graph.states)
     rewards = jnp.where(graph.terminal, rewards, -jnp.inf)
@@ -230,7 +230,7 @@ def _mfal(
         exploration=ExplorationConfig(epsilon=Schedule(EPSILON, EPSILON)),
         steps_per_dispatch=steps_per_dispatch,
     )
-    trainer = make_trainer(hypergrid(spec), log_reward(spec), config)
+    trainer = make_trainer(hypergrid(spec), hypergrid_log_reward(spec), config)
     box = {"state": trainer.init(jax.random.key(seed))}
 
     def run(steps: int) -> None:

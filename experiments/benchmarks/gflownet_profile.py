@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax.profiler import ProfileData, ProfileOptions
 
 from mfal.envs import CrystalSpec, crystal_environment, production_like_spec, to_crystal
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.gflownet.config import TrainConfig
 from mfal.gflownet.exploration import ExplorationConfig, Schedule
 from mfal.gflownet.policy import PolicyConfig
@@ -77,7 +77,7 @@ def grid() -> tuple[Trainer, Any]:
         exploration=ExplorationConfig(epsilon=Schedule(0.1, 0.1)),
         steps_per_dispatch=STEPS,
     )
-    return make_trainer(hypergrid(spec), log_reward(spec), config), HypergridReward()
+    return make_trainer(hypergrid(spec), hypergrid_log_reward(spec), config), HypergridReward()
 
 
 def profile(trainer: Trainer, reward_params: Any, rounds: int) -> dict[str, Any]:

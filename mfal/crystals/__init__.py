@@ -1,5 +1,97 @@
 """Crystals as arrays, and what symmetry and chemistry allow."""
 
-from mfal.crystals.types import NUM_ELEMENTS, Crystal
+from typing import TYPE_CHECKING
 
-__all__ = ["NUM_ELEMENTS", "Crystal"]
+from mfal.lazy import lazily
+
+if TYPE_CHECKING:
+    from mfal.crystals.charges import add_oxidation_states, balanced_charges, oxidation_states
+    from mfal.crystals.elements import (
+        ATOMIC_MASS,
+        COVALENT_RADIUS,
+        ELECTRONEGATIVITY,
+        IONIC_RADIUS,
+        OXIDATION_STATES,
+        SYMBOLS,
+        atomic_number,
+        ionic_radius,
+    )
+    from mfal.crystals.groups import (
+        CRYSTAL_SYSTEM,
+        CRYSTAL_SYSTEM_NAMES,
+        GROUP_SYMBOLS,
+        LATTICE_SYSTEM,
+        LATTICE_SYSTEM_NAMES,
+        NUM_GROUPS,
+        POINT_GROUP,
+        POINT_GROUP_NAMES,
+        WYCKOFF_MULTIPLICITY,
+        wyckoff_letters,
+    )
+    from mfal.crystals.lattice import cell_matrix, cell_volume, is_consistent
+    from mfal.crystals.structures import (
+        conventional_structure,
+        crystal_from_structure,
+        parse_structure,
+        read_structure,
+        space_group_number,
+        structure_to_cif,
+    )
+    from mfal.crystals.types import NUM_ELEMENTS, Crystal
+
+__all__ = [
+    "ATOMIC_MASS",
+    "COVALENT_RADIUS",
+    "CRYSTAL_SYSTEM",
+    "CRYSTAL_SYSTEM_NAMES",
+    "ELECTRONEGATIVITY",
+    "GROUP_SYMBOLS",
+    "IONIC_RADIUS",
+    "LATTICE_SYSTEM",
+    "LATTICE_SYSTEM_NAMES",
+    "NUM_ELEMENTS",
+    "NUM_GROUPS",
+    "OXIDATION_STATES",
+    "POINT_GROUP",
+    "POINT_GROUP_NAMES",
+    "SYMBOLS",
+    "WYCKOFF_MULTIPLICITY",
+    "Crystal",
+    "add_oxidation_states",
+    "atomic_number",
+    "balanced_charges",
+    "cell_matrix",
+    "cell_volume",
+    "conventional_structure",
+    "crystal_from_structure",
+    "ionic_radius",
+    "is_consistent",
+    "oxidation_states",
+    "parse_structure",
+    "read_structure",
+    "space_group_number",
+    "structure_to_cif",
+    "wyckoff_letters",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "charges": "add_oxidation_states balanced_charges oxidation_states",
+        "elements": (
+            "ATOMIC_MASS COVALENT_RADIUS ELECTRONEGATIVITY IONIC_RADIUS OXIDATION_STATES "
+            "SYMBOLS atomic_number ionic_radius"
+        ),
+        "groups": (
+            "CRYSTAL_SYSTEM CRYSTAL_SYSTEM_NAMES GROUP_SYMBOLS LATTICE_SYSTEM "
+            "LATTICE_SYSTEM_NAMES NUM_GROUPS POINT_GROUP POINT_GROUP_NAMES "
+            "WYCKOFF_MULTIPLICITY wyckoff_letters"
+        ),
+        "lattice": "cell_matrix cell_volume is_consistent",
+        "structures": (
+            "conventional_structure crystal_from_structure parse_structure read_structure "
+            "space_group_number structure_to_cif"
+        ),
+        "types": "Crystal NUM_ELEMENTS",
+    },
+)

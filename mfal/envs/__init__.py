@@ -45,8 +45,17 @@ from mfal.envs.crystal import (
 from mfal.envs.crystal.presets import production_like_spec
 from mfal.envs.discrete import discrete_environment
 from mfal.envs.fidelity import FidelityState, with_fidelity
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, HypergridState, hypergrid
-from mfal.envs.types import Action, Environment, Features, Stage
+from mfal.envs.hypergrid import (
+    HypergridReward,
+    HypergridSpec,
+    HypergridState,
+    hypergrid,
+    hypergrid_log_reward,
+)
+from mfal.envs.laws import broken_laws
+from mfal.envs.observe import observe_from
+from mfal.envs.random import Rollout, random_rollout, sample_uniformly
+from mfal.envs.types import Action, Environment, Features, Stage, State
 
 __all__ = [
     "Action",
@@ -58,12 +67,19 @@ __all__ = [
     "HypergridReward",
     "HypergridSpec",
     "HypergridState",
+    "Rollout",
     "Stage",
+    "State",
+    "broken_laws",
     "crystal_environment",
     "discrete_environment",
     "from_crystal",
     "hypergrid",
+    "hypergrid_log_reward",
+    "observe_from",
     "production_like_spec",
+    "random_rollout",
+    "sample_uniformly",
     "sites_of",
     "species_of",
     "to_crystal",

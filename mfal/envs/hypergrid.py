@@ -16,7 +16,13 @@ from mfal.envs.observe import observe_from
 from mfal.envs.types import Action, Environment, Features, Stage
 from mfal.errors import MfalError
 
-__all__ = ["HypergridReward", "HypergridSpec", "HypergridState", "hypergrid", "log_reward"]
+__all__ = [
+    "HypergridReward",
+    "HypergridSpec",
+    "HypergridState",
+    "hypergrid",
+    "hypergrid_log_reward",
+]
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,9 @@ def hypergrid(spec: HypergridSpec) -> Environment:
     )
 
 
-def log_reward(spec: HypergridSpec) -> Callable[[HypergridReward, HypergridState], jax.Array]:
+def hypergrid_log_reward(
+    spec: HypergridSpec,
+) -> Callable[[HypergridReward, HypergridState], jax.Array]:
     """The standard reward, as `log_reward(reward_params, terminal_state)`.
 
     R = R0 + R1 prod_d [0.25 < |u_d - 0.5|] + R2 prod_d [0.3 < |u_d - 0.5| < 0.4], with

@@ -12,22 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from mfal.errors import MfalError
 from mfal.gflownet.config import Metrics
 from mfal.numbers import finite_or_none
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["Callback", "bar_on_terminal", "chain", "json_lines", "progress_bar", "tensorboard"]
 
@@ -46,7 +40,7 @@ def chain(*callbacks: Callback) -> Callback:
 
 @contextmanager
 def progress_bar(
-    num_steps: int | None, batch_size: int = 0, console: Console | None = None
+    num_steps: int | None, batch_size: int = 0, console: "Console | None" = None
 ) -> Iterator[Callback]:
     """A bar with steps, loss, log Z, trajectories a second and the time left.
 
@@ -55,6 +49,16 @@ def progress_bar(
       batch_size: trajectories a step; 0 leaves their rate out.
       console: where to draw; standard error by default. Without a terminal nothing is animated.
     """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         # Short enough for a terminal of 80 columns.
         BarColumn(bar_width=10),
@@ -84,9 +88,11 @@ def progress_bar(
 
 @contextmanager
 def bar_on_terminal(
-    num_steps: int, batch_size: int = 0, console: Console | None = None
+    num_steps: int, batch_size: int = 0, console: "Console | None" = None
 ) -> Iterator[Callback | None]:
     """`progress_bar` where the console is a terminal; None where it isn't."""
+    from rich.console import Console
+
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield None

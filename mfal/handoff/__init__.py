@@ -1,1 +1,34 @@
 """Batches handed to people, to DFT and to the laboratory, and their answers taken back."""
+
+from typing import TYPE_CHECKING
+
+from mfal.lazy import lazily
+
+if TYPE_CHECKING:
+    from mfal.handoff.answers import Answer, AnswerError, Answers, read_answers
+    from mfal.handoff.batch import Batch, Request, Written, read_batch, request_id, write_batch
+    from mfal.handoff.exchange import ask, tell
+
+__all__ = [
+    "Answer",
+    "AnswerError",
+    "Answers",
+    "Batch",
+    "Request",
+    "Written",
+    "ask",
+    "read_answers",
+    "read_batch",
+    "request_id",
+    "tell",
+    "write_batch",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "answers": "Answer AnswerError Answers read_answers",
+        "batch": "Batch Request Written read_batch request_id write_batch",
+        "exchange": "ask tell",
+    },
+)

@@ -1,8 +1,8 @@
 """Sources of values for structures, of rising cost and trust."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mfal.oracles.types import Observation, Oracle
+from mfal.lazy import lazily
 
 if TYPE_CHECKING:
     from mfal.oracles.ladder import (
@@ -12,22 +12,31 @@ if TYPE_CHECKING:
         default_oracles,
         sendek_oracle,
     )
+    from mfal.oracles.loading import ask_oracle, load_oracles
+    from mfal.oracles.lookup import hide_labels, lookup_oracle, with_material
+    from mfal.oracles.types import Observation, Oracle
 
 __all__ = [
     "MapOptions",
     "Observation",
     "Oracle",
+    "ask_oracle",
     "bvse_oracle",
     "conductivity_oracle",
     "default_oracles",
+    "hide_labels",
+    "load_oracles",
+    "lookup_oracle",
     "sendek_oracle",
+    "with_material",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Compilers and structure libraries are loaded when an oracle is asked for, not before.
-    if name in __all__:
-        from mfal.oracles import ladder
-
-        return getattr(ladder, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "ladder": "MapOptions bvse_oracle conductivity_oracle default_oracles sendek_oracle",
+        "loading": "ask_oracle load_oracles",
+        "lookup": "hide_labels lookup_oracle with_material",
+        "types": "Observation Oracle",
+    },
+)

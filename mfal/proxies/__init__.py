@@ -1,5 +1,11 @@
 """Learned predictors with honest uncertainty."""
 
+from mfal.proxies.calibration import (
+    conformal_factor,
+    coverage,
+    crps_gaussian,
+    sharpness,
+)
 from mfal.proxies.dataset import ABOVE, BELOW, EXACT, Dataset, capacity_for, make_dataset
 from mfal.proxies.ensemble import Ensemble, EnsembleConfig, ProxyState, make_ensemble
 from mfal.proxies.exact import exact_process
@@ -35,6 +41,9 @@ __all__ = [
     "ProxyState",
     "Reliability",
     "capacity_for",
+    "conformal_factor",
+    "coverage",
+    "crps_gaussian",
     "describe_fidelity",
     "exact_process",
     "explained_variance",
@@ -44,4 +53,5 @@ __all__ = [
     "make_gaussian_process",
     "make_own",
     "posterior",
+    "sharpness",
 ]

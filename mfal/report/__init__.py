@@ -1,1 +1,48 @@
 """What people get to see at the end."""
+
+from typing import TYPE_CHECKING
+
+from mfal.lazy import lazily
+
+if TYPE_CHECKING:
+    from mfal.report.display import show_progress
+    from mfal.report.export import candidate_table, write_candidates
+    from mfal.report.figures import all_figures
+    from mfal.report.html import render_page, write_page
+    from mfal.report.pareto import write_pareto
+    from mfal.report.plot import Figure, write_figure
+    from mfal.report.summary import Candidate, Curve, Summary, summarise, to_dict, to_json
+    from mfal.report.terminal import print_summary
+
+__all__ = [
+    "Candidate",
+    "Curve",
+    "Figure",
+    "Summary",
+    "all_figures",
+    "candidate_table",
+    "print_summary",
+    "render_page",
+    "show_progress",
+    "summarise",
+    "to_dict",
+    "to_json",
+    "write_candidates",
+    "write_figure",
+    "write_page",
+    "write_pareto",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "display": "show_progress",
+        "export": "candidate_table write_candidates",
+        "figures": "all_figures",
+        "html": "render_page write_page",
+        "pareto": "write_pareto",
+        "plot": "Figure write_figure",
+        "summary": "Candidate Curve Summary summarise to_dict to_json",
+        "terminal": "print_summary",
+    },
+)

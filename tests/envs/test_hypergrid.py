@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mfal.envs import HypergridReward, HypergridSpec, HypergridState, hypergrid
-from mfal.envs.hypergrid import log_reward
+from mfal.envs.hypergrid import hypergrid_log_reward
 from mfal.errors import MfalError
 from tests.envs.enumeration import explore
 
@@ -23,7 +23,7 @@ def test_every_corner_is_a_state_and_an_end():
 
 def test_reward_of_the_paper():
     spec = HypergridSpec(dimensions=2, side=8)
-    reward = log_reward(spec)
+    reward = hypergrid_log_reward(spec)
     total, modes = 0.0, 0
     for corner in itertools.product(range(8), repeat=2):
         value = float(

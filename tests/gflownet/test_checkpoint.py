@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.errors import MfalError
 from mfal.gflownet.checkpoint import restore, save
 from mfal.gflownet.config import TrainConfig
@@ -17,7 +17,7 @@ def make(hidden=(16, 16)):
     config = TrainConfig(
         batch_size=8, policy=PolicyConfig(hidden=hidden), replay=ReplayConfig(capacity=32)
     )
-    return make_trainer(hypergrid(SPEC), log_reward(SPEC), config)
+    return make_trainer(hypergrid(SPEC), hypergrid_log_reward(SPEC), config)
 
 
 def test_a_resumed_run_is_bit_identical_to_an_unbroken_one(tmp_path):

@@ -15,7 +15,7 @@ if processes > 1:
     jax.distributed.initialize(f"localhost:{port}", processes, me)
 import json
 import numpy as np
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.gflownet.checkpoint import restore, save
 from mfal.gflownet.config import TrainConfig
 from mfal.gflownet.policy import PolicyConfig
@@ -28,7 +28,7 @@ config = TrainConfig(
     steps_per_dispatch=10,
 )
 mesh = jax.make_mesh((jax.device_count(),), ("batch",)) if processes > 1 else None
-trainer = make_trainer(hypergrid(spec), log_reward(spec), config, mesh=mesh)
+trainer = make_trainer(hypergrid(spec), hypergrid_log_reward(spec), config, mesh=mesh)
 state, first = trainer.run(trainer.init(jax.random.key(0)), reward, 10)
 samples = trainer.sample(state, reward, jax.random.key(1), 8)
 save(folder, state)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.gflownet.config import TrainConfig
 from mfal.gflownet.estimates import (
     correlation,
@@ -19,7 +19,7 @@ from mfal.gflownet.temperature import TemperatureConfig
 from mfal.gflownet.train import make_trainer
 
 SPEC = HypergridSpec(dimensions=2, side=4)
-ENV, REWARD = hypergrid(SPEC), log_reward(SPEC)
+ENV, REWARD = hypergrid(SPEC), hypergrid_log_reward(SPEC)
 GRAPH = enumerate_states(ENV)
 TERMINAL = np.flatnonzero(np.asarray(GRAPH.terminal))
 STATES = jax.tree.map(lambda leaf: leaf[TERMINAL], GRAPH.states)

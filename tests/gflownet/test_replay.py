@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.gflownet import replay
 from mfal.gflownet.config import DataSet, TrainConfig
 from mfal.gflownet.exact import enumerate_states, exact_metrics
@@ -12,7 +12,7 @@ from mfal.gflownet.rollout import backward_rollout, draw_noise, rollout
 from mfal.gflownet.train import make_trainer
 
 SPEC = HypergridSpec(dimensions=2, side=5)
-ENV, REWARD = hypergrid(SPEC), log_reward(SPEC)
+ENV, REWARD = hypergrid(SPEC), hypergrid_log_reward(SPEC)
 SMALL = PolicyConfig(hidden=(32, 32), backward="learned")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.errors import MfalError
 from mfal.gflownet import progress
 from mfal.gflownet.config import Metrics, TrainConfig
@@ -30,7 +30,7 @@ def trainer():
         replay=ReplayConfig(capacity=32),
         steps_per_dispatch=10,
     )
-    return make_trainer(hypergrid(SPEC), log_reward(SPEC), config)
+    return make_trainer(hypergrid(SPEC), hypergrid_log_reward(SPEC), config)
 
 
 def test_a_broken_run_goes_on_as_if_nothing_had_happened(tmp_path, trainer, capsys):

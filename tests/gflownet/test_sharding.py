@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import json, tempfile, jax, numpy as np
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.gflownet.checkpoint import restore, save
 from mfal.gflownet.config import TrainConfig
 from mfal.gflownet.policy import PolicyConfig
@@ -27,7 +27,7 @@ config = TrainConfig(
 )
 out = {"devices": jax.device_count()}
 for name, mesh in (("one", None), ("many", jax.make_mesh((8,), ("batch",)))):
-    trainer = make_trainer(hypergrid(spec), log_reward(spec), config, mesh=mesh)
+    trainer = make_trainer(hypergrid(spec), hypergrid_log_reward(spec), config, mesh=mesh)
     state, metrics = trainer.run(trainer.init(jax.random.key(0)), HypergridReward(), 10)
     out[name] = {
         "loss": np.asarray(metrics.loss).tolist(),

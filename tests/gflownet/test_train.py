@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, log_reward
+from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.errors import MfalError
 from mfal.gflownet.exact import enumerate_states, exact_metrics
 from mfal.gflownet.policy import PolicyConfig
@@ -12,7 +12,7 @@ from mfal.gflownet.temperature import TemperatureConfig
 from mfal.gflownet.train import TrainConfig, make_trainer
 
 SPEC = HypergridSpec(dimensions=2, side=6)
-ENV, REWARD = hypergrid(SPEC), log_reward(SPEC)
+ENV, REWARD = hypergrid(SPEC), hypergrid_log_reward(SPEC)
 GRAPH = enumerate_states(ENV)
 SMALL = PolicyConfig(hidden=(32, 32))
 
