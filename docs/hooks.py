@@ -1,16 +1,17 @@
 """What the site takes from the code when it is built, so that it can't fall behind.
 
 In a page the comment `<!-- options -->` becomes the table of all options, `<!-- commands -->` the
-help of every command, and `<!-- api FOLDER -->` the docstrings of a folder's public modules.
+help of every command, and `<!-- api PACKAGE -->` the docstrings of what a package exports: its
+`__all__` is the documented interface.
 """
 
 import argparse
+import importlib
 import os
 import re
-from pathlib import Path
 from typing import Any
 
-MARKER = re.compile(r"<!-- (options|commands|api) ?([\w/]*) -->")
+MARKER = re.compile(r"<!-- (options|commands|api) ?([\w.]*) -->")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -62,15 +63,7 @@ def commands(_: str = "") -> str:
     return "\n\n".join(found)
 
 
-def api(folder: str) -> str:
-    """The docstrings of the public modules of a folder of the package."""
-    root = Path(__file__).parents[1]
-    paths = [
-        path
-        for path in sorted((root / folder).rglob("*.py"), key=lambda path: (len(path.parts), path))
-        if not any(part.startswith("_") for part in (path.stem, path.parent.name))
-    ]
-    names = [".".join(path.relative_to(root).with_suffix("").parts) for path in paths]
-    return "\n\n".join(
-        f"## `{name}`\n\n::: {name}\n    options:\n      heading_level: 3" for name in names
-    )
+def api(package: str) -> str:
+    """The docstrings of what a package exports."""
+    names = importlib.import_module(package).__all__
+    return "\n\n".join(f"::: {package}.{name}" for name in names)

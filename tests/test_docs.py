@@ -111,8 +111,8 @@ def test_every_page_is_in_the_site_and_every_entry_has_a_page():
     assert listed == {str(page.relative_to(ROOT / "docs")) for page in PAGES[1:]}
 
 
-def test_the_site_tells_every_option_command_and_module():
-    page = hooks().on_page_markdown("<!-- options -->\n<!-- commands -->\n<!-- api mfal/envs -->")
+def test_the_site_tells_every_option_command_and_exported_name():
+    page = hooks().on_page_markdown("<!-- options -->\n<!-- commands -->\n<!-- api mfal.envs -->")
     assert "<!--" not in page
     for path, _, _, text in option_paths():
         assert f"`--{path.replace('.', '-').replace('_', '-')}`" in page
@@ -123,8 +123,8 @@ def test_the_site_tells_every_option_command_and_module():
         if isinstance(action, argparse._SubParsersAction)
     )
     assert all(f"`mfal {name}`" in page for name in commands)
-    assert "::: mfal.envs.types\n" in page
-    assert "::: mfal.envs.crystal.spec\n" in page
+    assert "::: mfal.envs.Environment\n" in page
+    assert "::: mfal.envs.CrystalSpec\n" in page
 
 
 @pytest.mark.slow

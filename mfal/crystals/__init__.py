@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from mfal.lazy import lazily
 
 if TYPE_CHECKING:
-    from mfal.crystals.charges import add_oxidation_states, balanced_charges, oxidation_states
+    from mfal.crystals.charges import add_oxidation_states, balanced_charges
     from mfal.crystals.elements import (
         ATOMIC_MASS,
         COVALENT_RADIUS,
@@ -66,7 +66,6 @@ __all__ = [
     "crystal_from_structure",
     "ionic_radius",
     "is_consistent",
-    "oxidation_states",
     "parse_structure",
     "read_structure",
     "space_group_number",
@@ -77,7 +76,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "charges": "add_oxidation_states balanced_charges oxidation_states",
+        "charges": "add_oxidation_states balanced_charges",
         "elements": (
             "ATOMIC_MASS COVALENT_RADIUS ELECTRONEGATIVITY IONIC_RADIUS OXIDATION_STATES "
             "SYMBOLS atomic_number ionic_radius"

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 NUM_GROUPS = 230
+"""Space groups of the International Tables; arrays are indexed by the number less one."""
 
 CRYSTAL_SYSTEM_NAMES = (
     "triclinic",
@@ -40,6 +41,7 @@ CRYSTAL_SYSTEM_NAMES = (
     "hexagonal",
     "cubic",
 )
+"""The seven crystal systems."""
 
 LATTICE_SYSTEM_NAMES = (
     "triclinic",
@@ -50,6 +52,7 @@ LATTICE_SYSTEM_NAMES = (
     "hexagonal",
     "cubic",
 )
+"""The seven lattice systems: trigonal groups have one of two."""
 
 POINT_KIND_NAMES = (
     "centrosymmetric",

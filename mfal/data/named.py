@@ -20,6 +20,7 @@ NAMED_TABLES: Mapping[str, str] = {
     "obelix": "599 measured conductivities, needs obelix-data or a folder (obelix:FOLDER)",
     "pool": "hypothetical compounds by exchange of ions in the embedded ones (a minute)",
 }
+"""What `open_table` takes by name, and what each is."""
 
 
 def open_table(reference: str | Path) -> MaterialTable:

@@ -29,6 +29,7 @@ from mfal.errors import MfalError
 __all__ = ["LOSSES", "Balance", "Loss", "make_loss"]
 
 LOSSES = ("tb", "vargrad", "db", "subtb")
+"""Names of the losses: trajectory balance, VarGrad, detailed and sub-trajectory balance."""
 
 
 class Balance(NamedTuple):

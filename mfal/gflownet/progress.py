@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Callback", "bar_on_terminal", "chain", "json_lines", "progress_bar", "tensorboard"]
 
 Callback = Callable[[int, Metrics], None]
+"""Called for each dispatch with the number of steps done and that dispatch's metrics."""
 
 
 def chain(*callbacks: Callback) -> Callback:

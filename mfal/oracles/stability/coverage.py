@@ -20,6 +20,7 @@ from pymatgen.core import Composition
 __all__ = ["ANIONS", "Limit", "missing_phases"]
 
 Limit = Literal["reduction", "oxidation"]
+"""The end of a window where a compound is reduced, or where it is oxidised."""
 
 ANIONS = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "Te", "I"})
 ALKALI = frozenset({"Na", "K", "Rb", "Cs"})
