@@ -55,7 +55,7 @@ FUNCTIONS = {"anion": ("sqrt", "exp"), "cation": ("sqrt", "erfc", "divide")}
 def structures(folder: Path) -> dict[str, "Structure"]:
     """The benchmark's structures with integer charges, as bvlain wants them."""
     from mfal.crystals.charges import balanced_charges
-    from mfal.crystals.structures import read_structure
+    from mfal.crystals.reading import read_structure
 
     found = {}
     for name in STRUCTURES:

@@ -28,7 +28,7 @@ import pandas as pd
 import spglib
 from pymatgen.core import Composition, Lattice, Structure
 
-from mfal.crystals.structures import read_structure
+from mfal.crystals.reading import read_structure
 from mfal.data.asymmetric import AsymmetricUnit, asymmetric_unit, build_structure
 from mfal.data.pool import exchanged
 

@@ -63,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _score(path: str, oracles: "Sequence[Oracle]") -> dict[str, Any]:
     """One file's values; a file that can't be read has an "error" instead."""
-    from mfal.crystals.structures import read_structure, space_group_number
+    from mfal.crystals.reading import read_structure
+    from mfal.crystals.structures import space_group_number
     from mfal.oracles.loading import ask_oracle
 
     try:

@@ -1,4 +1,4 @@
-"""Structures in and out: files, the learner's triple, distances.
+"""Structures as the learner's triple and as CIF; their symmetry and distances.
 
 The standard setting throughout is that of the International Tables as spglib and pyxtal share it:
 unique axis b for the monoclinic groups, hexagonal axes for the rhombohedral ones, multiplicities
@@ -7,18 +7,16 @@ counted in the conventional cell.
 
 import warnings
 from collections import defaultdict
-from pathlib import Path
 from typing import Any, cast
 
 import jax
 import numpy as np
 import spglib
-from pymatgen.core import Composition, Element, Lattice, Species, Structure
-from pymatgen.io.cif import CifBlock, CifFile, CifParser, CifWriter, str2float
-from pymatgen.io.vasp import Poscar
+from pymatgen.core import Composition, Lattice, Structure
+from pymatgen.io.cif import CifWriter
 
 from mfal.crystals.charges import add_oxidation_states, element_charges
-from mfal.crystals.elements import SYMBOLS, atomic_number
+from mfal.crystals.elements import atomic_number
 from mfal.crystals.types import NUM_ELEMENTS, Crystal
 from mfal.errors import MfalError
 
@@ -28,8 +26,6 @@ __all__ = [
     "conventional_structure",
     "crystal_from_structure",
     "element_charges",
-    "parse_structure",
-    "read_structure",
     "shortest_distance",
     "shortest_distances",
     "space_group_number",
@@ -38,127 +34,6 @@ __all__ = [
 
 SYMPREC = 0.01
 """Å by which atoms may miss their symmetric positions when symmetry is looked for."""
-
-MAX_FILE_BYTES = 10_000_000
-MAX_SITES = 2_000
-MAX_EXPANSION = 1_000_000
-"""Images of listed sites under a CIF's symmetry that are looked at, duplicates among them."""
-
-
-def read_structure(path: str | Path, *, max_sites: int = MAX_SITES) -> Structure:
-    """The structure in a CIF or POSCAR file, told apart by their contents.
-
-    Sites keep their occupancies; deuterium and tritium become hydrogen. Occupancies that add up to
-    slightly more than one (at most 5 %, rounding in refinements) are scaled to one.
-
-    Raises:
-      MfalError: when the file is missing, too large, neither CIF nor POSCAR, holds no structure or
-        several, or more than `max_sites` sites, or an unknown element.
-    """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        if path.is_dir():
-            raise MfalError(f"{path} is a folder", "give a CIF or POSCAR file")
-        if size > MAX_FILE_BYTES:
-            raise MfalError(
-                f"{path} is too large ({size / 1e6:.0f} MB)",
-                f"give a file of one unit cell, below {MAX_FILE_BYTES / 1e6:.0f} MB",
-            )
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        raise MfalError(f"{path} does not exist", "give the path of a CIF or POSCAR file") from None
-    except OSError as error:
-        raise MfalError(
-            f"{path} cannot be read ({error.strerror})", "check the file and its permissions"
-        ) from None
-    return parse_structure(text, str(path), max_sites=max_sites)
-
-
-def parse_structure(text: str, name: str, *, max_sites: int = MAX_SITES) -> Structure:
-    """As `read_structure`, from the file's text; `name` stands for the file in errors."""
-    if not text.strip():
-        raise MfalError(f"{name} is empty", "give a CIF or POSCAR file")
-    is_cif = "_cell_length_a" in text or "data_" in text
-    form = "CIF" if is_cif else "CIF or POSCAR"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            structures = _parse_cif(text, name, max_sites) if is_cif else [_parse_poscar(text)]
-        except MfalError:
-            raise
-        except Exception as error:  # the parsers raise whatever they stumble over
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise MfalError(
-                f"{name} is not a readable {form} ({reason})",
-                "check it in a structure viewer, or export it again",
-            ) from None
-    if len(structures) != 1:
-        raise MfalError(
-            f"{name} holds {len(structures) or 'no'} structures",
-            "give one structure a file, with cell, symmetry and atom sites",
-        )
-    structure = structures[0]
-    if len(structure) > max_sites:
-        raise MfalError(
-            f"{name} has {len(structure)} sites", f"give a cell of at most {max_sites} sites"
-        )
-    numbers = np.concatenate([structure.lattice.matrix.ravel(), structure.frac_coords.ravel()])
-    if not np.isfinite(numbers).all() or not structure.lattice.volume > 0.1:
-        raise MfalError(f"{name} has no sensible cell or coordinates", "check the file's numbers")
-    return _plain(structure, name)
-
-
-def _parse_cif(text: str, name: str, max_sites: int) -> list[Structure]:
-    parser = CifParser.from_str(text, occupancy_tolerance=1.05)
-    # The parser's time grows with the square of the sites: a short file whose symmetry makes tens
-    # of thousands of them would keep it busy for minutes.
-    for block in CifFile.from_str(text).data.values():
-        sites = _expanded(block, parser)
-        if sites > 2 * max_sites:  # a count by rounded positions: the exact one comes later
-            raise MfalError(
-                f"{name} has some {sites} sites", f"give a cell of at most {max_sites} sites"
-            )
-    return parser.parse_structures(primitive=False, symmetrized=False, on_error="raise")
-
-
-def _parse_poscar(text: str) -> Structure:
-    return Poscar.from_str(text).structure
-
-
-def _expanded(block: CifBlock, parser: CifParser) -> int:
-    """How many sites a CIF block's symmetry makes of those listed, positions taken to 0.001."""
-    columns = [block.data.get(f"_atom_site_fract_{axis}") for axis in "xyz"]
-    if not all(isinstance(column, list) for column in columns):
-        return 0
-    fractional = np.array([[str2float(x) for x in cast(list[str], c)] for c in columns]).T
-    operations = parser.get_symops(block)
-    if len(fractional) * len(operations) > MAX_EXPANSION:
-        return len(fractional) * len(operations)
-    rotations = np.array([operation.rotation_matrix for operation in operations])
-    translations = np.array([operation.translation_vector for operation in operations])
-    images = np.einsum("oij,aj->aoi", rotations, fractional) + translations
-    cells = np.rint((images.reshape(-1, 3) % 1.0) * 1000).astype(np.int64) % 1000
-    return len(np.unique(cells @ np.array([1_000_000, 1_000, 1])))
-
-
-def _plain(structure: Structure, name: str) -> Structure:
-    """Isotopes as their element; refuse what is not an element."""
-    replace: dict[Any, Any] = {}
-    for species in structure.composition:
-        symbol = getattr(species, "symbol", str(species))
-        try:
-            number = atomic_number(symbol)
-        except MfalError as error:
-            raise MfalError(f"{name}: {error.what}", error.remedy) from None
-        if SYMBOLS[number - 1] != symbol:
-            charge = getattr(species, "oxi_state", None)
-            plain = SYMBOLS[number - 1]
-            replace[species] = Element(plain) if charge is None else Species(plain, charge)
-    if replace:
-        structure = structure.replace_species(replace, in_place=False)
-    return structure
-
 
 def _cell(structure: Structure) -> tuple[Any, Any, list[int], list[dict[str, float]]]:
     """Lattice rows, fractional coordinates, site types and the elements' amounts of each type.

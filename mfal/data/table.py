@@ -314,7 +314,7 @@ def load_structure(record: StructureRecord | None) -> Structure | None:
     if isinstance(record, AsymmetricUnit):
         return build_structure(record)
     if "cif" in record:
-        from mfal.crystals.structures import parse_structure
+        from mfal.crystals.reading import parse_structure
 
         return parse_structure(record["cif"], "the stored CIF")
     from pymatgen.core import Structure

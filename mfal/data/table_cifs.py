@@ -49,7 +49,7 @@ def from_cif_folder(folder: str | Path) -> MaterialTable:
     Raises:
       MfalError: when there is no CIF, or one can't be read.
     """
-    from mfal.crystals.structures import read_structure
+    from mfal.crystals.reading import read_structure
 
     folder = Path(folder)
     paths = sorted(folder.glob("*.cif"))

@@ -47,7 +47,7 @@ def ask(
     Raises:
       MfalError: where nothing is left to ask, or the folder can't be written.
     """
-    from mfal.crystals.structures import parse_structure
+    from mfal.crystals.reading import parse_structure
     from mfal.handoff.batch import Request, check_new, request_id, write_batch
 
     check_new(batch)  # before anything is written to the ledger

@@ -43,7 +43,7 @@ def energy_maps(candidates: Sequence[Candidate]) -> dict[str, EnergyMap | str]:
 
 
 def _energy_map(cif: str, name: str) -> EnergyMap | str:
-    from mfal.crystals.structures import parse_structure
+    from mfal.crystals.reading import parse_structure
     from mfal.oracles.bond_valence.framework import framework_of
     from mfal.oracles.bond_valence.percolation import percolate
     from mfal.oracles.bond_valence.site_energy import symmetric_map

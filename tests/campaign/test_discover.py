@@ -25,7 +25,8 @@ from mfal.campaign.strategy.learner import believe
 from mfal.campaign.strategy.observations import attempts_of
 from mfal.campaign.strategy.types import Round
 from mfal.cli import main
-from mfal.crystals.structures import crystal_from_structure, read_structure
+from mfal.crystals.reading import read_structure
+from mfal.crystals.structures import crystal_from_structure
 from mfal.oracles.stability.potential_energy import entry_from_calculator
 from mfal.oracles.stability.window import stability_window
 from mfal.report.summary import summarise

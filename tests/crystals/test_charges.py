@@ -115,7 +115,7 @@ def test_input_is_left_alone():
     ],
 )
 def test_measured_structures(identifier, expected):
-    from mfal.crystals.structures import read_structure
+    from mfal.crystals.reading import read_structure
 
     path = shared_data("obelix", "all_randomized_cifs", f"{identifier}.cif")
     assert element_charges(read_structure(path)) == pytest.approx(expected)

@@ -5,15 +5,13 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
+from mfal.crystals.reading import read_structure
 from mfal.crystals.structures import (
     conventional_structure,
     crystal_from_structure,
-    parse_structure,
-    read_structure,
     shortest_distance,
     shortest_distances,
     space_group_number,
-    structure_to_cif,
 )
 from mfal.errors import MfalError
 from tests.shared_data import shared_data
@@ -116,116 +114,6 @@ def test_atoms_on_top_of_each_other_are_an_error():
     broken = Structure(Lattice.cubic(4), ["Li", "F", "F"], [[0] * 3, [0.5] * 3, [0.5] * 3])
     with pytest.raises(MfalError, match="share a position"):
         crystal_from_structure(broken)
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("symprec", [0.01, None])
-def test_cif_round_trip(tmp_path, symprec):
-    path = tmp_path / "a.cif"
-    path.write_text(structure_to_cif(rock_salt(), symprec=symprec))
-    back = read_structure(path)
-    assert back.composition == rock_salt().composition
-    assert StructureMatcher(scale=False).fit(back, rock_salt())
-    assert ("Fm-3m" in path.read_text()) == (symprec is not None)
-
-
-def test_cif_keeps_partial_occupancy(tmp_path):
-    structure = rock_salt()
-    structure.replace_species({"Li": {"Li": 0.5, "Na": 0.25}})
-    back = parse_structure(structure_to_cif(structure), "a.cif")
-    assert back.composition.get_el_amt_dict() == pytest.approx({"Li": 2.0, "Na": 1.0, "Cl": 4.0})
-
-
-def test_poscar_is_known_by_its_contents(tmp_path):
-    path = tmp_path / "anything"
-    rock_salt().to(filename=str(path), fmt="poscar")
-    assert read_structure(path).composition == rock_salt().composition
-
-
-def test_deuterium_is_read_as_hydrogen(tmp_path):
-    structure = Structure(Lattice.cubic(4), ["Li", "H"], [[0] * 3, [0.5] * 3])
-    path = tmp_path / "lid.cif"
-    structure.to(filename=str(path))
-    path.write_text(path.read_text().replace("H  H1", "D  D1"))
-    symbols = [s.symbol for s in read_structure(path).composition]
-    assert symbols == ["Li", "H"]
-
-
-def test_occupancies_slightly_over_one_are_scaled(tmp_path):
-    structure = rock_salt()
-    structure.replace_species({"Li": {"Li": 0.6, "Na": 0.4}})
-    text = structure_to_cif(structure).replace("0.4", "0.42")
-    site = next(s for s in parse_structure(text, "a.cif") if "Na" in s.species_string)
-    assert site.species.num_atoms == pytest.approx(1.0)
-    with pytest.raises(MfalError, match=r"a\.cif"):
-        parse_structure(text.replace("0.42", "0.6"), "a.cif")
-
-
-CIF = structure_to_cif(rock_salt(), symprec=None)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is empty"),
-        ("hello\nworld\n", "not a readable CIF or POSCAR"),
-        ("data_x\n_cell_length_a 5\n", "a.cif"),
-        (CIF.replace("_cell_length_a", "_cell_length_q"), "a.cif"),
-        (CIF.replace("5.14", "nan"), "a.cif"),
-        (CIF + "\n" + CIF.replace("data_LiCl", "data_two"), "holds 2 structures"),
-        (CIF.replace("Li  Li0", "Xx  Xx0").replace("Li+", "Xx+"), "a.cif"),
-        ("\x00\xff\x89PNG" * 40, "a.cif"),
-    ],
-)
-def test_bad_files_end_in_one_line_that_names_them(text, message):
-    with pytest.raises(MfalError) as caught:
-        parse_structure(text, "a.cif")
-    assert message in str(caught.value)
-    assert str(caught.value).startswith("a.cif")
-    assert "\n" not in str(caught.value)
-    assert caught.value.remedy
-
-
-def test_missing_folder_large(tmp_path):
-    with pytest.raises(MfalError, match="does not exist"):
-        read_structure(tmp_path / "none.cif")
-    with pytest.raises(MfalError, match="is a folder"):
-        read_structure(tmp_path)
-    large = tmp_path / "large.cif"
-    with large.open("wb") as file:
-        file.truncate(50_000_000)
-    with pytest.raises(MfalError, match="too large"):
-        read_structure(large)
-    (tmp_path / "a.cif").write_text(CIF)
-    with pytest.raises(MfalError, match="8 sites"):
-        read_structure(tmp_path / "a.cif", max_sites=7)
-
-
-def test_a_short_file_of_very_many_sites_is_refused_before_they_are_made(monkeypatch):
-    """A hundred sites in general position under 192 operations would take the parser minutes."""
-    from pymatgen.io.cif import CifParser
-    from pymatgen.symmetry.groups import SpaceGroup
-
-    def never(*args, **kwargs):
-        raise AssertionError("the parser must not begin")
-
-    monkeypatch.setattr(CifParser, "parse_structures", never)
-    rng = np.random.default_rng(0)
-    operations = [f"'{op.as_xyz_str()}'" for op in SpaceGroup("Fm-3m").symmetry_ops]
-    cell = [f"_cell_length_{x} 90" for x in "abc"]
-    cell += [f"_cell_angle_{x} 90" for x in ("alpha", "beta", "gamma")]
-    columns = ["_atom_site_label", *(f"_atom_site_fract_{x}" for x in "xyz")]
-    sites = [f"Li{i} " + " ".join(f"{x:.4f}" for x in rng.random(3)) for i in range(100)]
-    head = ["data_x", *cell, "loop_", "_symmetry_equiv_pos_as_xyz"]
-    text = "\n".join([*head, *operations, "loop_", *columns, *sites, ""])
-    assert len(text) < 10_000
-    with pytest.raises(MfalError, match=r"1[89][0-9]{3} sites; give a cell of at most 2000"):
-        parse_structure(text, "bomb.cif")
-    many = text + "\n".join(sites * 100) + "\n"
-    with pytest.raises(MfalError, match="sites; give a cell of at most 2000"):
-        parse_structure(many, "bomb.cif")
 
 
 # --- distances ------------------------------------------------------------------------------------
