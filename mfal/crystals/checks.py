@@ -105,28 +105,29 @@ def add_notes(structure: Structure, notes: Sequence[str]) -> None:
         structure.properties[NOTES] = list(dict.fromkeys([*notes_of(structure), *notes]))
 
 
-def check_structure(structure: Structure, stated: Stated = Stated()) -> list[str]:
-    """Notes on what is odd about a structure.
+def check_structure(structure: Structure, stated: Stated | None = None) -> list[str]:
+    """Notes on what is odd about a structure, also against what its file says of it.
 
     Raises:
       MfalError: where any number computed from it would be meaningless.
     """
-    _refuse(structure)
+    stated = stated or Stated()
+    close = too_close(structure)
+    _refuse(structure, close)
     notes = []
     if stated.amounts:
         notes += formula_note(structure.composition, stated.amounts, "the file's formula")
         notes += _units(structure, stated)
     notes += _charge(structure, stated)
     notes += _density(structure, stated)
-    notes += _contacts(structure)
+    notes += _contacts(close)
     notes += _vacuum(structure)
     notes += _group(structure, stated)
     return notes
 
 
-def _refuse(structure: Structure) -> None:
+def _refuse(structure: Structure, close: Sequence[Contact]) -> None:
     density = float(structure.density)
-    close = too_close(structure)
     worst = next((one for one in close if one.filled and one.share < LEAST_CONTACT), None)
     if density <= DENSEST and worst is None:
         return
@@ -165,7 +166,7 @@ def formula_note(composition: Composition, amounts: Mapping[str, float], whose: 
     missing = [e for e, (stated, found) in shares.items() if stated and not found]
     if missing:
         return [f"no site for {', '.join(missing)}, which {whose} has"]
-    element = max(shares, key=lambda e: abs(shares[e][0] - shares[e][1]))
+    element = max(shares, key=lambda e: round(abs(shares[e][0] - shares[e][1]), 6))
     stated, found = shares[element]
     return [f"{whose} has {stated:.2f} of its atoms {element}, the sites have {found:.2f}"]
 
@@ -249,7 +250,7 @@ def _shortest(structure: Structure) -> tuple[float, float]:
     reach = 1.01 * max(structure.lattice.get_lll_reduced_lattice().abc)
     cutoff = min(reach, 4.0)
     while True:
-        centres, others, _, distances = structure.get_neighbor_list(cutoff)
+        centres, others, distances = _pairs(structure, cutoff)
         filled = np.array([site.species.num_atoms for site in structure])
         both = filled[centres] + filled[others] > BOTH_FILLED
         if both.any() or cutoff >= reach:
@@ -263,12 +264,20 @@ def _shortest(structure: Structure) -> tuple[float, float]:
     return float(distances[at]), float(shares[both].min())
 
 
+def _pairs(structure: Structure, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of sites up to the cut-off (Å) and perhaps beyond, each both ways, and distances."""
+    # The search divides the cell into cubes of that size: of a huge one they would be too many.
+    cutoff = max(cutoff, (float(structure.volume) / 1e5) ** (1 / 3))
+    centres, others, _, distances = structure.get_neighbor_list(cutoff)
+    return centres, others, distances
+
+
 def too_close(structure: Structure) -> list[Contact]:
     """Pairs that are nearer than atoms come, the nearest first, each kind once."""
     radii = _radii(structure)
     filled = np.array([site.species.num_atoms for site in structure])
     reach = SHORT_CONTACT * 2 * float(radii.max())
-    centres, others, _, distances = structure.get_neighbor_list(reach)
+    centres, others, distances = _pairs(structure, reach)
     shares = distances / (radii[centres] + radii[others])
     near = np.flatnonzero(
         (shares < SHORT_CONTACT) & (filled[centres] + filled[others] > BOTH_FILLED)
@@ -289,8 +298,7 @@ def _name(structure: Structure, index: int) -> str:
     return label if label[: len(symbols)] == symbols and len(label) < 8 else symbols
 
 
-def _contacts(structure: Structure) -> list[str]:
-    close = too_close(structure)
+def _contacts(close: Sequence[Contact]) -> list[str]:
     if not close:
         return []
     worst = close[0]

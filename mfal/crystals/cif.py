@@ -207,7 +207,7 @@ def _positions(block: Block, lattice: Lattice) -> np.ndarray:
     if tags == _CARTESIAN:
         cell = gemmi.UnitCell(*lattice.parameters)
         places = [cell.fractionalize(gemmi.Position(*row)) for row in positions]
-        positions = np.array([list(place) for place in places])
+        positions = np.array([place.tolist() for place in places])
     return positions
 
 
@@ -231,11 +231,11 @@ def _occupancy(text: str, label: str) -> float:
 def _contents(text: str, is_type: bool, expected: set[str], label: str) -> dict[str, float]:
     """Elements of a site by a type symbol or a label; none for vacancies and dummy atoms."""
     if " + " in text:  # '0.8Nb + 0.2Zr', as the Pauling file writes it
-        parts = [re.match(r"([\d.]*)\s*\D*?([A-Z][a-z]?)", part.strip()) for part in text.split("+")]
+        parts = [
+            re.match(r"([\d.]*)\s*\D*?([A-Z][a-z]?)", part.strip()) for part in text.split("+")
+        ]
         if all(parts):
-            return {
-                _element(m[2], True, expected, label): float(m[1] or 1.0) for m in parts if m
-            }
+            return {_element(m[2], True, expected, label): float(m[1] or 1.0) for m in parts if m}
     plain = _plain(text)
     if plain in _NO_ATOM:
         return {}
@@ -312,7 +312,8 @@ def _oddities(block: Block) -> list[str]:
     """Notes on kinds of structure that the atoms alone do not describe."""
     tags = block.items
     notes = []
-    if any(tag.startswith(("_atom_site_moment", "_space_group_magn")) for tag in tags):
+    moments = ("_atom_site_moment", "_space_group_magn", "_space_group_symop_magn")
+    if any(tag.startswith(moments) for tag in tags):
         notes.append("magnetic structure: its moments are left out")
     dimension = number_of(text_of(block, "_cell_modulation_dimension"))
     waves = ("_cell_wave_vector", "_atom_site_fourier", "_space_group_ssg")

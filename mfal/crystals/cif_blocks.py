@@ -1,7 +1,7 @@
 """The syntax of CIF: text to blocks of tags and values."""
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import gemmi
 from pymatgen.io.cif import CifFile
@@ -50,14 +50,13 @@ def cif_blocks(text: str) -> list[Block]:
 def _block(block: gemmi.cif.Block) -> Block:
     items: dict[str, str | list[str]] = {}
     for item in block:
-        if item.pair is not None:
-            tag, value = item.pair
-            items[_key(tag)] = gemmi.cif.as_string(value) if _is_known(value) else value
-        elif item.loop is not None:
-            width = len(item.loop.tags)
-            values = [gemmi.cif.as_string(v) if _is_known(v) else v for v in item.loop.values]
-            for position, tag in enumerate(item.loop.tags):
-                items[_key(tag)] = values[position::width]
+        loop, pair = item.loop, cast(tuple[str, str] | None, item.pair)
+        if pair is not None:
+            items[_key(pair[0])] = _bare(pair[1])
+        elif loop is not None:
+            values = [_bare(value) for value in loop.values]
+            for position, tag in enumerate(loop.tags):
+                items[_key(tag)] = values[position :: len(loop.tags)]
     return Block(block.name, items)
 
 
@@ -77,6 +76,11 @@ def _tolerant(text: str) -> list[Block]:
         )
         for name, block in found.items()
     ]
+
+
+def _bare(value: str) -> str:
+    """A value without its quotes; what is unknown stays "?" or "."."""
+    return gemmi.cif.as_string(value) if _is_known(value) else value
 
 
 def _is_known(value: str) -> bool:

@@ -63,7 +63,9 @@ def stated_symmetries(block: Block, angles: tuple[float, float, float]) -> list[
                 f"{group.short_name()} has {_order(group)}"
             )
             ways = [_symmetry(listed, group, text)]
-            ways += [_symmetry(list(one.operations()), one, text) for one in _settings(block, group)]
+            ways += [
+                _symmetry(list(one.operations()), one, text) for one in _settings(block, group)
+            ]
         return ways
     hall = text_of(block, *_HALL)
     if hall:

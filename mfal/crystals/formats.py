@@ -4,11 +4,12 @@ VASP's and the JSON of pymatgen and ASE are read here, SHELX's in `mfal.crystals
 left by ASE.
 """
 
-import io
 import json
 import re
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +49,13 @@ def other_structures(text: str, suffix: str) -> list[Found]:
     for name, fits, read in _FORMATS:
         if fits(text):
             return _read(name, read, text)
-    return _read("file", lambda all_text: _by_ase(all_text, _format_of(all_text, suffix)), text)
+    try:
+        return _read("file", lambda whole: _by_ase(whole, _format_of(whole, suffix)), text)
+    except MfalError:
+        raise MfalError(
+            "this is no structure file of a format that is known",
+            "give a CIF, POSCAR, extended XYZ, XSF, SHELX or JSON file",
+        ) from None
 
 
 def _read(name: str, read: Callable[[str], list[Found]], text: str) -> list[Found]:
@@ -138,7 +145,7 @@ def _json(text: str) -> list[Found]:
 
 
 def _structure_dicts(data: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """pymatgen structures anywhere in nested lists and dicts."""
+    """Pymatgen structures anywhere in nested lists and dicts."""
     if isinstance(data, dict):
         if isinstance(data.get("lattice"), dict) and isinstance(data.get("sites"), list):
             yield data
@@ -156,27 +163,26 @@ _NOT_READ = {"py", "db", "traj", "bundletrajectory", "postgresql", "mysql", "mar
 
 
 def _format_of(text: str, suffix: str) -> str:
-    """ASE's name of the format, by contents, else by the suffix."""
-    from ase.io.formats import UnknownFileTypeError, ioformats, match_magic
+    """ASE's name of the format, by contents, else by the suffix; empty where it has none."""
+    from ase.io.formats import UnknownFileTypeError, filetype, match_magic
 
     try:
         name = match_magic(text[:50_000].encode()).name
     except UnknownFileTypeError:
-        extension = suffix.lstrip(".").lower()
-        fitting = [one.name for one in ioformats.values() if extension in one.extensions]
-        name = fitting[0] if extension and fitting else ""
-    if not name or name in _NOT_READ:
-        raise MfalError(
-            "this is no structure file of a format that is known",
-            "give a CIF, POSCAR, extended XYZ, XSF, SHELX or JSON file",
-        )
-    return str(name)
+        try:
+            name = filetype(f"name{suffix}", read=False)
+        except UnknownFileTypeError:
+            name = ""
+    return "" if name in _NOT_READ else str(name)
 
 
 def _by_ase(text: str, name: str) -> list[Found]:
     from ase.io import read
 
-    atoms = read(io.StringIO(text), index=":", format=name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "structure")  # some of its readers want a file, not a stream
+        path.write_text(text, encoding="utf-8")
+        atoms = read(path, index=":", format=name) if name else []
     return [_from_ase(one) for one in atoms]
 
 
@@ -194,7 +200,7 @@ def _from_ase(atoms: Any) -> Found:
 
 def _is_extxyz(text: str) -> bool:
     lines = text.splitlines()
-    return len(lines) > 2 and lines[0].strip().isdigit()
+    return len(lines) > 1 and lines[0].strip().isdigit()
 
 
 def _is_xsf(text: str) -> bool:

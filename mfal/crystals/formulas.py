@@ -38,9 +38,7 @@ def parse_formula(formula: str) -> dict[str, float]:
         if last or not any(amounts.values()):
             raise ValueError
     except (ValueError, StopIteration):
-        raise MfalError(
-            f"{formula!r} is no formula", "write it like Li3PS4 or LiCl·H2O"
-        ) from None
+        raise MfalError(f"{formula!r} is no formula", "write it like Li3PS4 or LiCl·H2O") from None
     return amounts
 
 

@@ -26,6 +26,85 @@ without the inversion. Sheldrick, Acta Cryst. C 71, 3 (2015), doi:10.1107/S20532
 manual of SHELXL."""
 
 
+_INSTRUCTIONS = frozenset(
+    [
+        "TITL",
+        "ZERR",
+        "UNIT",
+        "DISP",
+        "NEUT",
+        "TEMP",
+        "SIZE",
+        "LAUE",
+        "WGHT",
+        "EXTI",
+        "SWAT",
+        "PLAN",
+        "GRID",
+        "FMAP",
+        "MOLE",
+        "MERG",
+        "OMIT",
+        "SHEL",
+        "TWIN",
+        "BASF",
+        "HOPE",
+        "L.S.",
+        "CGLS",
+        "DAMP",
+        "STIR",
+        "BLOC",
+        "ACTA",
+        "BOND",
+        "CONF",
+        "CONN",
+        "BIND",
+        "FREE",
+        "MPLA",
+        "RTAB",
+        "HTAB",
+        "EQIV",
+        "LIST",
+        "MORE",
+        "SIZE",
+        "SPEC",
+        "TIME",
+        "TWST",
+        "WPDB",
+        "XNPD",
+        "REM",
+        "ANIS",
+        "AFIX",
+        "PART",
+        "RESI",
+        "SAME",
+        "SADI",
+        "DFIX",
+        "DANG",
+        "SIMU",
+        "DELU",
+        "ISOR",
+        "RIGU",
+        "FLAT",
+        "CHIV",
+        "NCSY",
+        "EADP",
+        "EXYZ",
+        "SUMP",
+        "DEFS",
+        "FRAG",
+        "FEND",
+        "MOVE",
+        "HFIX",
+        "ABIN",
+        "ANSC",
+        "ANSR",
+        "PRIG",
+    ]
+)
+"""First words of lines that are no atoms."""
+
+
 def is_shelx(text: str) -> bool:
     """Whether text has the cell and the elements of a SHELX file."""
     return all(re.search(rf"^{word}\s", text, re.M | re.I) for word in ("CELL", "SFAC"))
@@ -61,6 +140,8 @@ def shelx_structure(text: str) -> tuple[Structure, list[str]]:
             free += [float(word) for word in words[1:]][1 if len(free) == 1 else 0 :]
         elif keyword in ("END", "HKLF"):
             break
+        elif keyword in _INSTRUCTIONS:
+            continue
         elif len(words) >= 5 and words[1].isdigit() and 1 <= int(words[1]) <= len(elements):
             if re.fullmatch(r"Q\d+", words[0], re.I):
                 peaks += 1
@@ -81,7 +162,9 @@ def shelx_structure(text: str) -> tuple[Structure, list[str]]:
         share = _refined(numbers[3], free) if len(numbers) > 3 else 1.0
         # The factor counts the atoms of an asymmetric unit: on a special position, a fraction.
         images = len(
-            expand(lattice, [ListedSite(label, position, {symbol: 1.0})], rotations, translations)[0]
+            expand(lattice, [ListedSite(label, position, {symbol: 1.0})], rotations, translations)[
+                0
+            ]
         )
         occupancy = round(share * len(rotations) / images, 6)
         if occupancy > 0:

@@ -35,6 +35,7 @@ __all__ = [
 SYMPREC = 0.01
 """Å by which atoms may miss their symmetric positions when symmetry is looked for."""
 
+
 def _cell(structure: Structure) -> tuple[Any, Any, list[int], list[dict[str, float]]]:
     """Lattice rows, fractional coordinates, site types and the elements' amounts of each type.
 

@@ -32,7 +32,22 @@ def test_amounts(formula, amounts):
 
 @pytest.mark.parametrize(
     "formula",
-    ["", " ", "5", "LixO", "Li(", "(Li", "Li)", "LiCl·", "·LiCl", "()", "Xx", "Li3P?4", "Li..5O", "0"],
+    [
+        "",
+        " ",
+        "5",
+        "LixO",
+        "Li(",
+        "(Li",
+        "Li)",
+        "LiCl·",
+        "·LiCl",
+        "()",
+        "Xx",
+        "Li3P?4",
+        "Li..5O",
+        "0",
+    ],
 )
 def test_what_is_no_formula(formula):
     with pytest.raises(MfalError, match="is no formula") as caught:

@@ -8,8 +8,8 @@ from mfal.crystals.contacts import least_distances
 from mfal.crystals.groups import WYCKOFF_FREEDOM, WYCKOFF_MULTIPLICITY
 from mfal.crystals.lattice import cell_matrix
 from mfal.crystals.placement import assignments, random_arrangement
-from mfal.crystals.relax import atoms
 from mfal.crystals.reading import read_structure
+from mfal.crystals.relax import atoms
 from mfal.crystals.templates import template
 from tests.shared_data import shared_data
 

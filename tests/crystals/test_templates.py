@@ -3,8 +3,8 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from mfal.crystals.relax import atoms
 from mfal.crystals.reading import read_structure
+from mfal.crystals.relax import atoms
 from mfal.crystals.structures import crystal_from_structure
 from mfal.crystals.templates import arrangement_of, matching_arrangements, template
 from mfal.errors import MfalError
