@@ -6,6 +6,7 @@ from mfal.lazy import lazily
 
 if TYPE_CHECKING:
     from mfal.crystals.charges import add_oxidation_states, balanced_charges
+    from mfal.crystals.checks import notes_of
     from mfal.crystals.elements import (
         ATOMIC_MASS,
         COVALENT_RADIUS,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         atomic_number,
         ionic_radius,
     )
+    from mfal.crystals.formulas import formula_amounts
     from mfal.crystals.groups import (
         CRYSTAL_SYSTEM,
         CRYSTAL_SYSTEM_NAMES,
@@ -29,11 +31,15 @@ if TYPE_CHECKING:
         wyckoff_letters,
     )
     from mfal.crystals.lattice import cell_matrix, cell_volume, is_consistent
+    from mfal.crystals.reading import (
+        ReadStructure,
+        parse_structure,
+        read_structure,
+        read_structures,
+    )
     from mfal.crystals.structures import (
         conventional_structure,
         crystal_from_structure,
-        parse_structure,
-        read_structure,
         space_group_number,
         structure_to_cif,
     )
@@ -57,6 +63,7 @@ __all__ = [
     "SYMBOLS",
     "WYCKOFF_MULTIPLICITY",
     "Crystal",
+    "ReadStructure",
     "add_oxidation_states",
     "atomic_number",
     "balanced_charges",
@@ -64,10 +71,13 @@ __all__ = [
     "cell_volume",
     "conventional_structure",
     "crystal_from_structure",
+    "formula_amounts",
     "ionic_radius",
     "is_consistent",
+    "notes_of",
     "parse_structure",
     "read_structure",
+    "read_structures",
     "space_group_number",
     "structure_to_cif",
     "wyckoff_letters",
@@ -77,19 +87,21 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "charges": "add_oxidation_states balanced_charges",
+        "checks": "notes_of",
         "elements": (
             "ATOMIC_MASS COVALENT_RADIUS ELECTRONEGATIVITY IONIC_RADIUS OXIDATION_STATES "
             "SYMBOLS atomic_number ionic_radius"
         ),
+        "formulas": "formula_amounts",
         "groups": (
             "CRYSTAL_SYSTEM CRYSTAL_SYSTEM_NAMES GROUP_SYMBOLS LATTICE_SYSTEM "
             "LATTICE_SYSTEM_NAMES NUM_GROUPS POINT_GROUP POINT_GROUP_NAMES "
             "WYCKOFF_MULTIPLICITY wyckoff_letters"
         ),
         "lattice": "cell_matrix cell_volume is_consistent",
+        "reading": "ReadStructure parse_structure read_structure read_structures",
         "structures": (
-            "conventional_structure crystal_from_structure parse_structure read_structure "
-            "space_group_number structure_to_cif"
+            "conventional_structure crystal_from_structure space_group_number structure_to_cif"
         ),
         "types": "Crystal NUM_ELEMENTS",
     },

@@ -16,7 +16,7 @@ from mfal.crystals.cif_blocks import Block, cif_blocks, column, number_of, text_
 from mfal.crystals.cif_symmetry import Symmetry, stated_symmetries
 from mfal.crystals.elements import SYMBOLS, atomic_number
 from mfal.crystals.expansion import MAX_SITES, ListedSite, expand
-from mfal.crystals.formulas import parse_formula
+from mfal.crystals.formulas import formula_amounts
 from mfal.errors import MfalError
 
 __all__ = ["CifStructure", "cif_structures"]
@@ -297,7 +297,7 @@ def _stated(block: Block) -> Stated:
     text = text_of(block, "_chemical_formula_sum")
     if text:
         try:
-            amounts = parse_formula(text)
+            amounts = formula_amounts(text)
         except MfalError:
             amounts = None
     return Stated(

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from mfal.crystals.elements import SYMBOLS, atomic_number
 from mfal.errors import MfalError
 
-__all__ = ["parse_formula"]
+__all__ = ["formula_amounts"]
 
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉[]{}", "0123456789()()")
 _TOKEN = re.compile(r"(\d+\.?\d*|\.\d+)|([A-Z][a-z]?)|([()])|([*·•∙⋅])")
 
 
-def parse_formula(formula: str) -> dict[str, float]:
+def formula_amounts(formula: str) -> dict[str, float]:
     """Amounts of the elements, in the formula's order.
 
     Brackets of three kinds may be nested; parts after a dot or an asterisk count as often as the
@@ -22,9 +22,9 @@ def parse_formula(formula: str) -> dict[str, float]:
     Raises:
       MfalError: when it is no formula.
 
-    >>> parse_formula("CuSO4·5H2O")
+    >>> formula_amounts("CuSO4·5H2O")
     {'Cu': 1.0, 'S': 1.0, 'O': 9.0, 'H': 10.0}
-    >>> parse_formula("Li3[Al(PO4)2]2*(H2O)")
+    >>> formula_amounts("Li3[Al(PO4)2]2*(H2O)")
     {'Li': 3.0, 'Al': 2.0, 'P': 4.0, 'O': 17.0, 'H': 2.0}
     """
     text = re.sub(r"(?<=\d),(?=\d)", ".", formula.translate(_SUBSCRIPTS))

@@ -24,7 +24,7 @@ from mfal.errors import MfalError
 
 __all__ = [
     "STANDARD_INPUT",
-    "Reading",
+    "ReadStructure",
     "is_structure_name",
     "parse_structure",
     "read_bytes",
@@ -49,7 +49,7 @@ _SUFFIXES = {
 _NAMES = ("POSCAR", "CONTCAR", "XDATCAR")
 
 
-class Reading(NamedTuple):
+class ReadStructure(NamedTuple):
     """One structure of a file, or why it could not be read."""
 
     name: str
@@ -66,7 +66,7 @@ def is_structure_name(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES or path.name.upper().startswith(_NAMES)
 
 
-def read_structures(path: str | Path, *, max_sites: int = MAX_SITES) -> list[Reading]:
+def read_structures(path: str | Path, *, max_sites: int = MAX_SITES) -> list[ReadStructure]:
     """All structures in a file, checked; one that is broken stands there with its problem.
 
     Sites keep their occupancies; deuterium and tritium become hydrogen. Occupancies that add up to
@@ -95,9 +95,9 @@ def read_structures(path: str | Path, *, max_sites: int = MAX_SITES) -> list[Rea
             structure = _sound(one.structure, max_sites)
             add_notes(structure, [*one.notes, *check_structure(structure, one.stated)])
         except MfalError as error:
-            readings.append(Reading(own, None, _named(error, where)))
+            readings.append(ReadStructure(own, None, _named(error, where)))
         else:
-            readings.append(Reading(own, structure, None))
+            readings.append(ReadStructure(own, structure, None))
     return readings
 
 

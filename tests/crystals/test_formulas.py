@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymatgen.core import Composition
 
-from mfal.crystals.formulas import parse_formula
+from mfal.crystals.formulas import formula_amounts
 from mfal.errors import MfalError
 
 
@@ -27,7 +27,7 @@ from mfal.errors import MfalError
     ],
 )
 def test_amounts(formula, amounts):
-    assert parse_formula(formula) == pytest.approx(amounts)
+    assert formula_amounts(formula) == pytest.approx(amounts)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_amounts(formula, amounts):
 )
 def test_what_is_no_formula(formula):
     with pytest.raises(MfalError, match="is no formula") as caught:
-        parse_formula(formula)
+        formula_amounts(formula)
     assert "Li3PS4" in caught.value.remedy
 
 
@@ -66,4 +66,4 @@ _UNITS = st.recursive(
 
 @given(_UNITS)
 def test_nested_groups_as_pymatgen_counts_them(formula):
-    assert parse_formula(formula) == pytest.approx(Composition(formula).get_el_amt_dict())
+    assert formula_amounts(formula) == pytest.approx(Composition(formula).get_el_amt_dict())
