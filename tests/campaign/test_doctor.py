@@ -1,7 +1,9 @@
 """The doctor finds what is wrong and says that all is well where it is."""
 
 import sqlite3
+import time
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +12,10 @@ from mfal.campaign.doctor import examine
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.lock import exclusive
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal
-from mfal.campaign.ledger.schema import MIGRATIONS
+from mfal.campaign.ledger.schema import SCHEMA_VERSION
 from mfal.campaign.toml import to_toml
+
+HERE = Path(__file__).parent
 
 
 def fill(folder, cost: float = 1.0) -> None:
@@ -111,19 +115,16 @@ def test_an_edited_configuration_is_noted(tmp_path):
     assert any("budget: 10.0 -> 11.0" in f.text for f in examine(tmp_path) if f.level == "note")
 
 
-def test_an_older_ledger_is_brought_up_to_date(tmp_path, monkeypatch):
-    fill(tmp_path)
-    monkeypatch.setattr(
-        "mfal.campaign.ledger.database.MIGRATIONS", (*MIGRATIONS, "CREATE TABLE extra (x);")
-    )
-    monkeypatch.setattr("mfal.campaign.ledger.database.SCHEMA_VERSION", len(MIGRATIONS) + 1)
+def test_an_older_ledger_is_brought_up_to_date(tmp_path):
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.executescript((HERE / "ledger" / "ledger_v1.sql").read_text())
     assert problems(tmp_path) == []
     with Ledger(tmp_path / "ledger.sqlite", readonly=True) as ledger:
-        assert ledger.connection.execute("SELECT count(*) FROM extra").fetchone() == (0,)
+        assert ledger.one("PRAGMA user_version") == (SCHEMA_VERSION,)
 
 
 def test_a_clock_that_went_back_is_noted_and_harmless(tmp_path, monkeypatch):
-    monkeypatch.setattr("mfal.campaign.ledger.book.time.time", iter(range(1000, 0, -1)).__next__)
+    monkeypatch.setattr(time, "time", iter(range(1000, 0, -1)).__next__)
     fill(tmp_path)
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         for query in ledger.pending("campaign"):

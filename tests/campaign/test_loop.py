@@ -12,13 +12,13 @@ from mfal.campaign.config import ExecutionConfig, from_mapping
 from mfal.campaign.folder import read_campaign
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import account_of
-from mfal.campaign.ledger.database import connect as open_file
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
 from mfal.campaign.strategy.types import Decision
 from mfal.campaign.toml import read_toml
 from mfal.campaign.workers.executors import TaskFailure
 from mfal.errors import MfalError
+from mfal.oracles.loading import load_oracles
 
 
 def run(folder, config=CONFIG, executor=None, **options):
@@ -89,10 +89,12 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
 
 def test_another_version_of_an_oracle_is_refused(tmp_path, monkeypatch):
     run(tmp_path)
-    newer = tuple(oracle._replace(version="2") for oracle in toy_campaign.oracles())
-    monkeypatch.setattr("mfal.campaign.loop.load_oracles", lambda references: newer)
+    monkeypatch.setenv(toy_campaign.VERSION, "2")
+    load_oracles.cache_clear()
     with pytest.raises(MfalError, match="cheap of version 1, now it is 2"):
         run(tmp_path)
+    monkeypatch.undo()
+    load_oracles.cache_clear()
 
 
 def test_the_resolved_configuration_is_stored_and_reproduces_the_run(tmp_path):
@@ -161,13 +163,13 @@ def _interrupt_after(number):
 
 def test_a_full_disk_is_named_and_leaves_the_previous_state(tmp_path, monkeypatch):
     """SQLite's own limit on pages gives the very error that a full disk gives."""
-    connections = []
+    connections, open_file = [], sqlite3.connect
 
-    def connect(path, readonly):
-        connections.append(open_file(path, readonly))
+    def connect(*args, **options):
+        connections.append(open_file(*args, **options))
         return connections[-1]
 
-    monkeypatch.setattr("mfal.campaign.ledger.database.connect", connect)
+    monkeypatch.setattr(sqlite3, "connect", connect)
 
     def limited(round_):
         # From the second round on, the file may not grow.

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mfal.campaign.ledger.interrupts import uninterrupted
-from mfal.campaign.ledger.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from mfal.campaign.ledger.schema import APPLICATION_ID, MIGRATIONS
 from mfal.errors import MfalError
 
 __all__ = ["Database"]
@@ -24,20 +24,23 @@ class Database:
     Args:
       path: the SQLite file; made where it is missing, unless `readonly`.
       readonly: open for reading beside a writer.
+      migrations: the steps from each version of the tables to the next.
 
     Raises:
       MfalError: where the file can't be opened, is damaged, is no ledger, or was written by a
         newer version.
     """
 
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, readonly: bool = False, migrations: Sequence[str] = MIGRATIONS
+    ) -> None:
         self.path = path
         if readonly and not path.exists():
             raise MfalError(f"{path}: no such ledger", "give the folder of a campaign")
         with self._explained():
-            self.connection = connect(path, readonly)
+            self.connection = _connect(path, readonly)
             try:
-                self._prepare(readonly)
+                self._prepare(readonly, migrations)
             except BaseException:
                 self.connection.close()
                 raise
@@ -81,21 +84,22 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise MfalError(f"{self.path}: {error}", _remedy(error, self.path)) from error
 
-    def _prepare(self, readonly: bool) -> None:
+    def _prepare(self, readonly: bool, migrations: Sequence[str]) -> None:
+        newest = len(migrations)
         version = self.connection.execute("PRAGMA user_version").fetchone()[0]
         mark = self.connection.execute("PRAGMA application_id").fetchone()[0]
         tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables and mark != APPLICATION_ID:
             raise MfalError(f"{self.path}: not a ledger of mfal", "give another folder")
-        if version > SCHEMA_VERSION:
+        if version > newest:
             raise MfalError(
-                f"{self.path}: written by a newer mfal (schema {version}, here {SCHEMA_VERSION})",
+                f"{self.path}: written by a newer mfal (schema {version}, here {newest})",
                 "upgrade mfal",
             )
         if readonly:
-            if version < SCHEMA_VERSION:
+            if version < newest:
                 raise MfalError(
-                    f"{self.path}: schema {version} is older than this mfal's {SCHEMA_VERSION}",
+                    f"{self.path}: schema {version} is older than this mfal's {newest}",
                     "run `mfal doctor` on the folder, which brings it up to date",
                 )
             return
@@ -106,10 +110,10 @@ class Database:
             )
         self.connection.execute("PRAGMA synchronous = FULL")
         self.connection.execute("PRAGMA foreign_keys = ON")
-        for step in range(version, SCHEMA_VERSION):
+        for step in range(version, newest):
             self.connection.executescript(
                 f"BEGIN IMMEDIATE;\nPRAGMA application_id = {APPLICATION_ID};\n"
-                f"{MIGRATIONS[step]}\nPRAGMA user_version = {step + 1};\nCOMMIT;"
+                f"{migrations[step]}\nPRAGMA user_version = {step + 1};\nCOMMIT;"
             )
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> Any:
@@ -123,7 +127,7 @@ class Database:
             return self.connection.execute(sql, values).fetchall()
 
 
-def connect(path: Path, readonly: bool) -> sqlite3.Connection:
+def _connect(path: Path, readonly: bool) -> sqlite3.Connection:
     if not readonly:
         return sqlite3.connect(path, isolation_level=None, timeout=30.0)
     uri = path.resolve().as_uri()

@@ -192,22 +192,17 @@ def test_a_newer_schema_is_refused(ledger):
         Ledger(ledger.path)
 
 
-def test_a_migration_that_is_cut_short_leaves_the_old_version(tmp_path, monkeypatch):
+def test_a_migration_that_is_cut_short_leaves_the_old_version(tmp_path):
     path = tmp_path / "ledger.sqlite"
     with Ledger(path) as ledger:
         ledger.propose("campaign", 0, [proposal(1)], {})
     broken = (*MIGRATIONS, "CREATE TABLE extra (x); CREATE TABLE extra (x);")
-    monkeypatch.setattr("mfal.campaign.ledger.database.MIGRATIONS", broken)
-    monkeypatch.setattr("mfal.campaign.ledger.database.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     with pytest.raises(MfalError, match="extra already exists"):
-        Ledger(path)
-    monkeypatch.undo()
+        Ledger(path, migrations=broken)
     with Ledger(path) as ledger:
         assert len(ledger.pending("campaign")) == 1
     fine = (*MIGRATIONS, "CREATE TABLE extra (x);")
-    monkeypatch.setattr("mfal.campaign.ledger.database.MIGRATIONS", fine)
-    monkeypatch.setattr("mfal.campaign.ledger.database.SCHEMA_VERSION", SCHEMA_VERSION + 1)
-    with Ledger(path) as ledger:
+    with Ledger(path, migrations=fine) as ledger:
         assert len(ledger.pending("campaign")) == 1
         assert ledger.connection.execute("SELECT count(*) FROM extra").fetchone() == (0,)
 
