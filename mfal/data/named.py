@@ -6,12 +6,23 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfal.data.table import CENSORING, Label, Material, MaterialTable
 from mfal.errors import MfalError
 
-__all__ = ["NAMED_TABLES", "describe", "export_table", "find_row", "open_table", "summarise"]
+if TYPE_CHECKING:
+    from mfal.data.pool import PoolConfig
+
+__all__ = [
+    "NAMED_TABLES",
+    "cached_pool",
+    "describe",
+    "export_table",
+    "find_row",
+    "open_table",
+    "summarise",
+]
 
 NAMED_TABLES: Mapping[str, str] = {
     "embedded": "known lithium compounds with atoms, from cited sources",
@@ -47,7 +58,10 @@ def open_table(reference: str | Path) -> MaterialTable:
 
         return load_obelix(text.partition(":")[2] or None)
     if text == "pool":
-        return _pool()
+        from mfal.data.embedded import load_embedded
+        from mfal.data.pool import PoolConfig
+
+        return cached_pool(load_embedded(), PoolConfig())
     path = Path(reference)
     if path.is_dir():
         from mfal.data.table_cifs import from_cif_folder
@@ -171,19 +185,17 @@ def export_table(table: MaterialTable, target: str | Path) -> str:
     return f"{count} CIFs and {table_cifs.INDEX_FILE} to {target}"
 
 
-def _pool() -> MaterialTable:
-    """The pool from the cache, made anew when the package or the embedded table changed."""
+def cached_pool(known: MaterialTable, config: PoolConfig) -> MaterialTable:
+    """A pool from the cache, made anew when the package, the table or the settings changed."""
     import hashlib
     import json
     from dataclasses import asdict
 
     import mfal
     from mfal.cache import writable_cache_folder
-    from mfal.data.embedded import load_embedded
-    from mfal.data.pool import PoolConfig, make_pool
+    from mfal.data.pool import make_pool
     from mfal.data.table_json import load_json, save_json, to_json
 
-    known, config = load_embedded(), PoolConfig()
     text = mfal.__version__ + to_json(known) + json.dumps(asdict(config))
     name = hashlib.sha256(text.encode()).hexdigest()[:20]
     path = writable_cache_folder() / "pool" / f"{name}.json"

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import time
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from mfal.cli import data
 from mfal.data import load_embedded
 from mfal.data.named import open_table
 from mfal.errors import MfalError
+from tests.data.optimade_server import entry, moody_servers, page
 
 
 def run(*arguments: str) -> int:
@@ -57,10 +60,8 @@ def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_fetch_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mfal.data import optimade
-
     monkeypatch.setenv("MFAL_CACHE", str(tmp_path))
-    monkeypatch.setattr(optimade.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     out = ["--out", str(tmp_path / "x.json")]
     with pytest.raises(MfalError, match="cannot be reached"):
         run("fetch", "optimade", "--provider", "http://127.0.0.1:9", "--elements", "Li", *out)
@@ -74,31 +75,32 @@ def test_fetch_says_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_fetch_writes_what_came(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from mfal.data import optimade
-    from mfal.data.pages import Fetched
-
-    table = load_embedded().select([0, 1])
-    asked = {}
-
-    def fetch(elements: list[str], provider: str, **options: object) -> Fetched:
-        asked.update(options, elements=elements, provider=provider)
-        return Fetched(table, {"no positions": 3}, True)
-
-    monkeypatch.setattr(optimade, "fetch_optimade", fetch)
+    monkeypatch.setenv("MFAL_CACHE", str(tmp_path / "cache"))
     target = tmp_path / "o.json"
-    question = ["--provider", "oqmd", "--elements", "Li", "O", "--max-hull", "0.1"]
-    assert run("fetch", "optimade", *question, "--limit", "9", "--out", str(target)) == 0
-    out = capsys.readouterr().out
-    assert "2 materials to" in out
-    assert "3 left out: no positions" in out
-    assert "from the cache" in out
-    assert asked["elements"] == ["Li", "O"]
-    assert (asked["provider"], asked["max_hull"], asked["limit"]) == ("oqmd", 0.1, 9)
-    assert open_table(target).ids == table.ids
-    assert run("fetch", "optimade", *question, "--out", str(target), "--json") == 0
+    bare = [entry(name, cartesian_site_positions=None) for name in "xyz"]
+    with moody_servers() as moody:
+        url = moody(page(entry("a"), entry("b"), *bare))
+        question = ["--provider", url, "--elements", "Li", "Cl", "--max-sites", "77"]
+        assert run("fetch", "optimade", *question, "--out", str(target)) == 0
+        out = capsys.readouterr().out
+        assert "2 materials to" in out
+        assert "3 left out: no positions" in out
+        assert "from the cache" not in out
+        (path,) = moody.asked
+        filters = urllib.parse.parse_qs(path.partition("?")[2])["filter"][0]
+        assert filters == 'elements HAS ALL "Cl","Li" AND nsites<=77'
+        assert open_table(target).ids == ("a", "b")
+        assert run("fetch", "optimade", *question, "--limit", "1", "--out", str(target)) == 0
+        assert "1 materials to" in capsys.readouterr().out
+        assert run("fetch", "optimade", *question, "--out", str(target)) == 0
+        assert "from the cache" in capsys.readouterr().out
+        assert len(moody.asked) == 1
+        question += ["--refresh", "--json"]
+        assert run("fetch", "optimade", *question, "--out", str(target)) == 0
+        assert len(moody.asked) == 2
     assert json.loads(capsys.readouterr().out) == {
         "path": str(target),
         "materials": 2,
         "skipped": {"no positions": 3},
-        "cached": True,
+        "cached": False,
     }

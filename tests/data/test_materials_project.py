@@ -1,8 +1,8 @@
 """The Materials Project loader: the real client against a server of its interface on loopback."""
 
-import builtins
 import http.server
 import json
+import sys
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -176,14 +176,7 @@ def test_no_key(key: str, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: object, **named: object) -> object:
-        if name.startswith("mp_api"):
-            raise ImportError(name)
-        return real(name, *rest, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "mp_api", None)
     with pytest.raises(MfalError, match="needs the package mp-api; pip install"):
         fetch_materials_project(["Li"])
 

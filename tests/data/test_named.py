@@ -1,12 +1,11 @@
 """Tables by name, and what is shown of them."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
-from mfal.data import CONDUCTIVITY, Label, Material, MaterialTable, load_embedded, load_set40, named
-from mfal.data.named import describe, export_table, find_row, open_table, summarise
+from mfal.data import CONDUCTIVITY, Label, Material, MaterialTable, load_embedded, load_set40
+from mfal.data.named import cached_pool, describe, export_table, find_row, open_table, summarise
 from mfal.data.pool import PoolConfig
 from mfal.errors import MfalError
 from tests.shared_data import shared_data
@@ -101,22 +100,13 @@ def test_description_shows_all_that_is_known() -> None:
 def test_pool_is_cached_and_damage_repaired(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mfal.data import embedded, pool
-
-    made = []
-    real = pool.make_pool
-
-    def counted(known: MaterialTable, config: PoolConfig) -> MaterialTable:
-        made.append(config)
-        return real(known, dataclasses.replace(config, threshold=0.05))
-
     monkeypatch.setenv("MFAL_CACHE", str(tmp_path))
-    monkeypatch.setattr(pool, "make_pool", counted)
-    monkeypatch.setattr(embedded, "load_embedded", few)
-    first = named.open_table("pool")
-    assert [*named.open_table("pool")] == [*first]
-    assert len(made) == 1
-    path = next((tmp_path / "pool").iterdir())
-    path.write_text(path.read_text()[:100])
-    assert [*named.open_table("pool")] == [*first]
-    assert len(made) == 2
+    config = PoolConfig(threshold=0.05)
+    first = cached_pool(few(), config)
+    (path,) = (tmp_path / "pool").iterdir()
+    whole, made = path.read_text(), path.stat()
+    assert [*cached_pool(few(), config)] == [*first]
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (made.st_ino, made.st_mtime_ns)
+    path.write_text(whole[:100])
+    assert [*cached_pool(few(), config)] == [*first]
+    assert path.read_text() == whole

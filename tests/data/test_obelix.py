@@ -1,6 +1,5 @@
 """OBELiX from its folder: labels, limits, groups, splits, damage."""
 
-import builtins
 import shutil
 import sys
 import tarfile
@@ -198,15 +197,7 @@ def test_download_is_cached_whole(
 
 def test_package_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MFAL_CACHE", str(tmp_path))
-    monkeypatch.delitem(sys.modules, "obelix", raising=False)
-    real = builtins.__import__
-
-    def without(name: str, *rest: object, **named: object) -> object:
-        if name == "obelix":
-            raise ImportError(name)
-        return real(name, *rest, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "obelix", None)
     with pytest.raises(MfalError, match="needs the package obelix-data"):
         load_obelix()
 

@@ -1,15 +1,13 @@
 """The OPTIMADE loader against a real server on loopback, and against one that misbehaves."""
 
-import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,9 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from mfal.data import MaterialTable, load_embedded
-from mfal.data import optimade as loader
-from mfal.data.optimade import fetch_optimade
+from mfal.data.optimade import ATTEMPTS, fetch_optimade
 from mfal.errors import MfalError
+from tests.data.optimade_server import Moody, entry, moody_servers, page
 
 HULL = "_exmpl_hull"
 
@@ -137,44 +135,6 @@ def test_filters_are_the_servers(server: str) -> None:
     assert len(fetch_optimade(["Li", "Xe"], server).table) == 0
 
 
-def test_the_cache_answers_the_second_time(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = fetch_optimade(["Li", "O"], server, pause=0)
-    monkeypatch.setattr(loader, "_get", None)
-    second = fetch_optimade(["Li", "O"], server, pause=0)
-    assert second.from_cache
-    assert [*second.table] == [*first.table]
-    with pytest.raises(TypeError):
-        fetch_optimade(["Li", "O"], server, refresh=True)
-
-
-def test_a_broken_fetch_goes_on_where_it_stopped(
-    server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    whole = fetch_optimade(["Li", "O"], server, page_size=10, pause=0).table
-    real = loader._get
-    asked: list[str] = []
-
-    def until_third(url: str, kept: int) -> dict[str, Any]:
-        asked.append(url)
-        if kept == 2:
-            raise MfalError("cable cut")
-        return real(url, kept)
-
-    monkeypatch.setenv("MFAL_CACHE", str(tmp_path / "other"))
-    monkeypatch.setattr(loader, "_get", until_third)
-    with pytest.raises(MfalError, match="cable cut"):
-        fetch_optimade(["Li", "O"], server, page_size=10, pause=0)
-    # a page that was written only in half is asked for again
-    second = next((tmp_path / "other").glob("optimade/*/page-000002.json"))
-    second.write_text(second.read_text()[:500])
-    again: list[str] = []
-    monkeypatch.setattr(loader, "_get", lambda url, kept: (again.append(url), real(url, kept))[1])
-    got = fetch_optimade(["Li", "O"], server, page_size=10, pause=0)
-    assert [*got.table] == [*whole]
-    assert again[0] == asked[1]
-    assert len(again) == 2
-
-
 def test_a_query_that_the_server_refuses(server: str) -> None:
     with pytest.raises(MfalError, match=r"127\.0\.0\.1 refuses the query \(4\d\d"):
         fetch_optimade(["Li"], server, max_hull=0.1, hull_field="_exmpl_hull<=1 AND OR nsites")
@@ -182,64 +142,17 @@ def test_a_query_that_the_server_refuses(server: str) -> None:
 
 # A server that does what real ones do on bad days.
 
-Answer = tuple[int, dict[str, str], bytes]
-
-
-def entry(identifier: str, **changes: Any) -> dict[str, Any]:
-    attributes = {
-        "lattice_vectors": [[4.0, 0, 0], [0, 4.0, 0], [0, 0, 4.0]],
-        "cartesian_site_positions": [[0, 0, 0], [2, 2, 2]],
-        "species_at_sites": ["Li", "Cl"],
-        "species": [
-            {"name": "Li", "chemical_symbols": ["Li"], "concentration": [1.0]},
-            {"name": "Cl", "chemical_symbols": ["Cl"], "concentration": [1.0]},
-        ],
-        "chemical_formula_reduced": "ClLi",
-    }
-    return {"id": identifier, "type": "structures", "attributes": {**attributes, **changes}}
-
-
-def page(*entries: Any, after: Any = None) -> Answer:
-    body = {"data": list(entries), "links": {"next": after}, "meta": {}}
-    return 200, {}, json.dumps(body).encode()
-
 
 @pytest.fixture
-def moody() -> Iterator[Callable[..., str]]:
-    """Starts a server that gives the listed answers in turn, the last one for ever."""
-    running = []
-
-    def start(*answers: Answer) -> str:
-        queue = list(answers)
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                code, headers, body = queue.pop(0) if len(queue) > 1 else queue[0]
-                self.send_response(code)
-                sent = {"Content-Length": str(len(body))} | headers
-                for name, value in sent.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        running.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in running:
-        server.shutdown()
-        server.server_close()
+def moody() -> Iterator[Moody]:
+    with moody_servers() as start:
+        yield start
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waits: list[float] = []
-    monkeypatch.setattr(loader.time, "sleep", waits.append)
+    monkeypatch.setattr(time, "sleep", waits.append)
     return waits
 
 
@@ -247,7 +160,36 @@ def fetch(url: str) -> Any:
     return fetch_optimade(["Li"], url)
 
 
-def test_passing_faults_are_ridden_out(moody: Callable[..., str], quick: list[float]) -> None:
+def test_the_cache_answers_the_second_time(moody: Moody) -> None:
+    url = moody(page(entry("a"), after="/v1/structures?page=2"), page(entry("b")))
+    first = fetch(url)
+    assert not first.from_cache
+    second = fetch(url)
+    assert second.from_cache
+    assert [*second.table] == [*first.table]
+    assert len(moody.asked) == 2
+    fetch_optimade(["Li"], url, refresh=True)
+    assert len(moody.asked) > 2
+
+
+def test_a_broken_fetch_goes_on_where_it_stopped(moody: Moody, tmp_path: Path) -> None:
+    first = page(entry("a"), after="/v1/structures?page=2")
+    second = page(entry("b"), after="/v1/structures?page=3")
+    cut = (400, {}, json.dumps({"errors": [{"detail": "cable cut"}]}).encode())
+    url = moody(first, second, cut, second, page(entry("c")))
+    with pytest.raises(MfalError, match="cable cut"):
+        fetch(url)
+    # a page that was written only in half is asked for again
+    kept = next((tmp_path / "cache").glob("optimade/*/page-000002.json"))
+    kept.write_text(kept.read_text()[:300])
+    assert fetch(url).table.ids == ("a", "b", "c")
+    assert [path.partition("?")[2] for path in moody.asked[1:]] == [
+        *("page=2", "page=3"),
+        *("page=2", "page=3"),
+    ]
+
+
+def test_passing_faults_are_ridden_out(moody: Moody, quick: list[float]) -> None:
     good = page(entry("a"))
     url = moody(
         (503, {"Retry-After": "7"}, b"busy"),
@@ -261,9 +203,7 @@ def test_passing_faults_are_ridden_out(moody: Callable[..., str], quick: list[fl
     assert quick[0] == 7
 
 
-def test_pages_of_another_schema_are_asked_for_again(
-    moody: Callable[..., str], tmp_path: Path
-) -> None:
+def test_pages_of_another_schema_are_asked_for_again(moody: Moody, tmp_path: Path) -> None:
     url = moody(page(entry("a"), after="/v1/structures?page=2"), page(entry("b")), page(entry("c")))
     assert fetch(url).table.ids == ("a", "b")
     assert fetch(url).from_cache
@@ -277,11 +217,11 @@ def test_pages_of_another_schema_are_asked_for_again(
 def test_a_dead_server(quick: list[float]) -> None:
     with pytest.raises(MfalError, match=r"cannot be reached.*run the same command again"):
         fetch(f"http://127.0.0.1:{free_port()}")
-    assert len(quick) == loader.ATTEMPTS - 1
+    assert len(quick) == ATTEMPTS - 1
     assert quick == sorted(quick)
 
 
-def test_a_server_that_stays_broken(moody: Callable[..., str]) -> None:
+def test_a_server_that_stays_broken(moody: Moody) -> None:
     with pytest.raises(MfalError, match=r"cannot be reached \(500"):
         fetch(moody((500, {}, b"oops")))
     said = json.dumps({"errors": [{"detail": "no such property"}]}).encode()
@@ -291,7 +231,7 @@ def test_a_server_that_stays_broken(moody: Callable[..., str]) -> None:
         fetch(moody((200, {}, b'{"hello": "world"}')))
 
 
-def test_entries_that_cannot_be_used_are_counted(moody: Callable[..., str]) -> None:
+def test_entries_that_cannot_be_used_are_counted(moody: Moody) -> None:
     half = [{"name": "Li", "chemical_symbols": ["Li", "vacancy"], "concentration": [0.5, 0.5]}]
     unknown = [{"name": "Li", "chemical_symbols": ["X"], "concentration": [1.0]}]
     chlorine = entry("x")["attributes"]["species"][1:]
@@ -319,7 +259,7 @@ def test_entries_that_cannot_be_used_are_counted(moody: Callable[..., str]) -> N
     assert got.skipped["sent twice"] == 1
 
 
-def test_links_are_not_followed_astray(moody: Callable[..., str]) -> None:
+def test_links_are_not_followed_astray(moody: Moody) -> None:
     with pytest.raises(MfalError, match=r"points to another host, evil\.example"):
         fetch(moody(page(entry("a"), after="http://evil.example/v1/structures")))
     with pytest.raises(MfalError, match="in a circle"):
