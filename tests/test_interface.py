@@ -10,7 +10,11 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 
-UNREACHED: dict[str, str] = {}
+UNREACHED: dict[str, str] = {
+    "mfal.crystals.groups:CRYSTAL_SYSTEM_NAMES": "tells people what CRYSTAL_SYSTEM numbers",
+    "mfal.data.pool:exchanged": "makes the isotypes of the embedded table, experiments/tables",
+    "mfal.data.pool:lattice_errors": "measures the pool's cells, experiments/data_pool.py",
+}
 """Public names that nothing in the package or its documentation reaches, and why they stay."""
 
 SHARED: dict[str, str] = {
@@ -142,6 +146,10 @@ def documented() -> set[Name]:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         text = page.read_text(encoding="utf-8")
         found |= set(references(text))
+        # A module that a page names alone is documented as a whole.
+        for module in re.findall(r"`(mfal[.\w]+)`", text):
+            if module in PATHS:
+                found |= {Name(module, each) for each in read(module).exports}
         for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
             found |= {name for _, name in aliases(ast.parse(block))}
     return found
@@ -182,8 +190,8 @@ def test_every_public_name_is_reached() -> None:
 
 def test_every_module_is_reached() -> None:
     found = {name.module for name in reached()}
-    packages = {name for name, path in PATHS.items() if path.name == "__init__.py"}
-    assert set(PATHS) - packages - found == set()
+    modules_ = {name for name, path in PATHS.items() if path.name != "__init__.py"}
+    assert modules_ - found == set()
 
 
 def test_a_public_name_has_one_meaning() -> None:
