@@ -3,16 +3,16 @@
 Whole campaigns take minutes each, and their differences are of the size of their spread over
 seeds. So a pool of crystals drawn at random from the campaign's space is asked once, at every
 fidelity; then the campaign's own strategy runs on it many times, with random draws from the pool in
-place of the sampler's. Fit, guard, choice of the top's queries and of those for information, costs
-and failures are those of `mfal discover` with its defaults. The truth is the conductivity oracle,
-the mean over three arrangements of atoms as in a campaign.
+place of the sampler's. Fit, guard, choice of the target's queries and of those for information,
+costs and failures are those of `mfal discover` with its defaults. The truth is the conductivity
+oracle, the mean over three arrangements of atoms as in a campaign.
 
 - multi-fidelity: Sendek's probability, the barrier, the conductivity; with and without the guard;
 - contrary: the barrier's answers are turned round (5 eV minus the barrier), on all crystals;
 - elsewhere: they are right on the known crystals and shuffled among the proposed ones, so that the
   oracle earns trust before it misleads;
 - single-fidelity: the conductivity alone;
-- random: the same budget, each query at the top, after the same initial data.
+- random: the same budget, each query at the target fidelity, after the same initial data.
 
     python experiments/campaign_replay.py [--size small | --size whole]
 
@@ -62,7 +62,7 @@ VARIANTS = {
     "contrary, no guard": ("contrary", False),
     "elsewhere": ("elsewhere", True),
     "elsewhere, no guard": ("elsewhere", False),
-    "single-fidelity": ("top alone", True),
+    "single-fidelity": ("target alone", True),
     "random": ("honest", True),
 }
 PAIRS = (
@@ -145,7 +145,7 @@ class World:
             there = np.flatnonzero(~np.isnan(values[:, 1]))
             moved = np.random.default_rng(0).permutation(there)
             values[there, 1] = values[moved, 1]
-        if kind == "top alone":
+        if kind == "target alone":
             values, old = values[:, -1:], old[:, -1:]
             oracles = (oracles[-1]._replace(fidelity=0),)
         self.problem = problem()._replace(oracles=oracles)
@@ -170,7 +170,7 @@ class Replayed(Learned):
         self.drawn = rng.permutation(len(self.world.records))[:number]
         crystal = jax.tree.map(lambda leaf: leaf[self.drawn], self.world.crystals)
         nothing = SimpleNamespace(loss=np.zeros(20), log_z=np.zeros(1))
-        levels = rng.integers(0, self.top + 1, number).astype(np.int32)
+        levels = rng.integers(0, self.target + 1, number).astype(np.int32)
         return Draws(None, crystal, levels, nothing)  # type: ignore[arg-type]
 
     def records(self, states: Any, crystals: Any, source: str) -> list[CrystalRecord]:
@@ -206,7 +206,7 @@ def campaign(variant: str, seed: int, path: Path) -> dict[str, Any]:
             pending=[],
             told=[],
             allowance=allowance,
-            allowances=(np.inf,) * (strategy.top + 1),
+            allowances=(np.inf,) * (strategy.target + 1),
             asked=lambda names, pairs=pairs: {p for p in pairs if p[0] in set(names)},  # type: ignore[misc]
             tell=lambda *_: None,
         )
@@ -220,8 +220,8 @@ def campaign(variant: str, seed: int, path: Path) -> dict[str, Any]:
         spent += sum(p.cost for p in proposals)
     assert spent <= config.budget * (1 + 1e-9)
     later = [a for a in answers if a.query.round]
-    top = [a for a in later if a.query.fidelity == strategy.top]
-    found = sorted((a.value for a in top if a.value is not None), reverse=True)
+    target = [a for a in later if a.query.fidelity == strategy.target]
+    found = sorted((a.value for a in target if a.value is not None), reverse=True)
     padded = np.array(found + [world.problem.oracles[-1].bounds[0]] * 10)
     return {
         FIGURES[0]: padded[0],
@@ -229,20 +229,20 @@ def campaign(variant: str, seed: int, path: Path) -> dict[str, Any]:
         FIGURES[2]: float(padded[:10].mean()),
         "asked": np.bincount([a.query.fidelity for a in later], minlength=3).tolist(),
         "answered": len(found),
-        "top": len(top),
+        "target": len(target),
     }
 
 
 def at_random(
     strategy: Replayed, allowance: float, number: int, pairs: set[tuple[str, int]]
 ) -> list[Proposal]:
-    """The random search's queries in one round: crystals not asked before, each at the top."""
+    """The random search's queries in one round: crystals not asked before, all of the target."""
     key = jax.random.fold_in(strategy.key, number)
     strategy.train(None, None, key)  # type: ignore[arg-type]
-    fresh = [r for r in strategy.records(None, None, "") if (r.hash, strategy.top) not in pairs]
+    fresh = [r for r in strategy.records(None, None, "") if (r.hash, strategy.target) not in pairs]
     count = int(allowance / strategy.costs[-1] + 1e-6)
     copies = strategy.config.realisations
-    return [strategy.proposal(each, strategy.top, copies, {}) for each in fresh[:count]]
+    return [strategy.proposal(each, strategy.target, copies, {}) for each in fresh[:count]]
 
 
 def answer(world: World, asked: Proposal, number: int) -> Answer:
@@ -266,22 +266,22 @@ def pool_worth(proposed: list[Any], oracles: tuple[Oracle, ...]) -> list[str]:
     from scipy.stats import spearmanr
 
     values = np.array(proposed, float)
-    top = values[:, -1]
+    target = values[:, -1]
     lines = [
-        f"pool: {len(values)} random crystals, {np.mean(~np.isnan(top)):.0%} answered at the top;"
-        f" quantiles .5, .9, 1: {np.nanquantile(top, [0.5, 0.9, 1.0]).round(2).tolist()}"
+        f"pool: {len(values)} random crystals, {np.mean(~np.isnan(target)):.0%} answered;"
+        f" quantiles .5, .9, 1: {np.nanquantile(target, [0.5, 0.9, 1.0]).round(2).tolist()}"
     ]
     for m, oracle in enumerate(oracles[:-1]):
         both = np.flatnonzero(~np.isnan(values[:, [m, -1]]).any(axis=1))
         sign = 1.0 if oracle.higher_is_better else -1.0
         rho = interval(
             both.tolist(),
-            lambda rows, m=m, sign=sign: float(spearmanr(sign * values[rows, m], top[rows])[0]),  # type: ignore[misc]
+            lambda rows, m=m, sign=sign: float(spearmanr(sign * values[rows, m], target[rows])[0]),  # type: ignore[misc]
         )
         lines.append(f"{oracle.name} against {oracles[-1].name}: rho {rho} ({len(both)} crystals)")
     for labels in (40, 200):
         if labels < len(values) / 2:
-            found = interval(chance_worth(~np.isnan(top), labels))
+            found = interval(chance_worth(~np.isnan(target), labels))
             lines.append(f"chance of an answer from {labels} labels, on the others: AUC {found}")
     return lines
 
@@ -310,10 +310,10 @@ def show(found: dict[str, dict[int, Any]]) -> dict[str, Any]:
         table[name] = dict(zip(FIGURES, cells, strict=True))
         asked = np.mean([piece["asked"] for piece in by_seed.values()], axis=0).round(1)
         share = sum(p["answered"] for p in by_seed.values()) / sum(
-            p["top"] for p in by_seed.values()
+            p["target"] for p in by_seed.values()
         )
         cells_text = "".join(f"{cell!s:>24s}" for cell in cells)
-        spent = f"asked {asked.tolist()}, {share:.0%} of the top's answered"
+        spent = f"asked {asked.tolist()}, {share:.0%} of the target's answered"
         print(f"{name:26s}{len(by_seed):6d}{cells_text}  {spent}")
     return table
 
@@ -385,7 +385,7 @@ def main() -> None:
     print("\n" + "\n".join(lines))
     print(
         "What would overturn this: a larger pool (the best of this one are soon found), a sampler\n"
-        "in place of the random draws, another top oracle, cheap oracles of other costs."
+        "in place of the random draws, another target oracle, cheap oracles of other costs."
     )
     write_record(
         options.out / "campaign_replay.json",

@@ -1,4 +1,4 @@
-"""Does a campaign over several fidelities beat one that asks the top oracle alone, at equal cost?
+"""Does a campaign over several fidelities beat one of the target alone, at equal cost?
 
 Whole campaigns, de novo, by the strategy of `mfal discover` and the same budget, which pays for the
 initial data (known crystals) too; at the settings of `mfal discover` with `--size whole` (some 50
@@ -9,10 +9,10 @@ minutes for ten seeds on two cores), else at smaller ones:
 - misled: the same with a second fidelity that says the contrary (5 eV minus the barrier), with and
   without the guard;
 - single-fidelity: the conductivity alone;
-- random: crystals drawn at random, each asked at the top, after the single-fidelity campaign's
-  initial data.
+- random: crystals drawn at random, each asked at the target fidelity, after the single-fidelity
+  campaign's initial data.
 
-The truth is the top oracle, the conductivity at 300 K of the bond-valence hop network (not an
+The truth is the target oracle, the conductivity at 300 K of the bond-valence hop network (not an
 experiment). Compared are the best and the means of the five and ten best proposals that it was
 asked about, as the cost grows; a place among them that is not yet filled counts as the oracle's
 lower bound.
@@ -80,7 +80,7 @@ def contrary_oracles() -> tuple[Oracle, ...]:
     return tuple(map(_remembered, (sendek, contrary, conductivity)))
 
 
-def top_alone() -> tuple[Oracle, ...]:
+def target_alone() -> tuple[Oracle, ...]:
     """The conductivity, as the only fidelity."""
     return (_remembered(conductivity_oracle()._replace(fidelity=0)),)
 
@@ -112,7 +112,7 @@ VARIANTS: dict[str, tuple[str, bool]] = {
     "multi-fidelity, no guard": (f"{HERE}:three_oracles", False),
     "misled": (f"{HERE}:contrary_oracles", True),
     "misled, no guard": (f"{HERE}:contrary_oracles", False),
-    "single-fidelity": (f"{HERE}:top_alone", True),
+    "single-fidelity": (f"{HERE}:target_alone", True),
 }
 
 
@@ -128,13 +128,13 @@ def campaign(variant: str, config: CampaignConfig, seed: int, executor: Executor
     with tempfile.TemporaryDirectory() as folder:
         run_campaign(Path(folder), config, executor=executor)
         with read_campaign(Path(folder)) as ledger:
-            top = max(t.fidelity for t in ledger.tallies())
+            target = max(t.fidelity for t in ledger.tallies())
             answers = ledger.answers(CAMPAIGN)
             initial = sum(answer.query.cost for answer in answers if answer.query.round == 0)
-            result: dict[str, Any] = {"campaign": _history(answers, top, 0.0)}
+            result: dict[str, Any] = {"campaign": _history(answers, target, 0.0)}
             if beside:
                 # The random search is charged for the initial data as well.
-                result["random"] = _history(ledger.answers(RANDOM), top, initial)
+                result["random"] = _history(ledger.answers(RANDOM), target, initial)
             result["guard"] = [
                 (detail.get("guard") or {}).get("text") for _, detail in ledger.rounds(CAMPAIGN)
             ]
@@ -142,15 +142,15 @@ def campaign(variant: str, config: CampaignConfig, seed: int, executor: Executor
     return result | {"initial": initial, "seconds": time.time() - start}
 
 
-def _history(answers: Sequence[Answer], top: int, paid: float) -> list[list[Any]]:
-    """(cost so far, formula, value of a proposal at the top or None, fidelity) of each answer."""
+def _history(answers: Sequence[Answer], target: int, paid: float) -> list[list[Any]]:
+    """(cost so far, formula, a proposal's target value or None, fidelity) of each answer."""
     rows = []
     low, high = conductivity_oracle().bounds
     for answer in answers:
         paid += answer.query.cost
         proposal = answer.query.crystal.structure is None
         value = None
-        if proposal and answer.query.fidelity == top and answer.value is not None:
+        if proposal and answer.query.fidelity == target and answer.value is not None:
             value = float(np.clip(answer.value, low, high))
         name = f"{answer.query.crystal.formula} ({answer.query.crystal.space_group})"
         rows.append([round(paid, 4), name, value, answer.query.fidelity])
@@ -241,7 +241,7 @@ def figure(
             low, middle, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
             axis.plot(grid, middle, label=name, color=f"C{color}")
             axis.fill_between(grid, low, high, color=f"C{color}", alpha=0.1, linewidth=0)
-        axis.set(xlabel="cost, evaluations of the top oracle")
+        axis.set(xlabel="cost, evaluations of the target oracle")
     axes[0].set_ylabel("best proposal, log10 S/cm")
     axes[1].set_ylabel(f"mean of the {NUMBERS[-1]} best, log10 S/cm")
     axes[0].legend(frameon=False, fontsize=7)
@@ -254,7 +254,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--budget", type=float, help="evaluations of the top oracle")
+    parser.add_argument("--budget", type=float, help="evaluations of the target oracle")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--workers", type=int, default=2)
     options = parse(parser, SIZES)
@@ -286,7 +286,7 @@ def main() -> None:
     lines = conclude(found, options.budget, floor)
     print("\nAt the end of the budget:\n" + "\n".join(lines))
     print(
-        "What would overturn this: another budget (this one buys few proposals), another top\n"
+        "What would overturn this: another budget (this one buys few proposals), another target\n"
         "oracle (this one over-rates barrierless maps), or cheap oracles cheaper than these."
     )
     write_record(

@@ -126,7 +126,7 @@ def process(rows: Rows, train: np.ndarray, test: np.ndarray, cheap: bool) -> np.
 
 
 def ensemble(rows: Rows, train: np.ndarray, test: np.ndarray, cheap: bool, seed: int) -> np.ndarray:
-    """The ensemble's means of the test rows at the top fidelity."""
+    """The ensemble's means of the test rows at the target fidelity."""
     index = [train]
     levels = rows.answers.shape[1] if cheap else 0
     fidelity, value = [np.full(len(train), levels)], [rows.value[train]]

@@ -111,7 +111,7 @@ def take(rows: Rows, index: np.ndarray) -> Crystal:
 
 
 def ensemble(rows: Rows, train: np.ndarray, test: np.ndarray, seed: int) -> Forecast:
-    """The Flax ensemble on the top fidelity alone."""
+    """The Flax ensemble on the target fidelity alone."""
     value = np.maximum(rows.value[train], DETECTION)
     data = make_dataset(
         take(rows, train), np.zeros(len(train), int), value, rows.censoring[train],
@@ -236,12 +236,12 @@ def multi_fidelity(
         fidelity.append(np.full(len(have), k))
         value.append(np.array([known[table.ids[i]] for i in have]))
     order = np.concatenate(index)
-    top = np.concatenate(fidelity) == len(scores)
+    target = np.concatenate(fidelity) == len(scores)
     data = make_dataset(
         take(rows, order),
         np.concatenate(fidelity),
-        np.where(top, np.maximum(np.concatenate(value), DETECTION), np.concatenate(value)),
-        np.where(top, rows.censoring[order], EXACT),
+        np.where(target, np.maximum(np.concatenate(value), DETECTION), np.concatenate(value)),
+        np.where(target, rows.censoring[order], EXACT),
         group=rows.paper[order],
     )
     crystals = take(rows, np.flatnonzero(rows.test))

@@ -8,7 +8,7 @@ wherever the row has a CIF; their wall time is charged against --experiment-hour
 
 Strategies, all from the same random first experiments and in the same batches:
 
-- multi-fidelity: the top fidelity is a linear function of the cheap answers, with shrunken slopes,
+- multi-fidelity: the target is a linear function of the cheap answers, with shrunken slopes,
   plus a Gaussian process of the crystal's features: the autoregressive form of Kennedy & O'Hagan,
   Biometrika 87, 1 (2000), for cheap answers that are known beforehand; an upper confidence bound,
   the batch chosen greedily with the variance conditioned on the experiments already in it;
@@ -67,9 +67,9 @@ DETECTION = -13.0  # log10 S/cm
 # insulators would make up most of the variance that a model explains.
 FLOOR = -5.0  # log10 S/cm
 FIRST, BATCH, LAST = 10, 10, 60
-# A cheap score is made to rise with the top: its slope is expected to explain a little, and that
+# A cheap score is made to rise with the target: its slope is expected to explain a little, and that
 # counts for so many observations. Both, and the optimism, were chosen on seeds 0 to 5.
-SLOPE, SLOPE_ROWS = 0.2, 10.0  # SLOPE in standard deviations of the top per one of the score
+SLOPE, SLOPE_ROWS = 0.2, 10.0  # SLOPE in target standard deviations per one of the score
 
 
 class Pool(NamedTuple):

@@ -175,7 +175,7 @@ def conclude(table: dict[str, Any]) -> list[str]:
     if answer:
         seconds = float(np.median(answer["seconds"][0]))
         lines.append(
-            f"to ask the top oracle about one in a thousand of them ({answer['sizes'][0]} atoms, "
+            f"to ask the target about one in a thousand of them ({answer['sizes'][0]} atoms, "
             f"{seconds:.2g} s each on one core) takes {1e6 * seconds / 3600:.0f} core hours more, "
             "besides giving them atoms (triple_defines_crystal.py prints what that takes)"
         )

@@ -168,7 +168,7 @@ def ledger(repeats: int, size: int) -> dict[str, Any]:
     from mfal.campaign.status import read_status
     from mfal.oracles import default_oracles
 
-    top = default_oracles()[-1]
+    target = default_oracles()[-1]
     states = {"Li": 1.0, "F": -1.0}
 
     def proposal(number: int) -> Proposal:
@@ -176,7 +176,7 @@ def ledger(repeats: int, size: int) -> dict[str, Any]:
         crystal = CrystalRecord(
             f"c{number}", "LiF", {"Li": 1, "F": 1}, 225, cell, states, "sampled"
         )
-        return Proposal(crystal, top.fidelity, top.name, top.version, 1e-6, 1, {})
+        return Proposal(crystal, target.fidelity, target.name, target.version, 1e-6, 1, {})
 
     found: dict[str, list[float]] = {}
     config = CampaignConfig(budget=10.0)

@@ -1,14 +1,14 @@
 """Multi-fidelity search on synthetic problems, everything charged, beside botorch.
 
 Methods: ours (joint Gaussian process, information per cost, guard), the same without the guard, the
-same at the top fidelity alone (and with half batches: ours asks the top in half batches as long as
-it distrusts the rest, and smaller steps alone are worth something), random search, the cheapest
-source alone, and botorch's single fidelity log noisy EI and GIBBON and its multi-fidelity GIBBON
-with the default kernel and with a learned covariance of the fidelities. All pay the same for their
-initial design, ask in batches of the same size at most, have the same number of rounds and the same
-budget, which nobody exceeds; multi-fidelity methods start from the very same nested design. Two
-regrets against cost: simple (best value asked at the top) and inference (true top value at the
-model's recommendation).
+same at the target fidelity alone (and with half batches: ours asks the target in half batches as
+long as it distrusts the rest, and smaller steps alone are worth something), random search, the
+cheapest source alone, and botorch's single fidelity log noisy EI and GIBBON and its multi-fidelity
+GIBBON with the default kernel and with a learned covariance of the fidelities. All pay the same for
+their initial design, ask in batches of the same size at most, have the same number of rounds and
+the same budget, which nobody exceeds; multi-fidelity methods start from the very same nested
+design. Two regrets against cost: simple (best value asked at the target fidelity) and inference
+(true target value at the model's recommendation).
 
 Each (problem, method, seed) is one line of a file; what is there already is not run again, so a run
 may be stopped and continued, or spread out.
@@ -16,14 +16,16 @@ may be stopped and continued, or spread out.
     python experiments/benchmarks/acquisition.py [--problems NAME ...] [--methods NAME ...]
         [--seeds 10] [--first-seed 0] [--minutes 8] [--out cells.jsonl] [--plot regret.png]
 
-Measured: inference regret at the budget, median [quartiles], and ours less our top alone in decades
-of regret (`compare`, 90 % interval; the top alone pooled over problems that share it). Ours and our
-top alone: seeds 40 to 59, run once, after everything had been chosen on others. Best of botorch:
-the least median of its four methods, ten seeds from 0. What it says: `experiments/README.md`.
+Measured: inference regret at the budget, median [quartiles], and ours less our target alone in
+decades of regret (`compare`, 90 % interval; the target alone pooled over problems that share it).
+Ours and our target alone: seeds 40 to 59, run once, after everything had been chosen on others.
+Best of
+botorch: the least median of its four methods, ten seeds from 0. What it says:
+  `experiments/README.md`.
 
-    problem            ours              top alone         less top alone       best of botorch
-    hartmann           .001 [.000, .119] .128 [.017, .248] -1.20 (-1.61, -.77)  MF default .002
-    reversed-hartmann  .055 [.013, .174] .126 [.018, .287] -.25 (-.58, +.09)    LogNEI .365
+    problem            ours              target alone         less target alone       best of
+    botorch hartmann           .001 [.000, .119] .128 [.017, .248] -1.20 (-1.61, -.77)  MF default
+    .002 reversed-hartmann  .055 [.013, .174] .126 [.018, .287] -.25 (-.58, +.09)    LogNEI .365
     branin             .226 [.078, 1.43] .276 [.031, .698] +.10 (-.26, +.47)    LogNEI .241
     augmented-branin   .027 [.003, .318] .157 [.036, .507] -.61 (-.99, -.21)    MF default .016
     dial-0.00          .028 [.012, .056] .244 [.094, .802] -.83 (-1.10, -.56)   MF default .036
@@ -104,7 +106,7 @@ def ours(problem: Problem, seed: int, *, halves: bool = False, **parts: bool) ->
 
 
 def random_search(problem: Problem, seed: int) -> list[Point]:
-    """Uniform points at the top."""
+    """Uniform points at the target fidelity."""
     rng = np.random.default_rng(seed)
     size, last = problem.dimension, len(problem.costs) - 1
     asked, curve = design(problem, rng, INITIAL[size], [last]), []
@@ -117,7 +119,7 @@ def random_search(problem: Problem, seed: int) -> list[Point]:
 
 
 def cheapest_only(problem: Problem, seed: int) -> list[Point]:
-    """Our search of fidelity 0 as if it were the top, and one top query at the end."""
+    """Our search of fidelity 0 as if it were the target, and one target query at the end."""
     size, last = problem.dimension, len(problem.costs) - 1
     cheap = problem._replace(
         costs=(problem.costs[0],), evaluate=lambda x, m: problem.evaluate(x, 0)
@@ -176,8 +178,8 @@ def botorch_search(problem: Problem, seed: int, *, acquisition: str, kernel: str
 
 METHODS: dict[str, Callable[[Problem, int], list[Point]]] = {
     "ours": ours,
-    "ours, top alone": functools.partial(ours, joint=False),
-    "ours, top alone, half batches": functools.partial(ours, joint=False, halves=True),
+    "ours, target alone": functools.partial(ours, joint=False),
+    "ours, target alone, half batches": functools.partial(ours, joint=False, halves=True),
     "random": random_search,
     "cheapest alone": cheapest_only,
     "ours, no guard": functools.partial(ours, guarded=False),
@@ -190,8 +192,8 @@ METHODS: dict[str, Callable[[Problem, int], list[Point]]] = {
 }
 
 SEE_THE_TOP_ALONE = (
-    "ours, top alone",
-    "ours, top alone, half batches",
+    "ours, target alone",
+    "ours, target alone, half batches",
     "random",
     "botorch SF LogNEI",
     "botorch SF GIBBON",
@@ -261,7 +263,7 @@ def decades(cells: dict[tuple[str, str, int], dict[str, Any]], key: str, method:
 def compare(cells: dict[tuple[str, str, int], dict[str, Any]]) -> None:
     """Ours against each other method, problem by problem and in all.
 
-    Methods that see the top alone share it here among problems of equal dimension (Hartmann-6,
+    Methods that see the target alone share it here among problems of equal dimension (Hartmann-6,
     Branin): their runs on all of them are one sample, and a far steadier one than seed by seed.
     """
     rng = np.random.default_rng(0)

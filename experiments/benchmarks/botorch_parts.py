@@ -14,7 +14,7 @@ def fidelity_value(kernel: str, fidelity: int, last: int) -> float:
 
 
 def botorch_model(problem: Problem, asked: Asked, kernel: str, before: Any = None) -> Any:
-    """A fitted model: of the top alone, with botorch's fidelity kernel, or with a learned one.
+    """A fitted model: of the target alone, with botorch's fidelity kernel, or with a learned one.
 
     Values are standardised here and not by the model: botorch's GIBBON takes one term of its
     repulsion in the model's units and the rest in the data's, which differ under an outcome
@@ -65,8 +65,8 @@ def botorch_model(problem: Problem, asked: Asked, kernel: str, before: Any = Non
     return model
 
 
-def botorch_recommend(model: Any, size: int, top: float) -> np.ndarray:
-    """The point of greatest posterior mean at the top."""
+def botorch_recommend(model: Any, size: int, target: float) -> np.ndarray:
+    """The point of greatest posterior mean at the target fidelity."""
     import torch
     from botorch.acquisition import PosteriorMean
     from botorch.acquisition.fixed_feature import FixedFeatureAcquisitionFunction
@@ -74,7 +74,7 @@ def botorch_recommend(model: Any, size: int, top: float) -> np.ndarray:
 
     mean = PosteriorMean(model)
     if model.train_inputs[0].shape[-1] > size:
-        mean = FixedFeatureAcquisitionFunction(mean, d=size + 1, columns=[size], values=[top])
+        mean = FixedFeatureAcquisitionFunction(mean, d=size + 1, columns=[size], values=[target])
     bounds = torch.tensor([[0.0] * size, [1.0] * size], dtype=torch.double)
     x, _ = optimize_acqf(mean, bounds, q=1, num_restarts=6, raw_samples=256)
     return np.asarray(x[0].numpy())
@@ -91,8 +91,8 @@ def botorch_batch(
     size, last = problem.dimension, len(problem.costs) - 1
     bounds = torch.tensor([[0.0] * size, [1.0] * size], dtype=torch.double)
     if acquisition == "LogNEI":
-        at_top = torch.as_tensor(asked.x[asked.fidelity == last])
-        rule = qLogNoisyExpectedImprovement(model, X_baseline=at_top, prune_baseline=True)
+        at_target = torch.as_tensor(asked.x[asked.fidelity == last])
+        rule = qLogNoisyExpectedImprovement(model, X_baseline=at_target, prune_baseline=True)
         x, _ = optimize_acqf(
             rule, bounds, q=batch, num_restarts=4, raw_samples=128, sequential=True
         )
@@ -115,7 +115,7 @@ def botorch_batch(
 
 
 def gibbon_of_botorch(model: Any, size: int, levels: Any, costs: Any) -> Any:
-    """Botorch's own GIBBON, with its own sample of maxima: of the top, or of fidelity per cost."""
+    """Botorch's own GIBBON, with its own sample of maxima: the target's, or per cost."""
     import torch
     from botorch.acquisition.cost_aware import InverseCostWeightedUtility
     from botorch.acquisition.max_value_entropy_search import (
@@ -172,15 +172,15 @@ def closed_gibbon(
 
     def value(points: Any) -> Any:
         x = points[:, 0]
-        at_top = x if levels is None else torch.cat([x[:, :-1], levels[-1].expand(len(x), 1)], 1)
-        both, b = torch.cat([x, at_top]), len(x)
+        at_target = x if levels is None else torch.cat([x[:, :-1], levels[-1].expand(len(x), 1)], 1)
+        both, b = torch.cat([x, at_target]), len(x)
         v = torch.linalg.solve_triangular(factor, kernel(known[:, None], both), upper=False)
         reduced = (v[:count] ** 2).sum(0)
         prior = kernel(x, x) + noise
         after = prior - (v[:, :b] ** 2).sum(0)
         noisy = (prior - reduced[:b]).clamp_min(CLAMP_LB)
-        variance = (kernel(at_top, at_top) - reduced[b:]).clamp_min(CLAMP_LB)
-        shared = kernel(x, at_top) - (v[:count, :b] * v[:count, b:]).sum(0)
+        variance = (kernel(at_target, at_target) - reduced[b:]).clamp_min(CLAMP_LB)
+        shared = kernel(x, at_target) - (v[:count, :b] * v[:count, b:]).sum(0)
         if levels is None:
             shared = variance
         expected = mean + v[:count, b:].T @ white

@@ -1,14 +1,14 @@
 """Who finds the best of an acquisition: a GFlowNet, the whole grid, random points or its gradient.
 
-One acquisition, information about the best value from asking at the top, of a Gaussian process
-fitted to a few random answers of Branin (on a grid of 16 x 16 corners) and of Hartmann-6 (8^6), so
-that the exact maximum is known. Four ways to find candidates: every corner; as many random corners
-as the GFlowNet evaluates; the gradient from random starts, rounded to corners; and `mfal.gflownet`
-trained on the acquisition's fourth power, a quarter of each batch led backward from the best of
-random corners, which are charged (without them the paths, which start in one corner of the grid and
-may stop at each step, never see the far side: seen on seeds 0 to 2, as was that a reward floor of
-1e-4 is too low). From 512 candidates of each, half of them its best and half drawn from the rest of
-its finds, a batch is chosen by joint information.
+One acquisition, information about the best value from asking at the target fidelity, of a Gaussian
+process fitted to a few random answers of Branin (on a grid of 16 x 16 corners) and of Hartmann-6
+(8^6), so that the exact maximum is known. Four ways to find candidates: every corner; as many
+random corners as the GFlowNet evaluates; the gradient from random starts, rounded to corners; and
+`mfal.gflownet` trained on the acquisition's fourth power, a quarter of each batch led backward from
+the best of random corners, which are charged (without them the paths, which start in one corner of
+the grid and may stop at each step, never see the far side: seen on seeds 0 to 2, as was that a
+reward floor of 1e-4 is too low). From 512 candidates of each, half of them its best and half drawn
+from the rest of its finds, a batch is chosen by joint information.
 
 Told for each: the best value and the batch's joint information as shares of those of the whole
 grid; the distinct local maxima of the grid under which the batch's members lie, and how many of at
@@ -50,7 +50,7 @@ import numpy as np
 from cube.problems import Problem, augmented_branin, augmented_hartmann
 from cube.proposals import climb
 from cube.queries import design
-from cube.surrogate import Surrogate, fit, moments_at, top_moments
+from cube.surrogate import Surrogate, fit, moments_at, target_moments
 
 import mfal
 from mfal.acquisition.batch import JointBelief, choose_batch
@@ -91,16 +91,16 @@ class Found(NamedTuple):
 
 
 def prepare(problem: Problem, side: int, answers: int, seed: int) -> Case:
-    """Fits to random answers of the top and tabulates the acquisition."""
+    """Fits to random answers of the target and tabulates the acquisition."""
     rng = np.random.default_rng(seed)
     last = len(problem.costs) - 1
     asked = design(problem, rng, float(answers), [last])
     surrogate = fit(problem, asked, joint=False)
     axes = np.meshgrid(*[np.linspace(0, 1, side)] * problem.dimension, indexing="ij")
     points = np.stack([axis.ravel() for axis in axes], axis=1)
-    top_moments(surrogate, points[:1])
+    target_moments(surrogate, points[:1])
     start = time.process_time()
-    mean, std = top_moments(surrogate, points)
+    mean, std = target_moments(surrogate, points)
     rate = (time.process_time() - start) / len(points)
     some = rng.choice(len(points), 1024)
     maxima = gumbel_maxima(

@@ -277,11 +277,12 @@ def costs() -> dict[str, float]:
             if answer.ok:
                 seconds.append(cpu)
         medians[oracle.name] = float(np.median(seconds))
-    top = medians[oracles[-1].name]
+    target = medians[oracles[-1].name]
     for oracle in oracles:
         name = oracle.name
         print(
-            f"{name:14s} median {medians[name] * 1e3:7.1f} ms CPU, cost {medians[name] / top:.3f} "
+            f"{name:14s} median {medians[name] * 1e3:7.1f} ms CPU, "
+            f"cost {medians[name] / target:.3f} "
             f"(set: {oracle.cost})"
         )
     return medians

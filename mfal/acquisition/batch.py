@@ -30,12 +30,12 @@ _TINY = 1e-12
 
 
 class JointBelief(NamedTuple):
-    """Gaussian belief about N candidate queries: the top truth f_i and the answer y_i of each."""
+    """Gaussian belief about N candidate queries: target truth f_i and answer y_i of each."""
 
     mean: jax.Array
-    """[N], of the top truths."""
+    """[N], of the target truths."""
     truth_variance: jax.Array
-    """[N], of the top truths."""
+    """[N], of the target truths."""
     truth_answer: jax.Array
     """[N, N], covariance of truth f_i with answer y_j."""
     answer: jax.Array
@@ -171,7 +171,7 @@ def ensemble_belief(
     beliefs: Posterior = jax.vmap(posterior, in_axes=(0, None))(predictions, reliability)
     index = jnp.arange(len(fidelity))
     std = jnp.sqrt(jnp.diagonal(beliefs.covariance, axis1=1, axis2=2))
-    own_std, top_std = std[index, fidelity], std[:, -1]
+    own_std, target_std = std[index, fidelity], std[:, -1]
     deviation = predictions.members - jnp.mean(predictions.members, axis=1, keepdims=True)
     deviation = deviation / (jnp.sqrt(jnp.sum(deviation**2, axis=1, keepdims=True)) + _TINY)
     # Every fidelity is a view of the same similarity of crystals: their mean is the least noisy.
@@ -179,18 +179,20 @@ def ensemble_belief(
     equal = same[:, None] == same[None, :]
     between = jnp.where(equal, 1.0, (1 - shrinkage) * between)
     relation = reliability.correlation
-    # How strongly each candidate's own fidelity speaks of its top, weakened as in `posterior`.
-    with_top = beliefs.covariance[index, fidelity, -1] / (own_std * top_std)
+    # How strongly each candidate's own fidelity speaks of its target, weakened as in `posterior`.
+    with_target = beliefs.covariance[index, fidelity, -1] / (own_std * target_std)
     learned = relation[fidelity, -1]
-    weak = jnp.where(jnp.abs(learned) > 1e-9, with_top / jnp.where(learned == 0, 1, learned), 0.0)
+    weak = jnp.where(
+        jnp.abs(learned) > 1e-9, with_target / jnp.where(learned == 0, 1, learned), 0.0
+    )
     weak = jnp.where(fidelity == relation.shape[0] - 1, 1.0, weak)
     answers = relation[fidelity][:, fidelity] * jnp.outer(weak, weak)
     answers = jnp.where(equal & (fidelity[:, None] == fidelity[None, :]), 1.0, answers)
     noise = predictions.noise[index, fidelity] ** 2
     return JointBelief(
         mean=beliefs.mean[:, -1],
-        truth_variance=top_std**2,
-        truth_answer=jnp.outer(top_std, own_std) * between * (relation[-1, fidelity] * weak),
+        truth_variance=target_std**2,
+        truth_answer=jnp.outer(target_std, own_std) * between * (relation[-1, fidelity] * weak),
         answer=jnp.outer(own_std, own_std) * between * answers + jnp.diag(noise),
     )
 

@@ -1,14 +1,14 @@
-"""Information about the best top-fidelity value, per unit cost.
+"""Information about the best target-fidelity value, per unit cost.
 
-With f* the maximum of the top fidelity and y_m a noisy observation at fidelity m of one crystal,
+With f* the maximum of the target fidelity and y_m a noisy observation at fidelity m of one crystal,
 the general-purpose information bound of Moss, Leslie, Gonzalez & Rayson, J. Mach. Learn. Res. 22,
 235 (2021), arXiv:2102.03324 (GIBBON) is
 
     I(y_m; f*) >= E_{f*} [ -1/2 log(1 - rho^2 r (gamma + r)) ],
-    gamma = (f* - mu_top) / sigma_top,   r = phi(gamma) / Phi(gamma),
+    gamma = (f* - mu_target) / sigma_target,   r = phi(gamma) / Phi(gamma),
 
-rho the correlation between y_m and the top truth. Given f*, the top truth is a Gaussian cut off at
-f*, of variance sigma^2 (1 - r (gamma + r)): the bound takes the answer's distribution for a
+rho the correlation between y_m and the target truth. Given f*, the target truth is a Gaussian cut
+off at f*, of variance sigma^2 (1 - r (gamma + r)): the bound takes the answer's distribution for a
 Gaussian of the variance that is left.
 """
 
@@ -37,7 +37,7 @@ class InformationParams(NamedTuple):
     """What the information is about; a pytree, so that a new round doesn't recompile."""
 
     maxima: jax.Array
-    """[K], samples of the best top-fidelity value f*, in the unit of the top score."""
+    """[K], samples of the best target-fidelity value f*, in the unit of the target score."""
     noise: jax.Array
     """[M], least standard deviation of an observation, in each fidelity's unit: a prediction's own
     noise level counts where it is larger. Zeros let the prediction decide."""
@@ -59,14 +59,14 @@ def truncation(gamma: jax.Array) -> jax.Array:
 
 
 def answer_correlation(covariance: jax.Array, noise: jax.Array) -> jax.Array:
-    """Correlation of each fidelity's noisy answer with the top's truth.
+    """Correlation of each fidelity's noisy answer with the target's truth.
 
     Args:
-      covariance: [M, M], of the truths; the last is the top.
+      covariance: [M, M], of the truths; the last is the target.
       noise: [M], standard deviation of the answers around their truths.
 
     Returns:
-      [M], in [-1, 1]; zero for a fidelity whose covariance with the top is zero.
+      [M], in [-1, 1]; zero for a fidelity whose covariance with the target is zero.
     """
     variance = jnp.diagonal(covariance)
     scale = jnp.sqrt(jnp.maximum((variance + noise**2) * variance[-1], 1e-30))
@@ -76,13 +76,13 @@ def answer_correlation(covariance: jax.Array, noise: jax.Array) -> jax.Array:
 def information_about_maximum(
     maxima: jax.Array, mean: jax.Array, std: jax.Array, correlation: jax.Array
 ) -> jax.Array:
-    """The bound on I(y; f*) in nats for an answer of given correlation with the top truth.
+    """The bound on I(y; f*) in nats for an answer of given correlation with the target truth.
 
     Args:
       maxima: [K], samples of f*.
-      mean: [], of the top truth.
-      std: [], of the top truth.
-      correlation: [...], between answers and the top truth.
+      mean: [], of the target truth.
+      std: [], of the target truth.
+      correlation: [...], between answers and the target truth.
 
     Returns:
       [...], nats, non-negative, at most 4.7.

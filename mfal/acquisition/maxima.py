@@ -1,4 +1,4 @@
-"""Samples of the best top-fidelity value, from beliefs about a pool of crystals."""
+"""Samples of the best target-fidelity value, from beliefs about a pool of crystals."""
 
 import jax
 import jax.numpy as jnp

@@ -73,7 +73,7 @@ def make_log_reward(
 ) -> Callable[[AcquisitionParams, Any], jax.Array]:
     """Builds `log_reward(params, terminal_state) -> []` for a trainer.
 
-    The reward is the information about the best top-fidelity value per unit cost of asking this
+    The reward is the information about the best target-fidelity value per unit cost of asking this
     crystal at this fidelity. All numbers come in through `params`.
 
     Args:
@@ -108,16 +108,16 @@ def acquisition_params(
 ) -> AcquisitionParams:
     """A round's parameters from a fitted proxy and a pool of crystals.
 
-    The pool (known crystals and recent samples, say) supplies the samples of the best top-fidelity
-    value and the scale: a reward of one is the `quantile` of the pool's gains per cost, each
-    crystal at its best fidelity.
+    The pool (known crystals and recent samples, say) supplies the samples of the best
+    target-fidelity value and the scale: a reward of one is the `quantile` of the pool's gains per
+    cost, each crystal at its best fidelity.
 
     Args:
       posterior: (proxy state, crystal) to a belief over M fidelities.
       proxy: state of the fitted proxy.
       pool: crystals with a leading axis [N].
       costs: [M], positive.
-      best: best value known at the top fidelity; -inf before there is one.
+      best: best value known at the target fidelity; -inf before there is one.
       key: PRNG key of the samples of the maximum.
       num_maxima: K.
       exponent: sharpness of the reward.
@@ -126,13 +126,13 @@ def acquisition_params(
         constraint these are the ones that may meet it.
     """
     beliefs = jax.vmap(posterior, in_axes=(None, 0))(proxy, pool)
-    top_std = jnp.sqrt(jnp.maximum(beliefs.covariance[:, -1, -1], 0.0))
-    top_mean = beliefs.mean[:, -1]
+    target_std = jnp.sqrt(jnp.maximum(beliefs.covariance[:, -1, -1], 0.0))
+    target_mean = beliefs.mean[:, -1]
     if allowed is not None:
-        top_mean = jnp.where(allowed, top_mean, -jnp.inf)
-        top_std = jnp.where(allowed, top_std, 0.0)
+        target_mean = jnp.where(allowed, target_mean, -jnp.inf)
+        target_std = jnp.where(allowed, target_std, 0.0)
     information = InformationParams(
-        maxima=gumbel_maxima(key, top_mean, top_std, num_maxima, best),
+        maxima=gumbel_maxima(key, target_mean, target_std, num_maxima, best),
         noise=jnp.zeros(len(costs)),
         costs=jnp.asarray(costs, jnp.float32),
     )

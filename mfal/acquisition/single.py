@@ -75,7 +75,7 @@ def thompson(key: jax.Array, members: jax.Array) -> jax.Array:
 def max_value_entropy(
     mean: jax.Array, std: jax.Array, maxima: jax.Array, noise: float | jax.Array = 0.0
 ) -> jax.Array:
-    """Information about the best value from asking at the top, nats.
+    """Information about the best value from asking at the target fidelity, nats.
 
     Without noise this is max-value entropy search, mean of gamma r / 2 - log Phi(gamma) (Wang &
     Jegelka, ICML 2017); with noise, where that has no closed form, the bound of
@@ -116,7 +116,7 @@ def knowledge_gradient(
     envelope (Frazier, Powell & Dayanik, INFORMS J. Comput. 21, 599 (2009)).
 
     Args:
-      mean: [N], top-fidelity means of the pool.
+      mean: [N], target-fidelity means of the pool.
       truth_answer: [N, Q], covariance of the pool's truths with each possible answer.
       answer_variance: [Q], noise included.
     """

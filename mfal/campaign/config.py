@@ -118,7 +118,7 @@ class StabilityConfig:
     mode: str = _option(
         "off",
         "off; constraint: only what may meet the requirement is asked for its promise; objective:"
-        " the width of the stability window counts beside the top oracle's value",
+        " the width of the stability window counts beside the target oracle's value",
     )
     low: float = _option(0.0, "V against lithium to which the window must reach down")
     high: float = _option(
@@ -165,7 +165,7 @@ class CampaignConfig:
     """A whole campaign."""
 
     budget: float = _option(
-        120.0, "cost units to spend in all; one evaluation of the top oracle costs 1"
+        120.0, "cost units to spend in all; one evaluation of the target oracle costs 1"
     )
     seed: int = _option(0, "seed of everything drawn at random")
     limits: tuple[str, ...] = _option(
@@ -173,7 +173,7 @@ class CampaignConfig:
     )
     rounds: int = _option(7, "rounds of fit, train, sample, query")
     target: float | None = _option(
-        None, "value of the top oracle, in its unit, at which a proposal ends the campaign"
+        None, "value of the target oracle, in its unit, at which a proposal ends the campaign"
     )
     overlap: float = _option(
         0.0,
@@ -184,11 +184,11 @@ class CampaignConfig:
     realisations: int = _option(3, "atom arrangements tried per proposed crystal")
     batch: int = _option(16, "most queries for information in one round")
     exploit: float = _option(
-        0.5, "share of a round's cost for the top oracle's word on what looks best"
+        0.5, "share of a round's cost for the target oracle's word on what looks best"
     )
     guard: bool = _option(
         True,
-        "ask cheap oracles only while all answers together predict the top oracle's held-out"
+        "ask cheap oracles only while all answers together predict the target oracle's held-out"
         " answers no worse than its own alone do",
     )
     baseline: bool = _option(
@@ -219,7 +219,7 @@ class CampaignConfig:
         if not 0 <= self.overlap < 1:
             raise MfalError(f"overlap {self.overlap:g}", "give a share from 0 to below 1")
         if self.target is not None and not math.isfinite(self.target):
-            raise MfalError(f"target {self.target:g}", "give a finite value of the top oracle")
+            raise MfalError(f"target {self.target:g}", "give a finite value of the target oracle")
         if not self.oracles:
             raise MfalError("no oracles", "name at least one as module:function")
         by_oracle("limits", self.limits)

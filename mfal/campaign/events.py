@@ -9,7 +9,7 @@ __all__ = ["Best", "Event", "Notify", "Progress", "silent"]
 
 
 class Best(NamedTuple):
-    """The best answer of the top oracle so far."""
+    """The best answer of the target oracle so far."""
 
     formula: str
     space_group: int

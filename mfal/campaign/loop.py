@@ -334,14 +334,18 @@ class _Campaign:
 
     def best(self) -> Best | None:
         """The best proposal, or the best known crystal while there is none."""
-        top = self.oracles[-1]
+        target = self.oracles[-1]
         for proposed in (True, False):
             found = self.ledger.best(
-                CAMPAIGN, top.fidelity, number=1, largest=top.higher_is_better, proposed=proposed
+                CAMPAIGN,
+                target.fidelity,
+                number=1,
+                largest=target.higher_is_better,
+                proposed=proposed,
             )
             if found and found[0].value is not None:
                 crystal = found[0].query.crystal
                 return Best(
-                    crystal.formula, crystal.space_group, found[0].value, top.unit, not proposed
+                    crystal.formula, crystal.space_group, found[0].value, target.unit, not proposed
                 )
         return None

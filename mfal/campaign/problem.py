@@ -41,7 +41,7 @@ class Problem(NamedTuple):
     """Crystals whose atoms are known, with their names, in a fixed order, the most akin to the
     space first."""
     oracles: tuple[Oracle, ...]
-    """By rising fidelity; the last is the top."""
+    """By rising fidelity; the last is the target."""
 
 
 @lru_cache(maxsize=4)

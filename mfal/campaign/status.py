@@ -27,12 +27,12 @@ def read_status(ledger: Ledger) -> dict[str, Any]:
         queries[oracle["name"]] = {**ended, "pending": pending}
     open_queries = sum(kinds["pending"] for kinds in queries.values())
     latest = max(rounds, default=0)
-    top = oracles[-1]
+    target = oracles[-1]
     best = ledger.best(
         CAMPAIGN,
         len(oracles) - 1,
         number=_BEST,
-        largest=top["higher_is_better"],
+        largest=target["higher_is_better"],
         proposed=True,
     )
     return {
@@ -53,8 +53,8 @@ def read_status(ledger: Ledger) -> dict[str, Any]:
                 "space_group": answer.query.crystal.space_group,
                 "value": answer.value,
                 "spread": answer.spread,
-                "oracle": top["name"],
-                "unit": top["unit"],
+                "oracle": target["name"],
+                "unit": target["unit"],
                 "known": answer.query.crystal.structure is not None,
                 "id": answer.query.crystal.hash,
             }

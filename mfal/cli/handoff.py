@@ -116,17 +116,17 @@ def run_ask(options: argparse.Namespace) -> int:
 
 
 def by_expectation(summary: "Summary") -> "list[Candidate]":
-    """Candidates by what the proxy expects of the top oracle's quantity, best first.
+    """Candidates by what the proxy expects of the target oracle's quantity, best first.
 
     It has learned from the measurements that came back; what an oracle said of a candidate itself
     is one answer among those that it has learned from.
     """
-    top = len(summary.oracles) - 1
-    sign = -1.0 if summary.oracles[top].higher_is_better else 1.0
+    target = len(summary.oracles) - 1
+    sign = -1.0 if summary.oracles[target].higher_is_better else 1.0
 
     def key(candidate: "Candidate") -> tuple[float, int]:
         mean = candidate.predicted.get("mean")
-        return sign * (mean[top] if mean else candidate.value), candidate.rank
+        return sign * (mean[target] if mean else candidate.value), candidate.rank
 
     return sorted(summary.candidates, key=key)
 

@@ -26,7 +26,7 @@ class Dataset(NamedTuple):
     crystal: Any
     """Input pytree with leading axis [N]: a `Crystal`, or whatever the featuriser takes."""
     fidelity: jax.Array
-    """[N] int32, 0 to M - 1; M - 1 is the top."""
+    """[N] int32, 0 to M - 1; M - 1 is the target."""
     value: jax.Array
     """[N] float32, a score: larger is better."""
     censoring: jax.Array

@@ -6,8 +6,8 @@ Each member maps the features x of a crystal to a mean and a noise level at ever
 
 a deep form of the autoregressive relation of Kennedy & O'Hagan, Biometrika 87, 1 (2000). The
 relation A is learned; it is drawn around zero, member by member, and held near its draw by a
-penalty, so that a fidelity which says nothing (or the contrary) about the top can be learned to do
-so, and until data speak the members disagree even about the sign.
+penalty, so that a fidelity which says nothing (or the contrary) about the target can be learned to
+do so, and until data speak the members disagree even about the sign.
 
 Spread away from data comes from three sources: bootstrap weights over groups of rows, frozen
 random prior networks (Osband, Aslanides & Cassirer, NeurIPS 2018) and random initial weights.
@@ -53,7 +53,7 @@ class EnsembleConfig:
     """Static choices of an ensemble."""
 
     num_fidelities: int
-    """M; fidelity M - 1 is the top."""
+    """M; fidelity M - 1 is the target."""
     members: int = 10
     """E, number of networks."""
     widths: tuple[int, ...] = (64, 64)

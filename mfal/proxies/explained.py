@@ -17,7 +17,7 @@ _NORMAL_90 = 1.6448536
 
 
 class Explained(NamedTuple):
-    """How much of the top fidelity's variance a fidelity explains, over crystals seen at both."""
+    """How much of the target's variance a fidelity explains, over crystals seen at both."""
 
     share: float
     """Adjusted squared correlation, 0 to 1; NaN with fewer than four crystals."""
@@ -26,16 +26,16 @@ class Explained(NamedTuple):
     high: float
     """Upper end of the 90 % interval, 0 to 1."""
     sign: int
-    """Sign of the correlation: -1 where a higher value means a worse top value."""
+    """Sign of the correlation: -1 where a higher value means a worse target value."""
     pairs: int
     """Crystals observed at both fidelities."""
     remaining: float
-    """Share of what is still unknown about a new crystal's top value that an answer of this
+    """Share of what is still unknown about a new crystal's target value that an answer of this
     fidelity would explain: the learned posterior correlation, squared."""
 
 
 def explained_variance(data: Dataset, reliability: Reliability) -> list[Explained]:
-    """For each fidelity, its share in the variance of the top; host-side, for reports.
+    """For each fidelity, its share in the variance of the target; host-side, for reports.
 
     The adjusted R^2 of a straight line, 1 - (1 - r^2)(n - 1)/(n - 2) but not below zero, is free of
     the share 1/(n - 1) that a useless fidelity would explain by chance. The interval comes from
@@ -52,7 +52,7 @@ def explained_variance(data: Dataset, reliability: Reliability) -> list[Explaine
     return [_compare(means[k], means[-1], float(remaining[k])) for k in range(num)]
 
 
-def describe_fidelity(name: str, top: str, explained: Explained) -> str:
+def describe_fidelity(name: str, target: str, explained: Explained) -> str:
     """One line for the user.
 
     >>> describe_fidelity("bvse", "experiment", Explained(0.14, 0.05, 0.27, -1, 60, 0.1))
@@ -60,17 +60,17 @@ def describe_fidelity(name: str, top: str, explained: Explained) -> str:
     crystals); 10 % of what is still unknown'
     """
     if math.isnan(explained.share):
-        return f"fidelity {name}: too few crystals in common with {top} ({explained.pairs})"
+        return f"fidelity {name}: too few crystals in common with {target} ({explained.pairs})"
     return (
-        f"fidelity {name} explains {100 * explained.share:.0f} % of the variance of {top} "
+        f"fidelity {name} explains {100 * explained.share:.0f} % of the variance of {target} "
         f"(90 % interval {100 * explained.low:.0f} to {100 * explained.high:.0f} %, "
         f"{explained.pairs} crystals); {100 * explained.remaining:.0f} % of what is still unknown"
     )
 
 
-def _compare(low: dict[int, float], top: dict[int, float], remaining: float) -> Explained:
-    both: Sequence[int] = sorted(low.keys() & top.keys())
-    x, y = np.array([low[i] for i in both]), np.array([top[i] for i in both])
+def _compare(low: dict[int, float], target: dict[int, float], remaining: float) -> Explained:
+    both: Sequence[int] = sorted(low.keys() & target.keys())
+    x, y = np.array([low[i] for i in both]), np.array([target[i] for i in both])
     count = len(both)
     if count < _MIN_PAIRS or x.std() < 1e-9 or y.std() < 1e-9:
         return Explained(math.nan, 0.0, 1.0, 0, count, remaining)

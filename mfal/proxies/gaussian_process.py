@@ -8,7 +8,7 @@ a function of its own,
 a linear model of coregionalisation of rank one: the prior correlation of two fidelities,
 a_m a_j / sqrt((a_m^2 + w_m^2)(a_j^2 + w_j^2)), can take any value, zero and negative ones included.
 Hyperparameters maximise the posterior density from three starts: fidelities
-that agree with the top, contradict it, or have nothing to do with it. After a third of the steps
+that agree with the target, contradict it, or have nothing to do with it. After a third of the steps
 the start that is ahead goes on alone.
 
 Everything is computed in float64: the fit and the conditioning under `jax.enable_x64`, whatever the
@@ -42,7 +42,7 @@ class GPConfig:
     """Static choices of a Gaussian process."""
 
     num_fidelities: int
-    """M; fidelity M - 1 is the top."""
+    """M; fidelity M - 1 is the target."""
     smoothness: float = 2.5
     """Of the Matérn kernels: 0.5, 1.5, 2.5 or infinity (the squared exponential)."""
     relevance: bool = True
@@ -118,8 +118,8 @@ class GaussianProcess(NamedTuple):
     """(state, group [N]) to the same given only the observations of other groups: what new
     families of materials are to expect. On the host; padded rows get their prior."""
     evidence: Callable[[GPState], jax.Array]
-    """State to the mean log density, nats, of the top's observations given all others: by the
-    chain rule, that of each given the lower fidelities' and the top's before it."""
+    """State to the mean log density, nats, of the target's observations given all others: by the
+    chain rule, that of each given the lower fidelities' and the target's before it."""
     correlation: Callable[[GPState], np.ndarray]
     """State to the prior correlation of the fidelities [M, M]."""
 
@@ -179,8 +179,8 @@ def make_gaussian_process(
             jnp.full(num, np.log(config.noise)),
         )
 
-    # Lower fidelities all with the top, all against it, all unrelated; mixed signs are reached from
-    # the last.
+    # Lower fidelities all with the target, all against it, all unrelated; mixed signs are reached
+    # from the last.
     starts = [(sign,) * (num - 1) for sign in ((1.0, -1.0, 0.05) if num > 1 else (1.0,))]
 
     @jax.jit
@@ -295,14 +295,14 @@ def make_gaussian_process(
 
     @jax.jit
     def evidence_wide(state: GPState) -> jax.Array:
-        at_top = state.valid & (state.fidelity == num - 1)
-        below = state.valid & ~at_top
+        at_target = state.valid & (state.fidelity == num - 1)
+        below = state.valid & ~at_target
 
         def density(rows: jax.Array) -> jax.Array:
             covariance = noisy(state.params, state.inputs, state.fidelity, rows)
             return log_marginal(covariance, jnp.where(rows, state.target, 0.0))
 
-        count = jnp.maximum(jnp.sum(at_top), 1)
+        count = jnp.maximum(jnp.sum(at_target), 1)
         constant = 0.5 * jnp.log(2 * jnp.pi) + jnp.log(state.value_scale[-1])
         return (density(state.valid) - density(below)) / count - constant
 

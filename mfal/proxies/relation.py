@@ -2,10 +2,11 @@
 
 The covariance between two fidelities at a crystal comes from surprises: the standardised errors of
 held-out predictions, r_m = (y_m - mean_m) / sd_m. If the surprise at a cheap fidelity predicts the
-surprise at the top, then asking the cheap one informs about the top, and by how much; if it does
-not, the learned correlation goes to zero and with it the information. The members of the ensemble
-only supply a prior for this correlation, worth a few pairs: ten members' sample correlation has a
-standard error of a third, and a maximiser of information would feed on exactly that error.
+surprise at the target fidelity, then asking the cheap one informs about the target, and by how
+much; if it does not, the learned correlation goes to zero and with it the information. The members
+of the ensemble only supply a prior for this correlation, worth a few pairs: ten members' sample
+correlation has a standard error of a third, and a maximiser of information would feed on exactly
+that error.
 """
 
 from typing import NamedTuple
@@ -93,10 +94,10 @@ def posterior(prediction: Prediction, reliability: Reliability) -> Posterior:
     """Mean and covariance over fidelities at one crystal.
 
     Variances are the members' own. Correlations are the learned ones, weakened where a fidelity is
-    already better known than usual in comparison with the top: d_m C_mj d_j off the diagonal, with
-    d_m = min(1, sqrt((v_m / v_top) / (mean v_m / mean v_top))). This keeps positive definiteness
-    (D C D + I - D^2) and the slope of the top on the cheap fidelity, instead of its correlation,
-    where the cheap one has been pinned down.
+    already better known than usual in comparison with the target: d_m C_mj d_j off the diagonal,
+    with d_m = min(1, sqrt((v_m / v_target) / (mean v_m / mean v_target))). This keeps positive
+    definiteness (D C D + I - D^2) and the slope of the target on the cheap fidelity, instead of its
+    correlation, where the cheap one has been pinned down.
     """
     mean = jnp.mean(prediction.members, axis=0)
     variance = jnp.var(prediction.members, axis=0, ddof=1) + 1e-12

@@ -26,7 +26,7 @@ _STABILITY = [
 
 def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of candidates.csv, best first; units are in the header."""
-    header = ["rank", "formula", "space_group", f"{summary.top.name} [{summary.top.unit}]"]
+    header = ["rank", "formula", "space_group", f"{summary.target.name} [{summary.target.unit}]"]
     header += ["standard_deviation", "basis", "highest_fidelity_asked"]
     for oracle in summary.oracles:
         header += [
@@ -105,10 +105,11 @@ def _stability(found: Tradeoff | None) -> list[Any]:
 
 def _cif(candidate: Candidate, summary: Summary) -> str:
     """The CIF under a comment that says what it is."""
+    target = summary.target
     std = f" ± {candidate.std:.2g}" if candidate.std is not None else ""
     lines = [
         f"# candidate {candidate.crystal.hash} of a campaign of mfal, rank {candidate.rank}",
-        f"# {summary.top.name}, {candidate.basis}: {candidate.value:.4g}{std} {summary.top.unit}",
+        f"# {target.name}, {candidate.basis}: {candidate.value:.4g}{std} {target.unit}",
         "# one of several arrangements of atoms that fit composition, space group and lattice",
     ]
     return "\n".join(lines) + "\n" + (candidate.cif or "")

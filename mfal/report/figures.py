@@ -20,15 +20,15 @@ def all_figures(
     maps: Mapping[str, EnergyMap | str],
 ) -> dict[str, Figure]:
     """Figures by name, from the campaign, its windows and its maps by crystal hash."""
-    top = len(summary.oracles) - 1
+    target = len(summary.oracles) - 1
     figures = [
         lithium_paths(summary, maps),
         best_against_cost(summary),
         top_mean(summary),
         fidelity_mix(summary),
         fidelity_worth(summary),
-        parity(summary, top),
-        *(parity(summary, m) for m in range(top)),
+        parity(summary, target),
+        *(parity(summary, m) for m in range(target)),
         calibration(summary),
         elements(summary),
         window_front(summary, windows),

@@ -63,10 +63,10 @@ def parity(summary: Summary, fidelity: int) -> Figure:
             f" interval, against the answer: {count} of {len(forecasts)} inside, mean error"
             f" {sum(errors) / len(errors):.2g} {oracle.unit}."
         )
-    top = fidelity == len(summary.oracles) - 1
+    target = fidelity == len(summary.oracles) - 1
     numbers = ("expected", "std", "low_90", "high_90", "observed")
     return Figure(
-        "parity" if top else f"parity_fidelity_{fidelity}",
+        "parity" if target else f"parity_fidelity_{fidelity}",
         f"Expected against observed: {oracle.name}",
         text,
         [

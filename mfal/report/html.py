@@ -98,7 +98,7 @@ def render_page(
     """
     structures = _structures(summary, maps)
     head, rows = candidate_rows(summary, windows, set(structures))
-    top = summary.top
+    target = summary.target
 
     def show(*names: str) -> str:
         return "".join(_figure(figures[name], pictures.get(name)) for name in names)
@@ -121,8 +121,8 @@ def render_page(
 <body>
 <header>
 <h1>Lithium conductor campaign</h1>
-<p class="lead">{state}; report by mfal {text(mfal.__version__)}; values are {text(top.name)} in
-{text(top.unit)}</p>
+<p class="lead">{state}; report by mfal {text(mfal.__version__)}; values are {text(target.name)} in
+{text(target.unit)}</p>
 <nav aria-label="Sections"><a href="#candidates">Candidates</a> <a href="#structure">Structure</a>
 <a href="#search">Search</a> <a href="#worth">Fidelities</a> <a href="#trust">Trust</a>
 <a href="#chemistry">Chemistry</a> <a href="#provenance">Provenance</a></nav>
@@ -140,7 +140,7 @@ asked, else the proxy's expectation ± its standard deviation. “Tried” count
 window against lithium metal is the campaign's, or that of the formula's most stable phase where the
 embedded energies bound it. The whole list is in candidates.csv.</p>
 <div class="scroll tall" tabindex="0" role="region" aria-label="Candidates">
-<table><caption>Candidates ranked by {text(top.name)} in {text(top.unit)}</caption>
+<table><caption>Candidates ranked by {text(target.name)} in {text(target.unit)}</caption>
 <thead>{head}</thead><tbody>{rows}</tbody></table></div>
 </section>
 <section id="structure" aria-labelledby="h-structure">
@@ -176,8 +176,8 @@ all. Drag to turn, scroll or pinch to zoom. CIFs lie in cifs/, maps as cube file
 <h2 id="h-worth">What each fidelity is worth</h2>
 <div class="figures">{show("fidelity_worth")}
 <div><ul>{worth or "<li>The proxy's last word comes at the end.</li>"}</ul>
-<p class="lead">Rank agreement is Spearman's correlation with the top oracle over the crystals that
-both answered: +1 where they agree fully on what is better, 0 where the one says nothing of the
+<p class="lead">Rank agreement is Spearman's correlation with the target oracle over the crystals
+that both answered: +1 where they agree fully on what is better, 0 where the one says nothing of the
 other.</p></div></div>
 <div class="scroll" tabindex="0" role="region" aria-label="Fidelities">{worth_table(summary)}</div>
 </section>

@@ -35,7 +35,7 @@ def text(value: Any) -> str:
 
 def words(summary: Summary) -> str:
     """The campaign in a paragraph."""
-    top = summary.top
+    target = summary.target
     lines = [
         f"{len(summary.candidates)} candidates were proposed and answered for"
         f" {summary.spent:.4g} cost units, {summary.initial_cost:.4g} of them spent on known"
@@ -45,7 +45,7 @@ def words(summary: Summary) -> str:
         first = summary.candidates[0]
         lines.append(
             f"The best is {first.crystal.formula} in space group {first.crystal.space_group}:"
-            f" {value_of(first)} {top.unit} ({first.basis})."
+            f" {value_of(first)} {target.unit} ({first.basis})."
         )
     known = summary.best_known
     if known is not None and known.value is not None:
@@ -70,7 +70,7 @@ def words(summary: Summary) -> str:
 
 def facts(summary: Summary) -> str:
     """Four figures to begin with."""
-    unit = summary.top.unit
+    unit = summary.target.unit
     asked = sum(kinds["observed"] + kinds["failed"] for kinds in summary.numbers.values())
     budget = summary.config.get("budget")
     found = [
@@ -146,7 +146,7 @@ def _answer(candidate: Candidate, fidelity: int) -> str:
 
 
 def worth_table(summary: Summary) -> str:
-    """What each fidelity costs, how often it was asked, and how far it agrees with the top."""
+    """What each fidelity costs, how often it was asked, and how far it agrees with the target."""
     head = ["fidelity", "unit", "cost", "answered", "failed", "share of cost"]
     head += ["rank agreement", "crystals"]
     spent = {o.name: sum(mix[o.name] for mix in summary.spending) for o in summary.oracles}
@@ -158,7 +158,7 @@ def worth_table(summary: Summary) -> str:
         rho, pairs = rank_agreement(summary, m)
         agreement = "too few" if rho is None else f"{rho:+.2f}"
         if m == len(summary.oracles) - 1:
-            agreement, pairs = "the top itself", None
+            agreement, pairs = "the target itself", None
         rows.append(
             [
                 oracle.name,
@@ -214,9 +214,8 @@ def periodic_table(summary: Summary) -> str:
             )
             continue
         style += f";background:rgba(11,83,148,{0.08 + 0.3 * tile.candidates / most:.2f})"
-        said = (
-            f"{tile.symbol}: {tile.candidates} candidates, best {tile.best:.2f} {summary.top.unit}"
-        )
+        best = f"best {tile.best:.2f} {summary.target.unit}"
+        said = f"{tile.symbol}: {tile.candidates} candidates, {best}"
         cells.append(
             f'<div role="img" aria-label="{text(said)}" title="{text(said)}" style="{style}">'
             f"<b>{tile.symbol}</b><span>{tile.candidates}</span><span>{tile.best:.1f}</span></div>"

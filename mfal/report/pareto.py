@@ -1,4 +1,4 @@
-"""The trade-off between the top oracle's value and the stability window, as files."""
+"""The trade-off between the target oracle's value and the stability window, as files."""
 
 import json
 from pathlib import Path
@@ -22,13 +22,13 @@ def write_pareto(summary: Summary, folder: Path) -> list[Path]:
     """
     if not summary.tradeoffs:
         return []
-    top = summary.top
+    target = summary.target
     written = [folder / PARETO_CSV, folder / PARETO_JSON]
     write_tradeoff(
         written[0],
         list(summary.tradeoffs.values()),
-        value=f"{top.name} [{top.unit}]",
-        higher_is_better=top.higher_is_better,
+        value=f"{target.name} [{target.unit}]",
+        higher_is_better=target.higher_is_better,
     )
     try:
         text = json.dumps(pareto_to_plain(summary), indent=1, allow_nan=False)
@@ -42,11 +42,11 @@ def write_pareto(summary: Summary, folder: Path) -> list[Path]:
 
 def pareto_to_plain(summary: Summary) -> dict[str, Any]:
     """The objectives, the requirement, and the fronts, best first."""
-    stability, top = summary.config["stability"], summary.top
+    stability, target = summary.config["stability"], summary.target
     fronts: dict[int, list[Tradeoff]] = {}
     for row in summary.tradeoffs.values():
         fronts.setdefault(row.rank, []).append(row)
-    sign = -1.0 if top.higher_is_better else 1.0
+    sign = -1.0 if target.higher_is_better else 1.0
     distance = stability["max_hull_distance"]
 
     def plain(rows: list[Tradeoff]) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ def pareto_to_plain(summary: Summary) -> dict[str, Any]:
 
     return {
         "objectives": [
-            {"name": top.name, "unit": top.unit, "maximise": top.higher_is_better},
+            {"name": target.name, "unit": target.unit, "maximise": target.higher_is_better},
             {"name": "window_width", "unit": "V", "maximise": True},
         ],
         "requirement": {

@@ -22,7 +22,7 @@ class Tile(NamedTuple):
     candidates: int
     """Candidates that hold the element."""
     best: float | None
-    """Best value among them, in the top oracle's unit."""
+    """Best value among them, in the target oracle's unit."""
 
 
 def composition_map(summary: Summary) -> list[Tile]:

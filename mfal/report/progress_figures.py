@@ -18,11 +18,11 @@ _FEWEST_PAIRS = 4
 
 
 def best_against_cost(summary: Summary) -> Figure:
-    """Best answer of the top oracle against cost, beside random search at equal cost.
+    """Best answer of the target oracle against cost, beside random search at equal cost.
 
     Both curves start where the initial data are paid for, which both searches have to buy.
     """
-    top = summary.top
+    target = summary.target
 
     def draw(axes: Any) -> None:
         _curves(axes, summary, lambda curve: curve.best)
@@ -30,15 +30,15 @@ def best_against_cost(summary: Summary) -> Figure:
         if known is not None and known.value is not None:
             label = f"best known crystal asked: {known.query.crystal.formula}"
             axes.axhline(known.value, color=INK, linestyle=":", label=label)
-        axes.set_ylabel(f"best {top.name} ({top.unit})")
+        axes.set_ylabel(f"best {target.name} ({target.unit})")
         axes.legend(loc="best", frameon=False, fontsize=9)
 
     return Figure(
         "best_against_cost",
         "Best proposal so far against cost",
-        f"Best answer of {top.name} among the proposals. Both searches pay for the same initial"
+        f"Best answer of {target.name} among the proposals. Both searches pay for the same initial"
         " data first (grey line); failures are charged.",
-        ["search", "cost", f"best {top.name} [{top.unit}]"],
+        ["search", "cost", f"best {target.name} [{target.unit}]"],
         _rows(summary, lambda curve: curve.best),
         draw if any(curve.cost for _, curve in _searches(summary)) else None,
     )
@@ -46,20 +46,20 @@ def best_against_cost(summary: Summary) -> Figure:
 
 def top_mean(summary: Summary) -> Figure:
     """Mean of the best few answers against cost: less a matter of luck than the best alone."""
-    top = summary.top
+    target = summary.target
 
     def draw(axes: Any) -> None:
         _curves(axes, summary, lambda curve: curve.top)
-        axes.set_ylabel(f"mean of the best {TOP_K} ({top.unit})")
+        axes.set_ylabel(f"mean of the best {TOP_K} ({target.unit})")
         axes.legend(loc="best", frameon=False, fontsize=9)
 
     rows = _rows(summary, lambda curve: curve.top)
     return Figure(
         "top_against_cost",
         f"Best {TOP_K} proposals so far against cost",
-        f"Mean of the best {TOP_K} answers of {top.name}, each from another crystal; a curve"
+        f"Mean of the best {TOP_K} answers of {target.name}, each from another crystal; a curve"
         f" begins with the answer that makes {TOP_K}.",
-        ["search", "cost", f"mean of best {TOP_K} [{top.unit}]"],
+        ["search", "cost", f"mean of best {TOP_K} [{target.unit}]"],
         rows,
         draw if rows else None,
     )
@@ -95,7 +95,7 @@ def _curves(axes: Any, summary: Summary, values_of: Any) -> None:
         )
     axes.axvline(summary.initial_cost, color="#bbbbbb", linewidth=1.0)
     axes.set_xlim(left=0.0)
-    axes.set_xlabel("cost paid (units of one top evaluation)")
+    axes.set_xlabel("cost paid (units of one target evaluation)")
     axes.grid(alpha=0.25)
 
 
@@ -162,21 +162,21 @@ def fidelity_mix(summary: Summary) -> Figure:
 
 
 def fidelity_worth(summary: Summary) -> Figure:
-    """What the proxy has learnt that each cheap fidelity tells about the top, round by round."""
-    top = len(summary.oracles) - 1
+    """What the proxy has learnt that each cheap fidelity tells about the target, round by round."""
+    target = len(summary.oracles) - 1
     rounds = sorted(summary.correlations)
     rows = [
-        [r, oracle.name, float(summary.correlations[r][m][top]) ** 2]
+        [r, oracle.name, float(summary.correlations[r][m][target]) ** 2]
         for r in rounds
-        for m, oracle in enumerate(summary.oracles[:top])
+        for m, oracle in enumerate(summary.oracles[:target])
     ]
 
     def draw(axes: Any) -> None:
-        for m, oracle in enumerate(summary.oracles[:top]):
+        for m, oracle in enumerate(summary.oracles[:target]):
             style = SERIES[m % len(SERIES)]
             axes.plot(
                 rounds,
-                [100 * float(summary.correlations[r][m][top]) ** 2 for r in rounds],
+                [100 * float(summary.correlations[r][m][target]) ** 2 for r in rounds],
                 color=style.colour,
                 linestyle=style.line,
                 marker=style.marker,
@@ -192,8 +192,8 @@ def fidelity_worth(summary: Summary) -> Figure:
 
     return Figure(
         "fidelity_worth",
-        f"What a cheap answer tells about {summary.top.name}",
-        f"Share of what is still unknown about a new crystal's {summary.top.name} that an answer"
+        f"What a cheap answer tells about {summary.target.name}",
+        f"Share of what is still unknown about a new crystal's {summary.target.name} that an answer"
         " of the cheap fidelity would explain: the proxy's learnt correlation, squared.",
         ["round", "fidelity", "share explained"],
         rows,
@@ -202,19 +202,19 @@ def fidelity_worth(summary: Summary) -> Figure:
 
 
 def rank_agreement(summary: Summary, fidelity: int) -> tuple[float | None, int]:
-    """Spearman's correlation of a fidelity's answers with the top's, and over how many crystals.
+    """Spearman's correlation of a fidelity's answers with the target's, and over how many crystals.
 
-    Positive where a better answer goes with a better top answer, whatever "better" means for
+    Positive where a better answer goes with a better target answer, whatever "better" means for
     either; None where too few crystals were answered at both, or all alike.
     """
-    top = len(summary.oracles) - 1
+    target = len(summary.oracles) - 1
     values: dict[str, dict[int, float]] = {}
     for answer in summary.answers:
-        if answer.value is not None and answer.query.fidelity in (fidelity, top):
+        if answer.value is not None and answer.query.fidelity in (fidelity, target):
             values.setdefault(answer.query.crystal.hash, {})[answer.query.fidelity] = answer.value
-    both = [(v[fidelity], v[top]) for v in values.values() if len(v) == 2]
+    both = [(v[fidelity], v[target]) for v in values.values() if len(v) == 2]
     if len(both) < _FEWEST_PAIRS or any(len(set(column)) < 2 for column in zip(*both, strict=True)):
         return None, len(both)
-    better: Sequence[bool] = [summary.oracles[m].higher_is_better for m in (fidelity, top)]
+    better: Sequence[bool] = [summary.oracles[m].higher_is_better for m in (fidelity, target)]
     sign = 1.0 if better[0] == better[1] else -1.0
     return sign * float(spearmanr(*zip(*both, strict=True)).statistic), len(both)

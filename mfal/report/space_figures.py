@@ -53,8 +53,8 @@ def elements(summary: Summary) -> Figure:
         "elements",
         "Elements of the candidates",
         "Under each symbol, how many candidates hold the element, and the best value among them"
-        f" ({summary.top.unit}); the darker, the more.",
-        ["element", "candidates", f"best {summary.top.name} [{summary.top.unit}]"],
+        f" ({summary.target.unit}); the darker, the more.",
+        ["element", "candidates", f"best {summary.target.name} [{summary.target.unit}]"],
         rows,
         draw if rows else None,
         (9.0, 4.9),
@@ -63,7 +63,7 @@ def elements(summary: Summary) -> Figure:
 
 def window_front(summary: Summary, windows: Mapping[str, Window]) -> Figure:
     """Conductivity against the electrochemical window, with the front that nothing beats."""
-    top = summary.top
+    target = summary.target
     widths = np.array([_width(c, windows) for c in summary.candidates], float)
     values = np.array([c.value for c in summary.candidates], float)
     known = np.isfinite(widths)
@@ -72,7 +72,7 @@ def window_front(summary: Summary, windows: Mapping[str, Window]) -> Figure:
         pairs = np.stack([widths, values], axis=1)
         misses = [_misses(candidate, windows) for candidate in summary.candidates]
         front = pareto_front(
-            pairs, maximise=(True, top.higher_is_better), feasible=np.logical_not(misses)
+            pairs, maximise=(True, target.higher_is_better), feasible=np.logical_not(misses)
         )
 
     def draw(axes: Any) -> None:
@@ -118,7 +118,7 @@ def window_front(summary: Summary, windows: Mapping[str, Window]) -> Figure:
         axes.margins(y=0.12)
         axes.set_xlim(0.0, 1.2 * float(widths[known].max()) or 1.0)
         axes.set_xlabel("width of the stability window (V)")
-        axes.set_ylabel(f"{top.name} ({top.unit})")
+        axes.set_ylabel(f"{target.name} ({target.unit})")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=9)
 
@@ -137,7 +137,7 @@ def window_front(summary: Summary, windows: Mapping[str, Window]) -> Figure:
         " that of the formula's most stable phase, or of the phases that it would become, by"
         " the embedded energies; where these lack a competitor, none is given. Candidates that miss"
         " a requirement of the campaign are not on the front.",
-        ["rank", "formula", f"{top.name} [{top.unit}]", *_WINDOW_COLUMNS],
+        ["rank", "formula", f"{target.name} [{target.unit}]", *_WINDOW_COLUMNS],
         rows,
         draw if count else None,
     )

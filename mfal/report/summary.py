@@ -46,7 +46,7 @@ class Candidate(NamedTuple):
     rank: int
     crystal: CrystalRecord
     value: float
-    """Of the top oracle: its answer, or the proxy's expectation."""
+    """Of the target oracle: its answer, or the proxy's expectation."""
     std: float | None
     """Spread of the answer over arrangements of atoms, or the proxy's standard deviation."""
     basis: str
@@ -78,7 +78,7 @@ TOP_K = 5
 
 
 class Curve(NamedTuple):
-    """Best top-fidelity answers among an account's proposals, against what had been paid."""
+    """Best target-fidelity answers among an account's proposals, against what had been paid."""
 
     cost: list[float]
     best: list[float]
@@ -98,7 +98,7 @@ class Summary(NamedTuple):
     initial_cost: float
     """Cost units of the initial data, which both searches pay."""
     best_known: Answer | None
-    """The best of the known crystals at the top fidelity."""
+    """The best of the known crystals at the target fidelity."""
     spent: float
     reserved: float
     numbers: dict[str, dict[str, int]]
@@ -122,7 +122,7 @@ class Summary(NamedTuple):
     looks at them."""
 
     @property
-    def top(self) -> OracleFacts:
+    def target(self) -> OracleFacts:
         """The oracle that everything is about."""
         return self.oracles[-1]
 
@@ -137,12 +137,12 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     """
     config = ledger.meta("config") or {}
     oracles = tuple(OracleFacts(**facts) for facts in ledger.meta("oracles") or [])
-    top = len(oracles) - 1
-    better = oracles[top].higher_is_better if oracles else True
+    target = len(oracles) - 1
+    better = oracles[target].higher_is_better if oracles else True
     answers = (
         ledger.answers(CAMPAIGN)
         if number is None
-        else ledger.foremost(CAMPAIGN, top, number=number, largest=better)
+        else ledger.foremost(CAMPAIGN, target, number=number, largest=better)
     )
     rounds = ledger.rounds(CAMPAIGN)
     final = next((detail for _, detail in reversed(rounds) if detail.get("final")), None)
@@ -151,9 +151,9 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     later = [answer for answer in answers if answer.query.round > 0]
     initial_cost = _cost(initial)
     random = ledger.answers(RANDOM) if number is None else []
-    known = [a for a in initial if a.query.fidelity == top and a.value is not None]
+    known = [a for a in initial if a.query.fidelity == target and a.value is not None]
     tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
-    candidates = _candidates(later, predictions, top, better, _measured(ledger))
+    candidates = _candidates(later, predictions, target, better, _measured(ledger))
     tradeoffs = _tradeoffs(config, candidates, (final or {}).get("stability", {}), better)
     if config.get("stability", {}).get("mode") == "constraint":
         candidates = _feasible_first(candidates, tradeoffs)
@@ -164,8 +164,8 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
         config=config,
         oracles=oracles,
         candidates=candidates,
-        campaign=_curve(later, initial_cost, top, better),
-        random=_curve(random, initial_cost, top, better) if random else None,
+        campaign=_curve(later, initial_cost, target, better),
+        random=_curve(random, initial_cost, target, better) if random else None,
         initial_cost=initial_cost,
         best_known=_best(known, better),
         spent=spent,
@@ -206,11 +206,11 @@ def _measured(ledger: Ledger) -> dict[str, dict[str, str]]:
 def _candidates(
     answers: Sequence[Answer],
     predictions: dict[str, Any],
-    top: int,
+    target: int,
     better: bool,
     measured: dict[str, dict[str, str]],
 ) -> list[Candidate]:
-    """Ranked by the top oracle's answer where there is one, else by the proxy's expectation."""
+    """Ranked by the target oracle's answer where there is one, else by the proxy's expectation."""
     by_crystal: dict[str, dict[int, Answer]] = {}
     for answer in answers:
         by_crystal.setdefault(answer.query.crystal.hash, {})[answer.query.fidelity] = answer
@@ -221,10 +221,10 @@ def _candidates(
             continue
         highest = good[max(good)]
         predicted = predictions.get(name) or highest.query.predicted
-        if top in good:
-            value, std, basis = good[top].value, good[top].spread, "observed"
+        if target in good:
+            value, std, basis = good[target].value, good[target].spread, "observed"
         elif predicted:
-            value, std, basis = predicted["mean"][top], predicted["std"][top], "predicted"
+            value, std, basis = predicted["mean"][target], predicted["std"][target], "predicted"
         else:
             continue
         assert value is not None
@@ -280,7 +280,7 @@ def _feasible_first(
     return [candidate._replace(rank=rank) for rank, candidate in enumerate(ordered, 1)]
 
 
-def _curve(answers: Sequence[Answer], paid: float, top: int, better: bool) -> Curve:
+def _curve(answers: Sequence[Answer], paid: float, target: int, better: bool) -> Curve:
     """In the order of decision, so that it doesn't depend on which answer came first."""
     curve = Curve([], [], [])
     sign = 1.0 if better else -1.0
@@ -288,7 +288,7 @@ def _curve(answers: Sequence[Answer], paid: float, top: int, better: bool) -> Cu
     for answer in answers:
         if answer.kind != "abandoned":
             paid += answer.query.cost
-        if answer.query.fidelity == top and answer.value is not None:
+        if answer.query.fidelity == target and answer.value is not None:
             name = answer.query.crystal.hash
             seen[name] = max(seen.get(name, -math.inf), sign * answer.value)
         if seen:
@@ -359,7 +359,7 @@ def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
         "lattice": list(crystal.lattice),
         "value": candidate.value,
         "std": candidate.std,
-        "unit": summary.top.unit,
+        "unit": summary.target.unit,
         "basis": candidate.basis,
         "observed": {
             summary.oracles[m].name: {"value": a.value, "spread": a.spread, "status": a.kind}

@@ -17,7 +17,7 @@ _SHOWN = 15
 
 def print_summary(console: Console, summary: Summary, folder: Path, shown: int = _SHOWN) -> None:
     """Ranked candidates, what was spent on what, how random search did, and where the files are."""
-    top = summary.top
+    target = summary.target
     console.print()
     if not summary.candidates:
         console.print(Text("No candidate was answered by any oracle.", style="red"))
@@ -33,15 +33,15 @@ def print_summary(console: Console, summary: Summary, folder: Path, shown: int =
         Text(
             f"Files in {folder}: report.html, report.json, {CSV_NAME}, {CIF_FOLDER}/, figures/,"
             " best_against_cost.png."
-            f" Values are {top.name} in {top.unit}."
+            f" Values are {target.name} in {target.unit}."
         ),
         soft_wrap=True,
     )
 
 
 def _candidates(summary: Summary, shown: int) -> Table:
-    top = summary.top
-    title = Text(f"Best candidates by {top.name} ({top.unit})", style="bold")
+    target = summary.target
+    title = Text(f"Best candidates by {target.name} ({target.unit})", style="bold")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("formula", overflow="fold")

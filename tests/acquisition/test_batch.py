@@ -72,8 +72,8 @@ def test_greedy_pairs_are_near_the_best_pair(seed):
 
 def test_an_answer_is_not_bought_twice():
     """Two copies of the best candidate: the second is worth nothing once the first is chosen."""
-    top = jnp.array([1.0, 1.0, 0.6])
-    truth = jnp.outer(top, top) * jnp.array([[1, 1, 0.1], [1, 1, 0.1], [0.1, 0.1, 1]])
+    target = jnp.array([1.0, 1.0, 0.6])
+    truth = jnp.outer(target, target) * jnp.array([[1, 1, 0.1], [1, 1, 0.1], [0.1, 0.1, 1]])
     belief = JointBelief(jnp.zeros(3), jnp.diagonal(truth), truth, truth + 1e-4 * jnp.eye(3))
     batch = CHOOSE(belief, jnp.array([1.0]), jnp.ones(3), 3.0, size=2)
     assert sorted(batch.indices.tolist()) != [0, 1]

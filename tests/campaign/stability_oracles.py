@@ -56,7 +56,7 @@ def energies() -> Energies:
 
 
 def chain() -> tuple[Oracle, ...]:
-    """Formation energy and hull distance below the toy campaign's own top."""
+    """Formation energy and hull distance below the toy campaign's own target."""
     from toy_oracles import three
 
     calculator = IonicBonds()

@@ -160,9 +160,9 @@ def test_what_misses_the_requirement_is_not_asked(whole):
         details = [detail for number, detail in ledger.rounds("campaign") if 0 < number < 3]
     assert all(a.query.predicted["stability"]["feasible"] is not False for a in answers)
     assert sum(detail["feasible"]["no"] for detail in details) > 0
-    top = {a.query.crystal.hash for a in answers if a.query.fidelity == 2}
+    target = {a.query.crystal.hash for a in answers if a.query.fidelity == 2}
     judged = {a.query.crystal.hash for a in answers if a.query.oracle == "hull_distance"}
-    assert top <= judged
+    assert target <= judged
 
 
 def test_each_cif_is_the_candidate_that_it_is_named_after(whole):
@@ -203,7 +203,7 @@ def test_each_round_records_what_the_guard_decided_and_what_fidelities_are_worth
             "hull_distance",
         ]
         if not verdict["follow"]:
-            # Hull distances are asked for the requirement's sake, whatever they tell of the top.
+            # Hull distances are asked for the requirement's sake, whatever they tell of the target.
             mine = [q for q in asked if q.round == number and q.oracle != "hull_distance"]
             assert {query.fidelity for query in mine} == {2}
     assert worth[-1] == rounds[3]["guard"]["text"]

@@ -176,8 +176,8 @@ def go_on_and_look(folder) -> dict:
 
 
 def test_some_of_the_oracles_make_a_campaign_but_not_two_of_one_fidelity():
-    top = load_oracles(("mfal.oracles:conductivity_oracle",))
-    assert [(o.name, o.fidelity) for o in top] == [("conductivity", 0)]
+    target = load_oracles(("mfal.oracles:conductivity_oracle",))
+    assert [(o.name, o.fidelity) for o in target] == [("conductivity", 0)]
     two = load_oracles(("mfal.oracles:conductivity_oracle", "mfal.oracles:bvse_oracle"))
     assert [(o.name, o.fidelity) for o in two] == [("bvse", 0), ("conductivity", 1)]
     with pytest.raises(MfalError, match="fidelities bvse 1, bvse 1"):

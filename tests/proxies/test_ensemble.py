@@ -30,14 +30,14 @@ def predicted(state, x):
 
 @pytest.fixture(scope="module")
 def negative():
-    """Plenty of a cheap fidelity, of which the top is the negative; the scales differ."""
+    """Plenty of a cheap fidelity, of which the target is the negative; the scales differ."""
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (130, 2))
-    cheap, top = x[:110], x[90:]
-    value = np.concatenate([low(cheap), 40 - 10 * low(top)])
-    fidelity = np.repeat([0, 1], [len(cheap), len(top)])
+    cheap, target = x[:110], x[90:]
+    value = np.concatenate([low(cheap), 40 - 10 * low(target)])
+    fidelity = np.repeat([0, 1], [len(cheap), len(target)])
     noise = np.where(fidelity == 0, 0.1, 1.0) * rng.normal(size=len(value))
-    return fitted(np.concatenate([cheap, top]), fidelity, value + noise)
+    return fitted(np.concatenate([cheap, target]), fidelity, value + noise)
 
 
 def test_predicts_held_out_values_of_both_fidelities(negative):
@@ -76,20 +76,20 @@ def test_a_useless_fidelity_is_given_no_correlation():
 
 
 def test_held_out_answers_find_out_a_cheap_oracle_that_misleads():
-    """Another function at the cheap fidelity worsens the top's predictions; the score says so."""
+    """Another function at the cheap fidelity worsens the target's predictions, and the score."""
     rng = np.random.default_rng(12)
     x = rng.uniform(-1, 1, (150, 2))
     fidelity, at = np.repeat([0, 1], [150, 24]), np.r_[np.arange(150), np.arange(24)]
-    top = low(x) + 0.02 * rng.normal(size=150)
+    target = low(x) + 0.02 * rng.normal(size=150)
     loss, harm = {}, {}
     for name, cheap in (("good", -2 * low(x)), ("bad", 2 * np.sin(7 * x[:, 1] + 4 * x[:, 0]))):
-        value = np.concatenate([cheap, top[:24]])
+        value = np.concatenate([cheap, target[:24]])
         data = make_dataset(x[at].astype(np.float32), fidelity, value, capacity=256)
         alone = data._replace(valid=data.valid & (data.fidelity == 1))
         start, key = ENSEMBLE.init(jax.random.key(0)), jax.random.key(1)
         both, own = (ENSEMBLE.fit(start, d, key) for d in (data, alone))
         loss[name] = float(own.reliability.score[1] - both.reliability.score[1])
-        errors = [np.abs(predicted(s, x[24:]).members.mean(1)[:, 1] - top[24:]).mean()
+        errors = [np.abs(predicted(s, x[24:]).members.mean(1)[:, 1] - target[24:]).mean()
                   for s in (both, own)]  # fmt: skip
         harm[name] = errors[0] / errors[1]
     assert harm["good"] < 1 < harm["bad"]

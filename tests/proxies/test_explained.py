@@ -7,12 +7,12 @@ from mfal.proxies.explained import describe_fidelity, explained_variance
 from mfal.proxies.relation import unknown_reliability
 
 
-def explained(low, top, censoring=None):
-    x = np.arange(len(top), dtype=np.float32)[:, None]
+def explained(low, target, censoring=None):
+    x = np.arange(len(target), dtype=np.float32)[:, None]
     data = make_dataset(
         np.concatenate([x[: len(low)], x]),
-        np.repeat([0, 1], [len(low), len(top)]),
-        np.concatenate([low, top]),
+        np.repeat([0, 1], [len(low), len(target)]),
+        np.concatenate([low, target]),
         censoring,
     )
     reliability = unknown_reliability(2)._replace(correlation=jnp.array([[1, -0.5], [-0.5, 1]]))
@@ -21,9 +21,9 @@ def explained(low, top, censoring=None):
 
 def test_share_of_a_noisy_relation_with_its_sign_and_interval():
     rng = np.random.default_rng(0)
-    top = rng.normal(size=400)
-    low = -3 * (top + 2 * rng.normal(size=400)) + 7
-    first, last = explained(low, top)
+    target = rng.normal(size=400)
+    low = -3 * (target + 2 * rng.normal(size=400)) + 7
+    first, last = explained(low, target)
     assert first.share == pytest.approx(0.2, abs=0.06)
     assert first.low < first.share < first.high
     assert first.sign == -1

@@ -20,11 +20,11 @@ def truth(x):
     return np.sin(6 * x[:, 0]) + x[:, 1] ** 2
 
 
-def fitted(factor, low=60, top=10, seed=0):
+def fitted(factor, low=60, target=10, seed=0):
     x = np.random.default_rng(seed).uniform(0, 1, (low, 2)).astype(np.float32)
-    value = np.concatenate([truth(x), 3 + factor * truth(x[:top])])
-    fidelity = np.repeat([0, 1], [low, top])
-    data = make_dataset(np.concatenate([x, x[:top]]), fidelity, value, capacity=128)
+    value = np.concatenate([truth(x), 3 + factor * truth(x[:target])])
+    fidelity = np.repeat([0, 1], [low, target])
+    data = make_dataset(np.concatenate([x, x[:target]]), fidelity, value, capacity=128)
     return JOINT.fit(data), data
 
 
@@ -108,24 +108,26 @@ def test_a_group_left_out_is_predicted_from_the_others():
         np.testing.assert_allclose(one, other[rows], rtol=1e-6)
 
 
-def test_evidence_is_the_density_of_the_top_given_the_cheap():
+def test_evidence_is_the_density_of_the_target_given_the_cheap():
     state, data = fitted(-2.0)
     rows = np.flatnonzero(data.valid)
     x, m = np.asarray(state.inputs)[rows], np.asarray(state.fidelity)[rows]
     noise = np.exp(2 * np.asarray(state.params.log_noise))[m] + 1e-6
     prior = numpy_covariance(state, x, m, x, m) + np.diag(noise)
-    top, y = m == 1, np.asarray(state.target)[rows]
-    cross = np.linalg.solve(prior[~top][:, ~top], prior[~top][:, top])
-    given = multivariate_normal(cross.T @ y[~top], prior[top][:, top] - prior[top][:, ~top] @ cross)
+    target, y = m == 1, np.asarray(state.target)[rows]
+    cross = np.linalg.solve(prior[~target][:, ~target], prior[~target][:, target])
+    given = multivariate_normal(
+        cross.T @ y[~target], prior[target][:, target] - prior[target][:, ~target] @ cross
+    )
     scale = np.asarray(state.value_scale)[1]
-    expected = given.logpdf(y[top]) / top.sum() - np.log(scale)
+    expected = given.logpdf(y[target]) / target.sum() - np.log(scale)
     assert float(JOINT.evidence(state)) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("factor", [1.5, -2.0])
-def test_a_cheap_fidelity_of_either_sign_sharpens_the_top(factor):
+def test_a_cheap_fidelity_of_either_sign_sharpens_the_target(factor):
     x = np.random.default_rng(2).uniform(0, 1, (200, 2))
-    top = 3 + factor * truth(x)
+    target = 3 + factor * truth(x)
     state, data = fitted(factor)
     both = np.asarray(JOINT.joint(state, x, np.ones(200, int))[0])
     rows = np.flatnonzero(np.asarray(data.valid) & (np.asarray(data.fidelity) == 1))
@@ -134,7 +136,7 @@ def test_a_cheap_fidelity_of_either_sign_sharpens_the_top(factor):
         capacity=128,
     )  # fmt: skip
     alone = np.asarray(ALONE.joint(ALONE.fit(alone_data), x, np.zeros(200, int))[0])
-    assert np.sqrt(np.mean((both - top) ** 2)) < 0.4 * np.sqrt(np.mean((alone - top) ** 2))
+    assert np.sqrt(np.mean((both - target) ** 2)) < 0.4 * np.sqrt(np.mean((alone - target) ** 2))
     assert np.sign(JOINT.correlation(state)[0, 1]) == np.sign(factor)
 
 

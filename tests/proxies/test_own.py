@@ -102,9 +102,9 @@ def test_one_key_leaves_the_same_crystals_out():
 
 def test_a_fit_to_the_top_alone_leaves_out_the_same_crystals():
     whole = data()
-    top = whole._replace(valid=whole.valid & (whole.fidelity == LEVELS - 1))
-    folds = [_folds(each, jax.random.key(6)) for each in (whole, top)]
-    use = np.asarray(top.valid)
+    target = whole._replace(valid=whole.valid & (whole.fidelity == LEVELS - 1))
+    folds = [_folds(each, jax.random.key(6)) for each in (whole, target)]
+    use = np.asarray(target.valid)
     np.testing.assert_array_equal(folds[0][use], folds[1][use])
     assert set(folds[1][use]) == {0, 1, 2, 3}
 

@@ -24,7 +24,7 @@ def test_rows_that_every_member_saw_say_nothing_even_where_all_values_are_equal(
 
 
 def learnt(slope, seed, rows=60):
-    """Reliability from surprises of which the top's is `slope` times the cheap one's and chance."""
+    """Reliability from surprises: the target's is `slope` times the cheap one's, and chance."""
     rng = np.random.default_rng(seed)
     cheap, chance = rng.normal(size=(2, rows))
     crystal = np.tile(np.arange(rows, dtype=np.float32), 2)[:, None]

@@ -67,20 +67,20 @@ def summary(tmp_path_factory):
 
 def test_the_mean_of_the_best_five_begins_with_the_fifth_and_only_rises(summary):
     assert summary.campaign.cost[-1] == pytest.approx(6 * 1.25)
-    top = [value for value in summary.campaign.top if value is not None]
+    target = [value for value in summary.campaign.top if value is not None]
     # After Li2S there are five; Li3N at -6 then takes the place of LiBr at -7.
-    assert top == pytest.approx([-17 / 5, -17 / 5, -16 / 5])
+    assert target == pytest.approx([-17 / 5, -17 / 5, -16 / 5])
 
 
 def test_expectations_carry_noise_and_the_factor_of_their_round(summary):
     first = forecasts_of(summary, 0)[0]
     assert (first.expected, first.std) == (0.5, pytest.approx(0.5))  # 3-4-5
     assert (first.low, first.high) == (0.0, pytest.approx(1.5))  # 0.5 - 2 * 0.5 is out of bounds
-    top = forecasts_of(summary, 1)
-    assert [f.inside for f in top] == [True, False, False, True, True, True]
-    assert (top[0].low, top[0].high) == (pytest.approx(-6.0), pytest.approx(-2.0))
+    target = forecasts_of(summary, 1)
+    assert [f.inside for f in target] == [True, False, False, True, True, True]
+    assert (target[0].low, target[0].high) == (pytest.approx(-6.0), pytest.approx(-2.0))
     # Two of six lie within half a standard deviation of 2: that is a probability of 0.383.
-    assert coverage_curve(top, [0.39, 0.9]) == pytest.approx([2 / 6, 1.0])
+    assert coverage_curve(target, [0.39, 0.9]) == pytest.approx([2 / 6, 1.0])
 
 
 def test_what_a_fidelity_is_worth(summary):

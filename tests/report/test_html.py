@@ -50,7 +50,7 @@ def campaign(tmp_path_factory):
     """A campaign whose first candidate and oracle are named to do harm."""
     tmp_path = tmp_path_factory.mktemp("campaign")
     oracle = {
-        "name": "top</script>",
+        "name": "target</script>",
         "version": EVIL,
         "unit": "eV",
         "cost": 1.0,

@@ -52,7 +52,7 @@ def proposal(formula: str, fidelity: int, known: bool = False) -> Proposal:
 
 @pytest.fixture
 def ledger(tmp_path):
-    """Known K; proposals: A asked at both, B at the top, C only cheaply, D failed; random E."""
+    """Known K; proposals: A asked at both, B of the target, C only cheaply, D failed; random E."""
     with Ledger(tmp_path / "ledger.sqlite") as opened:
         opened.start({"config": {}, "oracles": ORACLES})
         rounds = [
@@ -97,7 +97,7 @@ def test_candidates_are_ranked_by_answers_then_marked_expectations(ledger):
 def test_curves_charge_everything_and_never_fall(ledger):
     summary = summarise(ledger)
     assert summary.initial_cost == 1.0
-    # After LiA at the top: 1 + 0.1 + 1; the failure costs too; then LiB and LiC.
+    # After LiA at the target fidelity: 1 + 0.1 + 1; the failure costs too; then LiB and LiC.
     assert summary.campaign.cost == pytest.approx([2.1, 3.1, 4.1, 4.2])
     assert summary.campaign.best == [-4.0, -4.0, -4.0, -4.0]
     assert summary.random is not None

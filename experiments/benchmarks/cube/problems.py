@@ -1,7 +1,7 @@
 """Synthetic problems with several fidelities and known optima, to measure search methods on.
 
-All are maximised over the unit cube; fidelity 0 is the cheapest, the last one is the top. NumPy in
-float64: they stand for experiments, not for models.
+All are maximised over the unit cube; fidelity 0 is the cheapest, the last one is the target. NumPy
+in float64: they stand for experiments, not for models.
 """
 
 from collections.abc import Callable
@@ -25,11 +25,11 @@ class Problem(NamedTuple):
     name: str
     dimension: int
     costs: tuple[float, ...]
-    """Of one query at each fidelity; the top costs one."""
+    """Of one query at each fidelity; the target costs one."""
     evaluate: Callable[[np.ndarray, int], np.ndarray]
     """(points [n, D] in the unit cube, fidelity) to values [n], larger is better."""
     optimum: float
-    """Greatest value of the top fidelity."""
+    """Greatest value of the target fidelity."""
 
 
 _BRANIN_LOW, _BRANIN_SPAN = np.array([-5.0, 0.0]), 15.0
@@ -67,7 +67,7 @@ def _scaled(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def three_branins() -> Problem:
-    """Branin with Perdikaris' lower fidelities, which say little about the top (R^2 .03, .09)."""
+    """Branin with Perdikaris' lower fidelities, which say little of the target (R^2 .03, .09)."""
     return Problem(
         "branin",
         2,
@@ -105,7 +105,7 @@ def _shift_bracket(x1: np.ndarray, x2: np.ndarray, s: float) -> np.ndarray:
 def dial(reliability: float) -> Problem:
     """Branin with a low fidelity of adjustable worth, f_L = f - (a + 1/2) bracket^2.
 
-    The correlation of low and top runs from .99 at a = 0 through .1 at .5 to -.92 at 1 (Toal,
+    The correlation of low and target runs from .99 at a = 0 through .1 at .5 to -.92 at 1 (Toal,
     Struct. Multidiscip. Optim. 51, 1223 (2015), as in the package mf2).
 
     Args:
@@ -114,10 +114,10 @@ def dial(reliability: float) -> Problem:
 
     def evaluate(x: np.ndarray, fidelity: int) -> np.ndarray:
         x1, x2 = _scaled(x)
-        top = branin(x1, x2)
+        target = branin(x1, x2)
         if fidelity == 1:
-            return -top
-        return -(top - (reliability + 0.5) * _shift_bracket(x1, x2, 1.0) ** 2)
+            return -target
+        return -(target - (reliability + 0.5) * _shift_bracket(x1, x2, 1.0) ** 2)
 
     return Problem(f"dial {reliability:.2f}", 2, (0.1, 1.0), evaluate, -_BRANIN_MINIMUM)
 

@@ -1,8 +1,8 @@
 """Which points of the cube to ask next, at which fidelity.
 
-A batch is filled in this order: expected improvement at the top, one after the other; then joint
-information about the best value per cost (`mfal.acquisition.batch`). Information alone does not pay
-for asking where the best is known to be, improvement alone does not pay for learning.
+A batch is filled in this order: expected improvement at the target fidelity, one after the other;
+then joint information about the best value per cost (`mfal.acquisition.batch`). Information alone
+does not pay for asking where the best is known to be, improvement alone does not pay for learning.
 """
 
 import functools
@@ -21,7 +21,7 @@ from mfal.proxies.gaussian_process import GaussianProcess, GPState
 
 from .problems import Problem
 from .queries import Asked, folded
-from .surrogate import BLOCK, Surrogate, moments_at, top_moments
+from .surrogate import BLOCK, Surrogate, moments_at, target_moments
 
 __all__ = ["CandidateConfig", "Proposed", "climb", "propose"]
 
@@ -36,7 +36,7 @@ class CandidateConfig(NamedTuple):
     local: int = 96
     """Drawn around the best expected values."""
     climbers: int = 32
-    """That climb the gradient, half of the information at the top, half of the improvement."""
+    """That climb the gradient, half of the information from the target, half of the improvement."""
 
 
 class Proposed(NamedTuple):
@@ -63,18 +63,19 @@ def propose(
 
     Args:
       problem: what is asked.
-      surrogate: whose beliefs decide; one that knows the top alone asks nothing else.
+      surrogate: whose beliefs decide; one that knows the target alone asks nothing else.
       config: of the candidates.
       asked: all queries so far.
       left: cost units that the batch may spend.
       size: most queries.
       rng: of the candidates and the samples of the maximum.
-      improvements: queries of the batch that are chosen for expected improvement at the top.
+      improvements: queries of the batch that are chosen for expected improvement at the target
+        fidelity.
     """
     last = len(problem.costs) - 1
     levels = surrogate.levels
     pool = np.concatenate([rng.uniform(size=(BLOCK, problem.dimension)), asked.x])
-    centres = pool[np.argsort(-top_moments(surrogate, pool)[0], kind="stable")[:6]]
+    centres = pool[np.argsort(-target_moments(surrogate, pool)[0], kind="stable")[:6]]
     near = centres[rng.integers(0, len(centres), config.local)]
     near = near + rng.choice([0.01, 0.03, 0.1], (config.local, 1)) * rng.normal(size=near.shape)
     uniform = rng.uniform(size=(config.uniform, problem.dimension))
@@ -114,7 +115,7 @@ def _batch(
         maxima = gumbel_maxima(key, mean, std, 10, seen)
 
         def gain(x: jax.Array) -> jax.Array:
-            """Information of a noiseless answer at the top, as a function of the point."""
+            """Information of a noiseless answer of the target, as a function of the point."""
             return information_about_maximum(maxima, *moments(state, x), jnp.ones(()))
 
         def improvement(x: jax.Array) -> jax.Array:
@@ -131,11 +132,11 @@ def _batch(
         fidelity = jnp.repeat(jnp.arange(levels), len(x))
         means, covariance = process.joint(state, jnp.tile(x, (levels, 1)), fidelity)
         noise = (jnp.exp(state.params.log_noise) * state.value_scale)[fidelity]
-        top = (levels - 1) * len(x) + jnp.tile(jnp.arange(len(x)), levels)
+        target = (levels - 1) * len(x) + jnp.tile(jnp.arange(len(x)), levels)
         belief = JointBelief(
-            means[top],
-            jnp.maximum(jnp.diagonal(covariance)[top], 1e-12),
-            covariance[top],
+            means[target],
+            jnp.maximum(jnp.diagonal(covariance)[target], 1e-12),
+            covariance[target],
             covariance + jnp.diag(noise**2),
         )
         count = jnp.floor(left / costs[-1] * (1 + 1e-6))
@@ -187,12 +188,12 @@ def _best_climbed(
 
 def _improving(
     belief: JointBelief,
-    at_top: jax.Array,
+    at_target: jax.Array,
     seen: jax.Array,
     size: int,
     count: jax.Array,
 ) -> jax.Array:
-    """Greedy queries for expected improvement at the top: `count` positions, then -1, [size].
+    """Greedy queries of the target for expected improvement: `count` positions, then -1, [size].
 
     Each is chosen as if those before it had answered their means: the variances shrink, and what
     counts is improvement on the best of them.
@@ -205,7 +206,7 @@ def _improving(
         best = jnp.maximum(best, belief.mean[index])
         return condition(after, index), best, free & (jnp.arange(len(free)) != index)
 
-    carry = (belief, seen, at_top)
+    carry = (belief, seen, at_target)
     chosen: list[jax.Array] = []
     for k in range(size):
         after, best, free = carry

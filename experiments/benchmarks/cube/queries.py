@@ -46,15 +46,15 @@ def design(
     """A random initial design of given cost.
 
     The lower fidelities get `share` of it, in equal parts, but none more than ten points a
-    dimension; the top, where it is among the fidelities, gets the rest. The designs are nested,
+    dimension; the target, where it is among the fidelities, gets the rest. The designs are nested,
     each fidelity asking the first points of one sequence: only where answers meet can the
     fidelities be compared.
     """
-    top, dimension = len(problem.costs) - 1, problem.dimension
-    lower = [m for m in fidelities if m != top]
-    for_top = cost * (1 - share) if lower and top in fidelities else cost
-    plan = {top: int(for_top / problem.costs[top] + 1e-9)} if top in fidelities else {}
-    left = cost - problem.costs[top] * sum(plan.values())
+    target, dimension = len(problem.costs) - 1, problem.dimension
+    lower = [m for m in fidelities if m != target]
+    for_target = cost * (1 - share) if lower and target in fidelities else cost
+    plan = {target: int(for_target / problem.costs[target] + 1e-9)} if target in fidelities else {}
+    left = cost - problem.costs[target] * sum(plan.values())
     for m in lower:
         plan[m] = min(int(left / len(lower) / problem.costs[m] + 1e-9), 10 * dimension)
     x = rng.uniform(size=(max(plan.values()), dimension))

@@ -5,15 +5,16 @@ process of all fidelities (`mfal.proxies.gaussian_process`) stands for the ensem
 come from uniform draws, from around what looks best and from climbing the acquisition's gradient,
 in the sampler's place. It is what `experiments/benchmarks/acquisition.py` measures.
 
-Lower fidelities have to earn their part. A process of all answers and one of the top's alone are
+Lower fidelities have to earn their part. A process of all answers and one of the target's alone are
 fitted in every turn:
 
-- as long as the top's answers do not prove the joint process (`mfal.acquisition.guard`: a Bayes
-  factor and held-out densities), the turn is the top's own: its process chooses half a batch of top
-  queries and the recommendation;
+- as long as the target's answers do not prove the joint process (`mfal.acquisition.guard`: a Bayes
+  factor and held-out densities), the turn is the target's own: its process chooses half a batch of
+  target queries and the recommendation;
 - once proven, the joint process chooses the batch, by information per cost at all fidelities; its
-  first query is the greatest expected improvement at the top, so that proof is tested in each turn;
-- the last half batch's worth of the budget goes to the top alone, by expected improvement.
+  first query is the greatest expected improvement at the target fidelity, so that proof is tested
+  in each turn;
+- the last half batch's worth of the budget goes to the target alone, by expected improvement.
 
 So a fidelity that misleads costs its part of the initial design and no more.
 """
@@ -30,7 +31,7 @@ from mfal.acquisition.guard import GuardConfig, Verdict, guard
 from .problems import Problem
 from .proposals import CandidateConfig, Proposed, propose
 from .queries import Asked, ask, cost_of, design, folded
-from .surrogate import BLOCK, Surrogate, fit, held_out, top_evidence, top_moments
+from .surrogate import BLOCK, Surrogate, fit, held_out, target_evidence, target_moments
 
 __all__ = ["SearchConfig", "Turn", "recommend", "search"]
 
@@ -61,7 +62,7 @@ class SearchConfig:
     """Of the guard: both proofs must be positive. What useful and misleading fidelities reach was
     looked up on seeds 100 to 108 of the benchmark's problems, like `margin`."""
     margin: float = 0.25
-    """Nats per held-out top answer by which the joint process must predict better at first; once
+    """Nats per held-out target answer by which the joint process must predict better at first; once
     trusted, it stays so until it predicts worse or the evidence falls short."""
 
 
@@ -71,7 +72,7 @@ class Turn(NamedTuple):
     cost: float
     """Cost units spent so far, the initial design included."""
     best: np.ndarray
-    """[D], where the acting model expects the greatest top value."""
+    """[D], where the acting model expects the greatest target value."""
     followed: bool
     """Whether the next batch is the joint model's."""
     asked: Asked
@@ -82,14 +83,14 @@ class Turn(NamedTuple):
 def recommend(
     surrogate: Surrogate, asked: Asked, caution: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """The point of greatest posterior mean less `caution` standard deviations at the top, [D].
+    """The point of greatest target mean less `caution` standard deviations, [D].
 
     By shrinking local search. The mean alone would often name a point that nobody has asked about,
     where a model of few data expects the best by extrapolation.
     """
 
     def worth(x: np.ndarray) -> np.ndarray:
-        expected, std = top_moments(surrogate, x)
+        expected, std = target_moments(surrogate, x)
         return expected - caution * std
 
     pool = np.concatenate([rng.uniform(size=(2 * BLOCK, asked.x.shape[1])), asked.x])
@@ -114,7 +115,7 @@ def search(
     Args:
       problem: what is searched.
       config: how.
-      budget: cost units in all; the last query asks the recommendation at the top.
+      budget: cost units in all; the last query asks the recommendation at the target fidelity.
       initial: cost units of the initial design.
       seed: of everything drawn.
       callback: called after every turn.
@@ -146,7 +147,7 @@ def search(
     while True:
         acting, verdict = act(asked)
         best = close(acting, verdict)
-        # The last query asks the recommendation at the top: its cost stays in reserve.
+        # The last query asks the recommendation at the target fidelity: its cost stays in reserve.
         left = budget - cost_of(problem, asked) - problem.costs[last]
         if len(turns) == config.rounds:
             break
@@ -174,7 +175,7 @@ def plan(
     Args:
       problem: what is asked.
       config: of the search.
-      acting: the surrogate that decides: of all fidelities, or of the top alone.
+      acting: the surrogate that decides: of all fidelities, or of the target alone.
       asked: all queries so far.
       left: cost units that the batch may spend.
       rng: of the candidates.
@@ -207,19 +208,19 @@ def judge(
       config: of the search.
       asked: all queries so far.
       joint: fit of all fidelities.
-      own: fit of the top alone.
+      own: fit of the target alone.
       trusted: whether it has proved itself before.
     """
-    top = asked.value[asked.fidelity == len(problem.costs) - 1]
+    target = asked.value[asked.fidelity == len(problem.costs) - 1]
     margin = 0.0 if trusted else config.margin
     return guard(
         config.thresholds,
         jnp.asarray(jnp.inf),
-        float(top.std()),
+        float(target.std()),
         jnp.asarray(jnp.inf),
-        jnp.asarray(held_out(joint, top) - margin),
-        jnp.asarray(held_out(own, top)),
-        len(top) * (top_evidence(joint) - top_evidence(own)),
+        jnp.asarray(held_out(joint, target) - margin),
+        jnp.asarray(held_out(own, target)),
+        len(target) * (target_evidence(joint) - target_evidence(own)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Gaussian processes of a problem's answers: of all fidelities, or of the top alone.
+"""Gaussian processes of a problem's answers: of all fidelities, or of the target alone.
 
 Every function here keeps its shapes (padded data, points in blocks), so that a growing data set
 recompiles at a few capacities only.
@@ -19,7 +19,7 @@ from mfal.proxies.gaussian_process import GaussianProcess, GPConfig, GPState, ma
 from .problems import Problem
 from .queries import Asked
 
-__all__ = ["Surrogate", "fit", "held_out", "moments_at", "top_evidence", "top_moments"]
+__all__ = ["Surrogate", "fit", "held_out", "moments_at", "target_evidence", "target_moments"]
 
 BLOCK = 512
 """Points whose moments are computed in one dispatch."""
@@ -36,14 +36,14 @@ class Surrogate(NamedTuple):
 
     @property
     def levels(self) -> int:
-        """Number of fidelities that it knows; one if it saw the top alone."""
+        """Number of fidelities that it knows; one if it saw the target alone."""
         return self.process.config.num_fidelities
 
 
 def fit(
     problem: Problem, asked: Asked, *, joint: bool, steps: int = 60, smoothness: float = 2.5
 ) -> Surrogate:
-    """Fits to all fidelities, or to the top alone as the only fidelity.
+    """Fits to all fidelities, or to the target alone as the only fidelity.
 
     Args:
       problem: what was asked.
@@ -52,21 +52,21 @@ def fit(
       steps: updates of the hyperparameters.
       smoothness: see `GPConfig`.
     """
-    top = len(problem.costs) - 1
-    keep = np.ones(len(asked.value), bool) if joint else asked.fidelity == top
+    target = len(problem.costs) - 1
+    keep = np.ones(len(asked.value), bool) if joint else asked.fidelity == target
     fidelity = asked.fidelity[keep] if joint else np.zeros(keep.sum(), int)
     rows = int(keep.sum())
     capacity = next((c for c in _CAPACITIES if rows <= c), capacity_for(rows))
     data = make_dataset(
         asked.x[keep].astype(np.float32), fidelity, asked.value[keep], capacity=capacity
     )
-    config = GPConfig(top + 1 if joint else 1, smoothness=smoothness, steps=steps)
+    config = GPConfig(target + 1 if joint else 1, smoothness=smoothness, steps=steps)
     process = make_gaussian_process(config, _identity, problem.dimension)
     return Surrogate(process, process.fit(data))
 
 
-def top_moments(surrogate: Surrogate, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation [n] of the top's truth at points [n, D]."""
+def target_moments(surrogate: Surrogate, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation [n] of the target's truth at points [n, D]."""
     run = _many_moments(surrogate.process)
     padded = np.concatenate([x, np.zeros((-len(x) % BLOCK, x.shape[1]))])
     with jax.enable_x64(True):
@@ -84,31 +84,31 @@ def moments_at(
     return belief.mean[-1], jnp.sqrt(jnp.maximum(belief.covariance[-1, -1], 1e-12))
 
 
-def held_out(surrogate: Surrogate, top_values: np.ndarray) -> float:
-    """Mean log density of the top observations, each left out, nats.
+def held_out(surrogate: Surrogate, target_values: np.ndarray) -> float:
+    """Mean log density of the target observations, each left out, nats.
 
     Args:
-      surrogate: of all fidelities or of the top.
-      top_values: [n], of the top observations in their order.
+      surrogate: of all fidelities or of the target.
+      target_values: [n], of the target observations in their order.
     """
     process, state = surrogate
-    at_top = np.asarray(state.valid) & (np.asarray(state.fidelity) == surrogate.levels - 1)
-    value = np.zeros(len(at_top))
-    value[at_top] = top_values
+    at_target = np.asarray(state.valid) & (np.asarray(state.fidelity) == surrogate.levels - 1)
+    value = np.zeros(len(at_target))
+    value[at_target] = target_values
     with jax.enable_x64(True):
-        return float(_score(process, state, value, at_top))
+        return float(_score(process, state, value, at_target))
 
 
-def top_evidence(surrogate: Surrogate) -> float:
-    """Log density of the top observations given the lower ones, nats each."""
+def target_evidence(surrogate: Surrogate) -> float:
+    """Log density of the target observations given the lower ones, nats each."""
     return float(surrogate.process.evidence(surrogate.state))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _score(
-    process: GaussianProcess, state: GPState, value: jax.Array, at_top: jax.Array
+    process: GaussianProcess, state: GPState, value: jax.Array, at_target: jax.Array
 ) -> jax.Array:
-    return held_out_score(value, *process.leave_one_out(state), at_top)
+    return held_out_score(value, *process.leave_one_out(state), at_target)
 
 
 @functools.cache

@@ -35,7 +35,7 @@ def make_pool(
     round_: Round,
     records: Sequence[CrystalRecord],
     fidelity: np.ndarray,
-    top: int,
+    target: int,
     stability: Stability | None,
 ) -> Pool:
     """What may be asked: new draws, and crystals of earlier rounds at fidelities not asked.
@@ -46,7 +46,7 @@ def make_pool(
       round_: with its answers and what is open.
       records: the crystals drawn.
       fidelity: [len(records)], at which each was drawn.
-      top: the highest fidelity.
+      target: the highest fidelity.
       stability: judges candidates, where there is a requirement.
     """
     proposed = [answer for answer in round_.answers if answer.query.crystal.structure is None]
@@ -56,14 +56,14 @@ def make_pool(
     asked = round_.asked({record.hash for record in records} | set(earlier))
     # A crystal that was drawn for one oracle may be a good one to ask another.
     crystals = {r.hash: r for r in records if r.hash not in vain} | earlier
-    pairs = {(name, m): crystal for name, crystal in crystals.items() for m in range(top + 1)}
+    pairs = {(name, m): crystal for name, crystal in crystals.items() for m in range(target + 1)}
     open_ = {pair: crystal for pair, crystal in pairs.items() if pair not in asked}
     drawn = {(record.hash, m) for record, m in zip(records, fidelity.tolist(), strict=True)}
     waiting = [query.crystal for query in round_.pending]
     levels = [m for _, m in open_] + [query.fidelity for query in round_.pending]
-    # The top costs most: it is asked for information where the sampler drew it, or of crystals that
-    # have been asked before.
-    available = [p in drawn or p[0] in earlier or p[1] < top for p in open_]
+    # The target costs most: it is asked for information where the sampler drew it, or of crystals
+    # that have been asked before.
+    available = [p in drawn or p[0] in earlier or p[1] < target for p in open_]
     available += [False] * len(waiting)
     parents: dict[str, tuple[int, ...]] = {}
     for query in [answer.query for answer in round_.answers] + list(round_.pending):
@@ -83,8 +83,8 @@ def make_pool(
             "asked_before": len(earlier),
         },
         answered=np.array(
-            [[(record.hash, m) in heard for m in range(top + 1)] for record in askable], bool
-        ).reshape(len(askable), top + 1),
+            [[(record.hash, m) in heard for m in range(target + 1)] for record in askable], bool
+        ).reshape(len(askable), target + 1),
     )
 
 

@@ -28,7 +28,7 @@ _PROHIBITIVE = 1e9
 
 
 def fit(
-    learner: Learner, rows: Rows, attempts: Attempts, key: jax.Array, *, top_only: bool = False
+    learner: Learner, rows: Rows, attempts: Attempts, key: jax.Array, *, target_only: bool = False
 ) -> Belief:
     """Fit the proxy to all rows and set the acquisition up from what it believes.
 
@@ -42,18 +42,18 @@ def fit(
       attempts: all queries about proposed crystals, from which the chance of an answer is learnt.
       key: PRNG key. Two fits under one key leave the same rows out of the same members, so their
         held-out scores can be compared.
-      top_only: learn from the top oracle's answers alone, and take the others to say nothing.
+      target_only: learn from the target oracle's answers alone, and take the others to say nothing.
     """
     key_init, key_fit, key_pool, key_maxima = jax.random.split(key, 4)
     levels = len(learner.problem.oracles)
     data, costs = _dataset(learner, rows), jnp.asarray(learner.costs)
-    if top_only:
-        at_top = data.fidelity == levels - 1
+    if target_only:
+        at_target = data.fidelity == levels - 1
         # Masked, not cut out: the shapes stay, and what is compiled serves both fits.
-        data = data._replace(valid=data.valid & at_top)
+        data = data._replace(valid=data.valid & at_target)
         costs = jnp.where(jnp.arange(levels) == levels - 1, costs, _PROHIBITIVE)
     proxy = learner.proxy.fit(data, key_init, key_fit)
-    if top_only:
+    if target_only:
         apart = proxy.reliability._replace(correlation=jnp.eye(levels))
         proxy = proxy._replace(reliability=apart)
     pool = learner.crystals(learner.uniform(key_pool, _POOL))
@@ -71,10 +71,10 @@ def fit(
 def _tempered(params: AcquisitionParams, reliability: Reliability, rows: Rows) -> AcquisitionParams:
     """The reward as sharp as the proxy has shown to deserve.
 
-    With L the log density of the top's held-out answers and L_0 that under a Gaussian of their own
-    mean and spread, 1 - exp(-2 (L - L_0)) is the share of the variance that a calibrated Gaussian
-    prediction explains, R^2. The exponent counts times R: a proxy that predicts nothing would draw
-    the sampler to its errors, and there all proposals are alike.
+    With L the log density of the target's held-out answers and L_0 that under a Gaussian of their
+    own mean and spread, 1 - exp(-2 (L - L_0)) is the share of the variance that a calibrated
+    Gaussian prediction explains, R^2. The exponent counts times R: a proxy that predicts nothing
+    would draw the sampler to its errors, and there all proposals are alike.
     """
     scores = rows.score[rows.fidelity == len(params.information.costs) - 1]
     spread = float(np.std(scores)) if len(scores) > 1 else 0.0
@@ -99,7 +99,8 @@ def constrain(
       belief: of this round.
       crystal: [N], of the space and of those asked about.
       label: [N], 0 to 1: how far each meets the constraint.
-      best: best score at the top fidelity among those that may meet it; -inf before there is one.
+      best: best score at the target fidelity among those that may meet it; -inf before there is
+        one.
       key: PRNG key of the samples of the maximum.
     """
     padded = jax.tree.map(pad, crystal)
@@ -120,7 +121,7 @@ def constrain(
 
 
 def fidelity_worth(learner: Learner, belief: Belief) -> list[str]:
-    """One sentence for each cheap fidelity: what it tells about the top."""
+    """One sentence for each cheap fidelity: what it tells about the target."""
     names = [oracle.name for oracle in learner.problem.oracles]
     found = explained_variance(belief.data, belief.proxy.reliability)
     return [
@@ -129,12 +130,12 @@ def fidelity_worth(learner: Learner, belief: Belief) -> list[str]:
     ]
 
 
-def _best(rows: Rows, top: int) -> float:
-    """What is to be improved on, -inf before there is any answer of the top."""
-    at_top = rows.fidelity == top
-    if (at_top & rows.proposed).any():
-        return float(rows.score[at_top & rows.proposed].max())
-    return float(np.median(rows.score[at_top])) if at_top.any() else -np.inf
+def _best(rows: Rows, target: int) -> float:
+    """What is to be improved on, -inf before there is any answer of the target."""
+    at_target = rows.fidelity == target
+    if (at_target & rows.proposed).any():
+        return float(rows.score[at_target & rows.proposed].max())
+    return float(np.median(rows.score[at_target])) if at_target.any() else -np.inf
 
 
 def _dataset(learner: Learner, rows: Rows) -> Dataset:

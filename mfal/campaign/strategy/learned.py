@@ -1,17 +1,17 @@
 """The strategy that learns: a proxy over all fidelities and a GFlowNet that samples candidates.
 
 Initial data are known crystals at every fidelity. Each round fits the proxy to all answers, trains
-the sampler on information about the best top-fidelity value per cost, weighed by the chance that a
-query is answered at all, and draws candidates. A share of the round goes to the top oracle, for the
-expected improvement times that chance (`mfal.campaign.strategy.promising`). The rest goes to the
-cheap oracle whose answer about a crystal tells most about its value at the top for the money, for
-the most promising candidates: the top is asked about those that have passed it first
-(`mfal.campaign.strategy.paired`). Where no cheap oracle is the better buy, the rest goes to the
-batch of greatest joint information per cost. The last round asks the top oracle only. The guard
-(`mfal.campaign.strategy.trust`) sees to it that cheap answers steer a round only while they don't
-make the predictions of the top worse. A requirement on stability
+the sampler on information about the best target-fidelity value per cost, weighed by the chance that
+a query is answered at all, and draws candidates. A share of the round goes to the target oracle,
+for the expected improvement times that chance (`mfal.campaign.strategy.promising`). The rest goes
+to the cheap oracle whose answer about a crystal tells most about its value at the target fidelity
+for the money, for the most promising candidates: the target is asked about those that have passed
+it first (`mfal.campaign.strategy.paired`). Where no cheap oracle is the better buy, the rest goes
+to the batch of greatest joint information per cost. The last round asks the target oracle only. The
+guard (`mfal.campaign.strategy.trust`) sees to it that cheap answers steer a round only while they
+don't make the predictions of the target worse. A requirement on stability
 (`mfal.campaign.strategy.stability`) weighs the sampler's reward and says what may be asked. The
-search to compare with draws crystals at random and asks the top oracle about each.
+search to compare with draws crystals at random and asks the target oracle about each.
 """
 
 from typing import Any
@@ -62,7 +62,7 @@ class Learned:
         self.problem = problem
         self.config = config
         self.key = jax.random.key(config.seed)
-        self.top = len(problem.oracles) - 1
+        self.target = len(problem.oracles) - 1
         # A proposed crystal's atoms are not known: oracles are asked about several arrangements.
         self.costs = tuple(oracle.cost * config.realisations for oracle in problem.oracles)
         self.stability = make_stability(config.stability)
@@ -103,7 +103,7 @@ class Learned:
         proposals = [
             self.proposal(known_record(structure, name), fidelity, 1, {})
             for name, structure in (known[i] for i in order[:number])
-            for fidelity in range(self.top + 1)
+            for fidelity in range(self.target + 1)
         ]
         return Decision(proposals, {"known": number})
 
@@ -117,7 +117,7 @@ class Learned:
         draws = self.train(round_, belief, key_train)
         round_.tell("choose", "choosing a batch among the candidates", 0, 0)
         records = self.records(draws.states, draws.crystal, "sampled")
-        pool = make_pool(round_, records, draws.fidelity, self.top, self.stability)
+        pool = make_pool(round_, records, draws.fidelity, self.target, self.stability)
         crystals = crystal_arrays(pool.records)
         expected = learning.believe(self.learner, belief, crystals)
         own = own_answers(round_.answers, self.problem.oracles)
@@ -130,7 +130,9 @@ class Learned:
         if judged["on"]:
             round_.tell("guard", judged["text"], 0, 0)
         windows = self.windows(round_, pool, best)
-        picked: list[tuple[int, int, float | None]] = [(i, self.top, None) for i in best.tolist()]
+        picked: list[tuple[int, int, float | None]] = [
+            (i, self.target, None) for i in best.tolist()
+        ]
         picked += [(i, fidelity, None) for i, fidelity in windows]
         picked += [(i, int(pool.fidelity[i]), None) for i in screened.tolist()]
         picked += [
@@ -169,9 +171,9 @@ class Learned:
         return Decision(proposals, detail)
 
     def baseline(self, round_: Round) -> Decision:
-        """Uniform draws at the top fidelity."""
-        allowance = min(round_.allowance, round_.allowances[self.top])
-        number = int(allowance / self.costs[self.top] + 1e-6)
+        """Uniform draws at the target fidelity."""
+        allowance = min(round_.allowance, round_.allowances[self.target])
+        number = int(allowance / self.costs[self.target] + 1e-6)
         if not number:
             return Decision([], {})
         key = jax.random.fold_in(self.key, _BASELINE_STREAM + round_.number)
@@ -179,7 +181,7 @@ class Learned:
         states = self.learner.uniform(key, -(-number // _BASELINE_BUCKET) * _BASELINE_BUCKET)
         records = self.records(states, self.learner.crystals(states), "random")[:number]
         count = self.config.realisations
-        return Decision([self.proposal(each, self.top, count, {}) for each in records], {})
+        return Decision([self.proposal(each, self.target, count, {}) for each in records], {})
 
     def conclude(self, round_: Round) -> dict[str, Any]:
         """Fit once more and say what the proxy expects of every proposed crystal."""
@@ -220,12 +222,12 @@ class Learned:
     def trust(
         self, rows: learning.Rows, attempts: learning.Attempts, key: jax.Array
     ) -> trusting.Trust:
-        """The fit to all answers and, under the guard, the one to the top oracle's alone."""
+        """The fit to all answers and, under the guard, the one to the target oracle's alone."""
         joint = fitting.fit(self.learner, rows, attempts, key)
         own = None
-        if self.config.guard and self.top and (rows.fidelity == self.top).any():
-            own = fitting.fit(self.learner, rows, attempts, key, top_only=True)
-        return trusting.compare(joint, own, self.top)
+        if self.config.guard and self.target and (rows.fidelity == self.target).any():
+            own = fitting.fit(self.learner, rows, attempts, key, target_only=True)
+        return trusting.compare(joint, own, self.target)
 
     def select(
         self,
@@ -237,22 +239,22 @@ class Learned:
         expected: learning.Expectation,
         related: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray, learning.Choice, Any]:
-        """What to ask the top for its promise, a cheap oracle for the same, any for information.
+        """What to ask the target for its promise, a cheap oracle for the same, any for information.
 
         And the guard's verdict.
         """
-        at_top = pool.fidelity == self.top
-        at_top[pool.pending] = False
+        at_target = pool.fidelity == self.target
+        at_target[pool.pending] = False
         # Where a query about the crystal was answered its atoms have been found.
         chance = np.where(
             pool.answered.any(axis=1), 1.0, learning.chances(self.learner, trust.belief, crystals)
         )
         rankings, std, scale = [promise(expected, trust.belief.best, chance)], 0.0, 1.0
-        if trust.single is not None and trust.follow and at_top.any():
+        if trust.single is not None and trust.follow and at_target.any():
             alone = learning.believe(self.learner, trust.single, crystals)
             own = promise(alone, trust.single.best, chance)
-            std = float(expected.std[np.argmax(np.where(at_top, own, -np.inf)), self.top])
-            scale = float(rows.score[rows.fidelity == self.top].std())
+            std = float(expected.std[np.argmax(np.where(at_target, own, -np.inf)), self.target])
+            scale = float(rows.score[rows.fidelity == self.target].std())
             if not (trusting.sure(std, scale) or trust.proven):
                 rankings.append(own)
         share = (1.0 - self.config.exploit) * round_.allowance
@@ -268,8 +270,8 @@ class Learned:
             screen=screen,
         )
         windows = self.windows(round_, pool, best)
-        spent = [0.0] * (self.top + 1)
-        for fidelity in [self.top] * len(best) + [fidelity for _, fidelity in windows]:
+        spent = [0.0] * (self.target + 1)
+        for fidelity in [self.target] * len(best) + [fidelity for _, fidelity in windows]:
             spent[fidelity] += self.costs[fidelity]
         left = round_.allowance - sum(spent)
         limits = [limit - taken for limit, taken in zip(round_.allowances, spent, strict=True)]
@@ -300,15 +302,15 @@ class Learned:
         if trust.single is None:
             return best, none, inform(trust.joint, pool.available), None
         if not trust.follow:
-            return best, none, inform(trust.single, pool.available & at_top), None
+            return best, none, inform(trust.single, pool.available & at_target), None
         choice = inform(trust.joint, pool.available)
-        cheap = len(choice.indices) > 0 and pool.fidelity[choice.indices[0]] < self.top
+        cheap = len(choice.indices) > 0 and pool.fidelity[choice.indices[0]] < self.target
         rate = np.inf
         if cheap:
             rate = choice.gains[0] / self.costs[pool.fidelity[choice.indices[0]]]
         verdict = trusting.judge(trust, std, scale, rate)
         if not verdict.worthwhile:
-            choice = inform(trust.single, pool.available & at_top)
+            choice = inform(trust.single, pool.available & at_target)
         return best, none, choice, verdict
 
     def train(self, round_: Round, belief: learning.Belief, key: jax.Array) -> learning.Draws:
@@ -333,9 +335,9 @@ class Learned:
         records += [answer.query.crystal for answer in round_.answers]
         label = self.stability.judge(records, round_.answers).label
         seen = [
-            score(self.problem.oracles[self.top], answer.value)
+            score(self.problem.oracles[self.target], answer.value)
             for answer, worth in zip(round_.answers, label[_WINDOW_DRAWS:], strict=True)
-            if answer.query.fidelity == self.top and answer.value is not None and worth > 0
+            if answer.query.fidelity == self.target and answer.value is not None and worth > 0
         ]
         key = jax.random.fold_in(self.key, _WINDOW_STREAM + round_.number)
         crystals, best = crystal_arrays(records), max(seen, default=-np.inf)

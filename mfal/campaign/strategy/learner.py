@@ -110,8 +110,8 @@ class Belief(NamedTuple):
     """State of the proxy, with `reliability` and `loss`."""
     params: AcquisitionParams
     best: float
-    """Best score of a proposed crystal at the top fidelity. Known ones are not what is looked for:
-    before any other answer, the median of theirs is what is to be improved on."""
+    """Best score of a proposed crystal at the target fidelity. Known ones are not what is looked
+    for: before any other answer, the median of theirs is what is to be improved on."""
 
 
 class Draws(NamedTuple):

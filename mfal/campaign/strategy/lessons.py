@@ -12,13 +12,13 @@ _TEACHING = ("ionic_conductivity", "migration_barrier")
 
 
 def lessons(told: Sequence[Answer], unit: str) -> dict[str, tuple[CrystalRecord, float]]:
-    """What told answers say of the quantity that the top oracle estimates, by crystal (its hash).
+    """What told answers say of the quantity that the target oracle estimates, by crystal.
 
     A limit of detection counts as the value itself. The last answer about a crystal counts.
 
     Args:
       told: ended queries of the HANDOFF account.
-      unit: the top oracle's.
+      unit: the target oracle's.
     """
     return {
         answer.query.crystal.hash: (answer.query.crystal, answer.value)

@@ -19,7 +19,7 @@ __all__ = ["attempts_of", "in_units", "rows_of", "score"]
 def rows_of(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Rows:
     """Observations as scores, in the order of decisions; what was told comes last.
 
-    A measured value of what the top oracle estimates stands in for the oracle's own answer
+    A measured value of what the target oracle estimates stands in for the oracle's own answer
     about that crystal.
 
     Args:
@@ -30,13 +30,13 @@ def rows_of(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Rows:
     Raises:
       MfalError: where nothing was answered.
     """
-    top = len(oracles) - 1
-    told = lessons(round_.told, oracles[top].unit)
+    target = len(oracles) - 1
+    told = lessons(round_.told, oracles[target].unit)
     seen = [
         answer
         for answer in round_.answers
         if answer.kind == "observed"
-        and not (answer.query.fidelity == top and answer.query.crystal.hash in told)
+        and not (answer.query.fidelity == target and answer.query.crystal.hash in told)
     ]
     if not seen:
         reasons = sorted({answer.detail["status"] for answer in round_.answers})
@@ -46,7 +46,7 @@ def rows_of(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Rows:
         )
     facts: list[tuple[CrystalRecord, int, float]]
     facts = [(a.query.crystal, a.query.fidelity, a.value or 0.0) for a in seen]
-    facts += [(crystal, top, value) for crystal, value in told.values()]
+    facts += [(crystal, target, value) for crystal, value in told.values()]
     facts = facts[-capacity:]
     return Rows(
         crystal_arrays([crystal for crystal, _, _ in facts]),

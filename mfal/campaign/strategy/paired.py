@@ -1,9 +1,9 @@
-"""What a crystal's own cheap answer says of its value at the top.
+"""What a crystal's own cheap answer says of its value at the target fidelity.
 
 The proxy learns from cheap answers as from any row: smooth functions of composition, group and
 lattice, which a single row moves little. Yet two answers about the same arrangements of atoms have
 far more in common than the triple tells (on random crystals of the default space the barrier ranks
-the conductivity with rho .71 [.65, .76], `experiments/campaign_replay.py`). So the top is
+the conductivity with rho .71 [.65, .76], `experiments/campaign_replay.py`). So the target is
 regressed on the cheap answer over all crystals that have answered both, and the prediction is
 merged with the proxy's.
 """
@@ -31,29 +31,29 @@ _WEIGHT = 2.0
 
 
 class Line(NamedTuple):
-    """A regression of the top's score on a cheap fidelity's."""
+    """A regression of the target's score on a cheap fidelity's."""
 
     slope: float
     intercept: float
     residual: float
-    """Standard deviation of the top's score around the line."""
+    """Standard deviation of the target's score around the line."""
     low: float
     """Cheap scores below count as this."""
     mean: float
-    """Of the top's scores."""
+    """Of the target's scores."""
     std: float
-    """Of the top's scores."""
+    """Of the target's scores."""
 
 
-def fit_line(cheap: np.ndarray, top: np.ndarray) -> Line | None:
+def fit_line(cheap: np.ndarray, target: np.ndarray) -> Line | None:
     """Least squares over pairs [n] of scores; None for few pairs.
 
     Scores far below the median are merely bad: how bad must not tilt the line, so that both are cut
     twice as far below the median as the best tenth lies above it.
     """
-    if len(top) < _FEWEST or np.ptp(cheap) == 0 or np.ptp(top) == 0:
+    if len(target) < _FEWEST or np.ptp(cheap) == 0 or np.ptp(target) == 0:
         return None
-    x, y = (np.maximum(values, _floor(values)) for values in (cheap, top))
+    x, y = (np.maximum(values, _floor(values)) for values in (cheap, target))
     dx, dy = x - x.mean(), y - y.mean()
     slope = float(dx @ dy / (dx @ dx + _WEIGHT * x.var()))
     left = dy - slope * dx
@@ -65,7 +65,7 @@ def fit_line(cheap: np.ndarray, top: np.ndarray) -> Line | None:
 def merge(
     mean: float, std: float, line: Line, cheap: float, *, floor: float = 1e-6
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the top's score from the proxy and from the line.
+    """Mean and standard deviation of the target's score from the proxy and from the line.
 
     Two Gaussian predictions that rest on the same prior N(m, s^2), the distribution of the scores,
     and are else independent: precisions add up, the prior's counted once, and so do the means times
@@ -89,7 +89,7 @@ class OwnAnswers(NamedTuple):
 
     @property
     def related(self) -> np.ndarray:
-        """Size of the correlation of each answer with the top's about the same crystal, [M]."""
+        """Size of the correlation of each answer with the target's about the same crystal, [M]."""
         found = np.append(np.zeros(len(self.heard) - 1), 1.0)
         for m, line in self.lines.items():
             found[m] = np.sqrt(max(1.0 - (line.residual / line.std) ** 2, 0.0))
@@ -98,7 +98,7 @@ class OwnAnswers(NamedTuple):
 
 def own_answers(answers: Sequence[Answer], oracles: Sequence[Oracle]) -> OwnAnswers:
     """Scores by crystal, and a line for each cheap fidelity."""
-    top = len(oracles) - 1
+    target = len(oracles) - 1
     heard: list[dict[str, float]] = [{} for _ in oracles]
     proposed: set[str] = set()
     for answer in answers:
@@ -108,13 +108,13 @@ def own_answers(answers: Sequence[Answer], oracles: Sequence[Oracle]) -> OwnAnsw
             if crystal.structure is None:
                 proposed.add(crystal.hash)
     lines = {}
-    for m in range(top):
-        both = [name for name in heard[m] if name in heard[top]]
+    for m in range(target):
+        both = [name for name in heard[m] if name in heard[target]]
         own = [name for name in both if name in proposed]
         pairs = own if len(own) >= _OWN else both
         line = fit_line(
             np.array([heard[m][name] for name in pairs]),
-            np.array([heard[top][name] for name in pairs]),
+            np.array([heard[target][name] for name in pairs]),
         )
         if line is not None:
             lines[m] = line
@@ -124,7 +124,7 @@ def own_answers(answers: Sequence[Answer], oracles: Sequence[Oracle]) -> OwnAnsw
 def with_own_answers(
     expected: Expectation, records: Sequence[CrystalRecord], own: OwnAnswers
 ) -> Expectation:
-    """The expectation at the top, given what each crystal has answered at cheaper fidelities.
+    """What is expected of the target, given what each crystal has answered more cheaply.
 
     Of several answers the one counts whose line leaves least.
 

@@ -1,4 +1,4 @@
-"""Which candidates to ask the top oracle about because they may be best."""
+"""Which candidates to ask the target oracle about because they may be best."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def promise(expected: Expectation, best: float, chance: np.ndarray) -> np.ndarra
 
     Args:
       expected: scores at all fidelities.
-      best: best score at the top so far. Before there is one, -inf: the mean decides.
+      best: best score at the target fidelity so far. Before there is one, -inf: the mean decides.
       chance: [N], probability of an answer.
     """
     mean, std = expected.mean[:, -1], np.maximum(expected.std[:, -1], 1e-9)
@@ -48,7 +48,7 @@ def most_promising(
     stability: Stability | None,
     screen: int | None = None,
 ) -> np.ndarray:
-    """Positions of what to ask the top oracle about, because it may be best.
+    """Positions of what to ask the target oracle about, because it may be best.
 
     One of each formula, and few of each space group, as the proxy's errors are alike among the
     alike.
@@ -59,11 +59,11 @@ def most_promising(
       rankings: of [N] each, larger is better; each has its turn.
       share: of the round's allowance; the last round takes all of it.
       costs: cost units of a query at each fidelity.
-      window: fidelity of the oracle that tells the window, asked beside the top.
+      window: fidelity of the oracle that tells the window, asked beside the target.
       stability: judges candidates, where there is a requirement.
       screen: fidelity at which candidates are to have answered; those that have not come after.
     """
-    top = len(costs) - 1
+    target = len(costs) - 1
     turns = [
         stability.order(pool.judged, ranking)
         if stability and pool.judged
@@ -75,7 +75,7 @@ def most_promising(
         passed = pool.answered[order, screen]
         order = np.concatenate([order[passed], order[~passed]])
     budget = round_.allowance * (1.0 if round_.number == round_.rounds else share)
-    each = [top] if window is None else [top, window]
+    each = [target] if window is None else [target, window]
     together = [sum(costs[m] for m in each)] * len(order)
     number = min(
         affordable(Account(budget, 0.0, 0.0), together),
@@ -85,7 +85,7 @@ def most_promising(
         ),
     )
     # What is being asked is as good as found: it isn't to be found again.
-    waiting = [pool.records[i] for i in pool.pending if pool.fidelity[i] == top]
+    waiting = [pool.records[i] for i in pool.pending if pool.fidelity[i] == target]
     formulas = {record.formula for record in waiting}
     groups = Counter(record.space_group for record in waiting)
     found: list[int] = []
@@ -94,7 +94,7 @@ def most_promising(
         crowded = groups[record.space_group] >= max(1, number // _GROUPS)
         if len(found) == number:
             break
-        if pool.fidelity[i] == top and record.formula not in formulas and not crowded:
+        if pool.fidelity[i] == target and record.formula not in formulas and not crowded:
             formulas.add(record.formula)
             groups[record.space_group] += 1
             found.append(i)
@@ -104,16 +104,16 @@ def most_promising(
 def to_screen(
     pool: Pool, ranking: np.ndarray, screen: int, number: int, chosen: np.ndarray
 ) -> np.ndarray:
-    """Positions of what to ask a cheap oracle about, so that the top is asked about the best.
+    """Positions of what to ask a cheap oracle about, so that the target is asked about the best.
 
-    One of each formula, as of what the top is asked.
+    One of each formula, as of what the target is asked.
 
     Args:
       pool: what may be asked.
       ranking: [N], larger is better.
       screen: the cheap fidelity.
       number: of queries, at most.
-      chosen: positions of what the top is asked already.
+      chosen: positions of what the target is asked already.
     """
     formulas: set[str] = set()
     asked = {pool.records[i].hash for i in chosen.tolist()}

@@ -119,7 +119,7 @@ def make_stability(config: StabilityConfig) -> Stability | None:
 
 
 def window_oracle(oracles: Sequence[Oracle]) -> int | None:
-    """Fidelity of the oracle below the top that tells a crystal's whole window, if there is one."""
+    """Fidelity of the oracle below the target that tells a crystal's whole window, if any."""
     found = [o.fidelity for o in oracles[:-1] if o.name in ("hull_distance", "window_width")]
     return found[0] if found else None
 

@@ -1,13 +1,13 @@
 """Whether the cheap oracles' answers may steer a round: the guard, in the form a batch takes.
 
-The proxy is fitted twice, to all answers and to the top oracle's alone, and both are scored on the
-top oracle's answers that members have not seen (`mfal.acquisition.guard`):
+The proxy is fitted twice, to all answers and to the target oracle's alone, and both are scored on
+the target oracle's answers that members have not seen (`mfal.acquisition.guard`):
 
-- where the joint fit predicts them worse, the whole round is planned by the top's own fit: the
-  sampler is trained on it and the top oracle alone is asked;
+- where the joint fit predicts them worse, the whole round is planned by the target's own fit: the
+  sampler is trained on it and the target oracle alone is asked;
 - where the cheap queries promise next to nothing per cost, only they are given up;
-- where the joint fit is unsure of the crystal that the top's own fit would ask first, nothing is
-  skipped on its word: that fit's first choices get every second place among the round's top
+- where the joint fit is unsure of the crystal that the target's own fit would ask first, nothing is
+  skipped on its word: that fit's first choices get every second place among the round's target
   queries. Unless the cheap oracles have proven themselves: unseen answers speak for the joint fit
   by some nats, and noisy answers leave any fit unsure of a single crystal for ever.
 
@@ -46,16 +46,16 @@ class Trust(NamedTuple):
     joint: Belief
     """Of all fidelities."""
     single: Belief | None
-    """Of the top oracle's answers alone; None where there is no guard or no cheap oracle."""
+    """Of the target oracle's answers alone; None where there is no guard or no cheap oracle."""
     joint_score: float
-    """Nats per held-out answer of the top oracle."""
+    """Nats per held-out answer of the target oracle."""
     single_score: float
     evidence: float = 0.0
     """Nats in all by which the held-out answers speak for the joint fit."""
 
     @property
     def follow(self) -> bool:
-        """Whether the joint fit predicts the top no worse than the top's own."""
+        """Whether the joint fit predicts the target no worse than the target's own."""
         return self.single is None or predicts_no_worse(self.joint_score, self.single_score)
 
     @property
@@ -65,11 +65,11 @@ class Trust(NamedTuple):
 
     @property
     def proven(self) -> bool:
-        """Whether the cheap oracles have shown that they tell about the top."""
+        """Whether the cheap oracles have shown that they tell about the target."""
         return self.evidence > _CONFIG.min_evidence
 
 
-def compare(joint: Belief, single: Belief | None, top: int) -> Trust:
+def compare(joint: Belief, single: Belief | None, target: int) -> Trust:
     """Two fits under one key, with what the answers that they have not seen say of each.
 
     The evidence has two parts. Crystals that are left out whole tell whether cheap answers about
@@ -79,13 +79,13 @@ def compare(joint: Belief, single: Belief | None, top: int) -> Trust:
     correlation is already corrected for chance (`mfal.proxies.relation`).
     """
     found = joint.proxy.reliability
-    ours = float(found.score[top])
+    ours = float(found.score[target])
     if single is None:
         return Trust(joint, None, ours, 0.0)
-    own = float(single.proxy.reliability.score[top])
-    answers = int((joint.data.valid & (joint.data.fidelity == top)).sum())
-    pairs = np.asarray(found.pairs)[:top, top]
-    squared = np.minimum(np.asarray(found.correlation)[:top, top] ** 2, 0.99)
+    own = float(single.proxy.reliability.score[target])
+    answers = int((joint.data.valid & (joint.data.fidelity == target)).sum())
+    pairs = np.asarray(found.pairs)[:target, target]
+    squared = np.minimum(np.asarray(found.correlation)[:target, target] ** 2, 0.99)
     related = float(np.max(-0.5 * pairs * np.log1p(-squared), initial=0.0))
     return Trust(joint, single, ours, own, answers * (ours - own) + related)
 
@@ -93,18 +93,18 @@ def compare(joint: Belief, single: Belief | None, top: int) -> Trust:
 def screening(
     trust: Trust, costs: Sequence[float], share: float, related: np.ndarray
 ) -> int | None:
-    """The cheap fidelity that candidates are to pass before the top is asked; None without one.
+    """The cheap fidelity that candidates are to pass before the target is asked; None without one.
 
-    The best of n candidates by a score that correlates with the top's by rho lies rho e(n) standard
-    deviations above the mean, e(n) the expected greatest of n Gaussian draws. A share of a round
-    buys more candidates at a cheap fidelity and a perfect correlation at the top: the fidelity of
-    greatest rho e(n) is the best buy.
+    The best of n candidates by a score that correlates with the target's by rho lies rho e(n)
+    standard deviations above the mean, e(n) the expected greatest of n Gaussian draws. A share of a
+    round buys more candidates at a cheap fidelity and a perfect correlation at the target fidelity:
+    the fidelity of greatest rho e(n) is the best buy.
 
     Args:
       trust: both fits.
       costs: [M], cost units of a query at each fidelity.
       share: cost units that are to be spent so.
-      related: [M], correlation of each fidelity's answer with the top's about the same crystal.
+      related: [M], correlation of each fidelity's answer with the target's about the same crystal.
     """
     if not trust.follow or len(costs) < 2:
         return None
@@ -125,7 +125,7 @@ def _greatest(number: float) -> float:
 
 
 def predicts_no_worse(joint_score: float, single_score: float) -> bool:
-    """Whether a joint fit's held-out score is within the guard's tolerance of the top's own.
+    """Whether a joint fit's held-out score is within the guard's tolerance of the target's own.
 
     Without any held-out answer both scores are zero: there is nothing to hold against it.
     """
@@ -143,7 +143,7 @@ def judge(trust: Trust, std: float, scale: float, gain_per_cost: float) -> Verdi
     Args:
       trust: both fits' scores.
       std: joint fit's standard deviation at the crystal that the single fit would ask first.
-      scale: spread of the top oracle's observed scores, the same unit.
+      scale: spread of the target oracle's observed scores, the same unit.
       gain_per_cost: of the first query for information, nats per cost unit.
     """
     return guard(
@@ -168,11 +168,13 @@ def sentence(trust: Trust, verdict: Verdict | None) -> str:
     if trust.single is None:
         return "the guard is off"
     if not trust.follow:
-        decision = "cheap oracles not trusted, the top oracle's own answers decide"
+        decision = "cheap oracles not trusted, the target oracle's own answers decide"
     elif verdict is not None and not bool(verdict.worthwhile):
-        decision = "cheap queries not worth their cost, the top oracle alone is asked"
+        decision = "cheap queries not worth their cost, the target oracle alone is asked"
     elif verdict is not None and not (bool(verdict.sure) or bool(verdict.proven)):
-        decision = "cheap oracles trusted, but every second top query is left to the top's own fit"
+        decision = (
+            "cheap oracles trusted, but every second target query is left to the target's own fit"
+        )
     else:
         decision = "cheap oracles trusted"
     return (

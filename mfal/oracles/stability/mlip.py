@@ -80,15 +80,15 @@ def hull_distance() -> Oracle:
 
 
 def stable_conductors() -> tuple[Oracle, ...]:
-    """The default oracles with CHGNet's hull distance just below the top.
+    """The default oracles with CHGNet's hull distance just below the target.
 
     Raises:
       MfalError: CHGNet isn't installed.
     """
     from mfal.oracles.ladder import default_oracles
 
-    *cheap, top = default_oracles()
-    chain = (*cheap, hull_distance(), top)
+    *cheap, target = default_oracles()
+    chain = (*cheap, hull_distance(), target)
     return tuple(oracle._replace(fidelity=rank) for rank, oracle in enumerate(chain))
 
 

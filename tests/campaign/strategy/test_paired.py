@@ -1,4 +1,4 @@
-"""What a crystal's own cheap answer says of its value at the top."""
+"""What a crystal's own cheap answer says of its value at the target fidelity."""
 
 from types import SimpleNamespace
 
@@ -26,8 +26,8 @@ def pairs(number, slope, *, known=False, seed=0, noise=0.3):
     """Answers to both oracles about crystals whose barrier sets the conductivity."""
     rng, name = np.random.default_rng(seed), "old" if known else "new"
     barrier = rng.uniform(0.1, 1.0, number)
-    top = -1.0 - slope * barrier + noise * rng.normal(size=number)
-    both = zip(barrier.tolist(), top.tolist(), strict=True)
+    target = -1.0 - slope * barrier + noise * rng.normal(size=number)
+    both = zip(barrier.tolist(), target.tolist(), strict=True)
     return [
         answer(f"{name} {i}", m, v, known=known) for i, both_of in enumerate(both)
         for m, v in enumerate(both_of)

@@ -16,8 +16,10 @@ from mfal.proxies.relation import Prediction
 
 
 def expected(mean, std):
-    top = np.stack([np.zeros(len(mean)), np.array(mean)], axis=1)
-    return Expectation(top, np.stack([np.ones(len(std)), np.array(std)], axis=1), np.ones_like(top))
+    target = np.stack([np.zeros(len(mean)), np.array(mean)], axis=1)
+    return Expectation(
+        target, np.stack([np.ones(len(std)), np.array(std)], axis=1), np.ones_like(target)
+    )
 
 
 def test_promise_is_the_chance_of_an_answer_times_the_improvement_it_would_bring():
@@ -85,5 +87,8 @@ def test_the_screen_takes_the_most_promising_of_each_formula_that_the_top_is_not
         answered=np.zeros((10, 2), bool),
     )
     ranking = np.tile([1.0, 2.0, 5.0, 4.0, 3.0], 2)
-    assert to_screen(pool, ranking, 0, 9, np.array([8])).tolist() == [4, 1]  # Li2O is at the top
+    assert to_screen(pool, ranking, 0, 9, np.array([8])).tolist() == [
+        4,
+        1,
+    ]  # Li2O is at the target fidelity
     assert to_screen(pool, ranking, 0, 1, np.zeros(0, int)).tolist() == [3]

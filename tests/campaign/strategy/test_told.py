@@ -64,7 +64,7 @@ def test_only_the_top_oracles_own_quantity_teaches():
 
 def test_a_measured_value_stands_in_for_the_oracles_in_the_fit():
     thinker = object.__new__(learned.Learned)
-    thinker.top = 1
+    thinker.target = 1
     thinker.config = dataclasses.replace(CONFIG)
     thinker.problem = SimpleNamespace(oracles=toy_campaign.oracles())
     answers = [answer(1, 0, 0.5), answer(1, 1, 0.9), answer(2, 1, 0.4), answer(3, 1, None)]
@@ -137,6 +137,6 @@ def test_ask_goes_by_the_proxys_expectation_once_it_has_been_told(better):
         SimpleNamespace(rank=2, value=sign * 2.0, predicted={"mean": [0.0, sign * 0.7]}),
         SimpleNamespace(rank=3, value=sign * 0.5, predicted={}),
     ]
-    top = SimpleNamespace(higher_is_better=better)
-    summary = SimpleNamespace(oracles=(top, top), candidates=candidates)
+    target = SimpleNamespace(higher_is_better=better)
+    summary = SimpleNamespace(oracles=(target, target), candidates=candidates)
     assert [candidate.rank for candidate in by_expectation(summary)] == [2, 3, 1]

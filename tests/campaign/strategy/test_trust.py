@@ -31,10 +31,12 @@ def select(
     """Which model chose what: promising positions, informative positions, verdict."""
     thinker = object.__new__(learned.Learned)
     thinker.config = SimpleNamespace(exploit=0.5, batch=4)
-    thinker.top, thinker.costs = 1, COSTS
+    thinker.target, thinker.costs = 1, COSTS
     thinker.learner = SimpleNamespace(costs=COSTS, size=4)
     thinker.stability = thinker.window = None
-    own = np.array([0, 1, 0, 2, 0, 3.0])  # the top-only fit likes the last most, the joint the 2nd
+    own = np.array(
+        [0, 1, 0, 2, 0, 3.0]
+    )  # the target-only fit likes the last most, the joint the 2nd
     beliefs = {"joint": own[[0, 5, 2, 3, 4, 1]], "single": own}
 
     def believe(_, belief, crystals):
@@ -65,7 +67,7 @@ def select(
     round_ = SimpleNamespace(
         number=number, rounds=2, allowance=4.0, allowances=(np.inf, np.inf), answers=[]
     )
-    # The spread at the top is 1.
+    # The spread at the target fidelity is 1.
     rows = Rows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]), np.ones(3, bool))
     acting = believe(None, given.belief, None)
     best, cheap, choice, verdict = thinker.select(
@@ -123,7 +125,7 @@ def test_what_has_passed_the_screen_is_asked_first(monkeypatch):
 
 @pytest.mark.parametrize(
     ("correlation", "expected"),
-    # With two of the top's queries or six cheap ones to spend: 0.59 against 1.28 rho.
+    # With two of the target's queries or six cheap ones to spend: 0.59 against 1.28 rho.
     [(0.4, None), (0.5, 0), (0.0, None)],
 )
 def test_a_cheap_oracle_screens_where_it_is_the_better_buy(correlation, expected):

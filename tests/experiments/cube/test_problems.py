@@ -13,8 +13,8 @@ from experiments.benchmarks.cube.problems import (
 
 def correlation(problem, fidelity):
     x = np.random.default_rng(0).uniform(size=(20_000, problem.dimension))
-    top = problem.evaluate(x, len(problem.costs) - 1)
-    return np.corrcoef(problem.evaluate(x, fidelity), top)[0, 1]
+    target = problem.evaluate(x, len(problem.costs) - 1)
+    return np.corrcoef(problem.evaluate(x, fidelity), target)[0, 1]
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ def correlation(problem, fidelity):
 )
 def test_optimum_is_reached_and_not_exceeded(problem):
     rng = np.random.default_rng(1)
-    top = len(problem.costs) - 1
+    target = len(problem.costs) - 1
     starts = rng.uniform(size=(2000, problem.dimension))
-    starts = starts[np.argsort(-problem.evaluate(starts, top))[:8]]
+    starts = starts[np.argsort(-problem.evaluate(starts, target))[:8]]
     found = max(
         -minimize(
-            lambda x: -problem.evaluate(x[None], top)[0],
+            lambda x: -problem.evaluate(x[None], target)[0],
             start,
             bounds=[(0, 1)] * problem.dimension,
         ).fun
@@ -39,7 +39,7 @@ def test_optimum_is_reached_and_not_exceeded(problem):
 
 
 def test_published_strength_of_the_low_fidelities():
-    # R^2 with the top: shifted Branin .54 and .83; Perdikaris .09 and .03.
+    # R^2 with the target: shifted Branin .54 and .83; Perdikaris .09 and .03.
     assert correlation(three_branins(), 0) ** 2 == pytest.approx(0.09, abs=0.02)
     assert correlation(three_branins(), 1) ** 2 == pytest.approx(0.03, abs=0.02)
     assert correlation(augmented_branin(), 0) ** 2 == pytest.approx(0.54, abs=0.03)

@@ -39,7 +39,7 @@ def test_a_point_that_an_earlier_query_answers_is_not_asked():
 def test_climbing_ends_on_the_summit_and_inside_the_cube():
     pool = jnp.asarray(np.random.default_rng(0).uniform(size=(40, 2)))
     summit = jnp.array([0.4, 0.7])
-    top = _best_climbed(lambda x: -jnp.sum((x - summit) ** 2), pool, 3)
-    assert np.abs(np.asarray(top) - np.asarray(summit)).max() < 0.02
+    found = _best_climbed(lambda x: -jnp.sum((x - summit) ** 2), pool, 3)
+    assert np.abs(np.asarray(found) - np.asarray(summit)).max() < 0.02
     edge = _best_climbed(lambda x: jnp.sum(x), pool, 3)
     assert float(edge.max()) <= 1.0

@@ -18,7 +18,7 @@ SMALL = SearchConfig(batch=4, rounds=4, candidates=CandidateConfig(48, 16, 4), s
 @pytest.fixture(
     scope="module",
     params=[False, pytest.param(True, marks=pytest.mark.slow)],
-    ids=["top alone", "guarded"],
+    ids=["target alone", "guarded"],
 )
 def config(request):
     """The joint search compiles two models: it is left to the slow tests."""
@@ -38,7 +38,7 @@ def test_the_budget_holds_and_the_curve_is_what_was_asked(turns):
         np.testing.assert_array_equal(turn.asked.value, value)
         assert ((turn.best >= 0) & (turn.best <= 1)).all()
     assert turns[-1].cost <= 7.0 + 1e-9
-    # The last query asks the top about the recommendation.
+    # The last query asks the target about the recommendation.
     assert turns[-1].asked.fidelity[-1] == 1
     np.testing.assert_array_equal(turns[-1].asked.x[-1], turns[-2].best)
 
@@ -53,8 +53,8 @@ def test_designs_cost_what_they_may_and_are_nested():
     rng = np.random.default_rng(0)
     asked = design(PROBLEM, rng, 4.0, [0, 1])
     assert np.bincount(asked.fidelity).tolist() == [10, 3]
-    cheap, top = (asked.x[asked.fidelity == m] for m in (0, 1))
-    np.testing.assert_array_equal(cheap[:3], top)
+    cheap, target = (asked.x[asked.fidelity == m] for m in (0, 1))
+    np.testing.assert_array_equal(cheap[:3], target)
     assert np.bincount(design(PROBLEM, rng, 4.0, [1]).fidelity).tolist() == [0, 4]
     cheap = PROBLEM._replace(costs=(0.1,))
     assert cost_of(cheap, design(cheap, rng, 2.0, [0])) == pytest.approx(2.0)
@@ -62,7 +62,7 @@ def test_designs_cost_what_they_may_and_are_nested():
 
 @pytest.fixture(scope="module")
 def fits():
-    """Of all answers and of the top's, to a design of 20 cheap and 6 top queries."""
+    """Of all answers and of the target's, to a design of 20 cheap and 6 target queries."""
     asked = design(PROBLEM, np.random.default_rng(1), 8.0, [0, 1])
     return asked, *(fit(PROBLEM, asked, joint=joint, steps=15) for joint in (True, False))
 
