@@ -1,0 +1,80 @@
+"""Gathers whose gradients are gathers.
+
+The transpose of `rows[index]` adds every copy back to its row: a scatter, which is serial on a CPU
+and slow on an accelerator. Where the inverse of the index is at hand as a padded table, the
+transpose is a gather and a sum instead. The two functions here are each other's transposes, so
+they can be differentiated in reverse mode any number of times (not in forward mode: take
+`jax.jacrev` of forces, not `jax.jacfwd`).
+
+An index past the end stands for "none" and reads as zero.
+"""
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ["collect", "gather"]
+
+
+@jax.custom_vjp
+def gather(rows: jax.Array, index: jax.Array, inverse: jax.Array) -> jax.Array:
+    """Copies of rows.
+
+    Args:
+      rows: [M, F].
+      index: [...] int, rows to copy.
+      inverse: [M, D] int, for each row the flat places in `index` where it is copied to.
+
+    Returns:
+      [..., F].
+    """
+    return _take(rows, index)
+
+
+@jax.custom_vjp
+def collect(values: jax.Array, inverse: jax.Array, index: jax.Array) -> jax.Array:
+    """Sums of values over the places of each row.
+
+    Args:
+      values: [..., F].
+      inverse: [M, D] int, for each row the flat places in the leading axes of `values` to add.
+      index: [...] int, the row that each value is added to.
+
+    Returns:
+      [M, F].
+    """
+    flat = values.reshape(-1, values.shape[-1])
+    return _take(flat, inverse).sum(-2)
+
+
+def _take(rows: jax.Array, index: jax.Array) -> jax.Array:
+    return jnp.take(rows, index, axis=0, mode="fill", fill_value=0)
+
+
+def _gather_forward(
+    rows: jax.Array, index: jax.Array, inverse: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return gather(rows, index, inverse), (index, inverse)
+
+
+def _gather_backward(
+    tables: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, None, None]:
+    index, inverse = tables
+    return collect(cotangent, inverse, index), None, None
+
+
+def _collect_forward(
+    values: jax.Array, inverse: jax.Array, index: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return collect(values, inverse, index), (inverse, index)
+
+
+def _collect_backward(
+    tables: tuple[jax.Array, jax.Array], cotangent: jax.Array
+) -> tuple[jax.Array, None, None]:
+    inverse, index = tables
+    return gather(cotangent, index, inverse), None, None
+
+
+gather.defvjp(_gather_forward, _gather_backward)
+collect.defvjp(_collect_forward, _collect_backward)
