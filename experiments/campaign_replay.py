@@ -208,7 +208,7 @@ def campaign(variant: str, seed: int, path: Path) -> dict[str, Any]:
             allowance=allowance,
             allowances=(np.inf,) * (strategy.target + 1),
             asked=lambda names, pairs=pairs: {p for p in pairs if p[0] in set(names)},  # type: ignore[misc]
-            tell=lambda *_: None,
+            report_progress=lambda *_: None,
         )
         if number == 0:
             proposals = strategy.initial(round_).proposals

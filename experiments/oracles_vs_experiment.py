@@ -44,7 +44,7 @@ from mfal.oracles.bond_valence.symmetry import symmetric_grid
 from mfal.oracles.hopping.conductivity import conductivity
 from mfal.oracles.hopping.network import BOLTZMANN, HopNetwork, hop_network, open_dimensions
 from mfal.oracles.ladder import LEAST_VACANCY, LOCALISED
-from mfal.oracles.sendek.regression import FEATURES, expected_features, probability
+from mfal.oracles.sendek.regression import FEATURES, expected_features, superionic_probability
 from mfal.oracles.sendek.sampled import sampled_features
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def score(structure: "Structure") -> dict[str, float]:
     try:
         features = expected_features(structure)
         scores |= {name: float(x) for name, x in zip(FEATURES, features, strict=True)}
-        scores["Sendek P"] = float(probability(features))
+        scores["Sendek P"] = float(superionic_probability(features))
         scores["Sendek P, sampled"] = sampled_features(structure, max_draws=100).probability
     except mfal.errors.MfalError:
         pass

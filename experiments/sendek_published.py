@@ -22,7 +22,12 @@ from shared import Interval, save_figure, subplots, write_record
 
 from mfal.data import CONDUCTIVITY, load_embedded, load_set40, load_set41
 from mfal.errors import MfalError
-from mfal.oracles.sendek.regression import FEATURES, WEIGHTS, expected_features, probability
+from mfal.oracles.sendek.regression import (
+    FEATURES,
+    WEIGHTS,
+    expected_features,
+    superionic_probability,
+)
 
 RESAMPLES = 500
 PAPER_ERROR = 0.10  # of both kinds, on 40 materials
@@ -73,7 +78,7 @@ def predictions() -> list[dict[str, Any]]:
         ours = None
         if structure is not None:
             try:
-                ours = float(probability(expected_features(structure)))
+                ours = float(superionic_probability(expected_features(structure)))
             except MfalError:
                 ours = None
         found.append({"id": identifier, "formula": formula, "published": float(published),
@@ -113,7 +118,7 @@ def main() -> None:
         others = np.arange(count) != k
         left_out.append(float(design[k] @ plain_weights(features[others], fast[others])))
     errors = {
-        "published weights": probability(features) > 0.5,
+        "published weights": superionic_probability(features) > 0.5,
         "refitted, in training": design @ weights > 0,
         "refitted, left out": np.array(left_out) > 0,
     }

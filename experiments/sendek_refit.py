@@ -10,7 +10,12 @@ left out. The published weights and their error on the same materials stand besi
 import numpy as np
 
 from mfal.data import CONDUCTIVITY, load_set40
-from mfal.oracles.sendek.regression import FEATURES, WEIGHTS, expected_features, probability
+from mfal.oracles.sendek.regression import (
+    FEATURES,
+    WEIGHTS,
+    expected_features,
+    superionic_probability,
+)
 
 FAST = 1e-4  # S/cm
 PRIOR = 3.0  # width
@@ -49,7 +54,7 @@ def main() -> None:
     for k in range(len(fast)):
         others = np.arange(len(fast)) != k
         left_out[k] = np.append(features[k], 1.0) @ fit(features[others], fast[others])
-    published = probability(raw)
+    published = superionic_probability(raw)
 
     print(f"{len(names)} of {len(table)} materials have a structure, {fast.sum():.0f} are fast\n")
     print(f"{'formula':28s} {'S/cm':>9s}  published P  refitted P, left out")

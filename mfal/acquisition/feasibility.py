@@ -17,10 +17,10 @@ from mfal.crystals.types import NUM_ELEMENTS
 __all__ = [
     "FLOOR",
     "FeasibilityParams",
+    "chance_of_feasibility",
     "fit_feasibility",
     "fit_logistic",
     "log_feasibility",
-    "probability",
 ]
 
 FLOOR = 0.02
@@ -80,14 +80,14 @@ def fit_logistic(
     return jax.lax.fori_loop(0, _STEPS, newton, jnp.zeros(inputs.shape[1]))
 
 
-def probability(params: FeasibilityParams, composition: jax.Array) -> jax.Array:
+def chance_of_feasibility(params: FeasibilityParams, composition: jax.Array) -> jax.Array:
     """The expected label of one composition [103], []."""
     return jax.nn.sigmoid(_inputs(composition) @ params.weights)
 
 
 def log_feasibility(params: FeasibilityParams, composition: jax.Array) -> jax.Array:
     """What to add to a log reward, [] float32: log(FLOOR + (1 - FLOOR) p)."""
-    return jnp.log(FLOOR + (1.0 - FLOOR) * probability(params, composition))
+    return jnp.log(FLOOR + (1.0 - FLOOR) * chance_of_feasibility(params, composition))
 
 
 def _inputs(composition: jax.Array) -> jax.Array:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from mfal.oracles.stability.energies import Energies
 
 __all__ = [
-    "Limits",
+    "KnownStability",
     "Requirement",
     "Tradeoff",
-    "find_limits",
+    "known_stability",
     "meets",
     "rank_tradeoffs",
     "write_tradeoff",
@@ -43,7 +43,7 @@ class Requirement(NamedTuple):
     """eV per atom."""
 
 
-class Limits(NamedTuple):
+class KnownStability(NamedTuple):
     """What is known of one compound's stability."""
 
     reduction: float
@@ -87,7 +87,7 @@ class Tradeoff(NamedTuple):
         return self.oxidation - self.reduction
 
 
-def find_limits(formula: str, sources: "Sequence[Energies]") -> Limits:
+def known_stability(formula: str, sources: "Sequence[Energies]") -> KnownStability:
     """A formula's window and hull distance by the first source that can bound them.
 
     The hull distance is that of the formula's most stable phase, the least that a crystal of the
@@ -112,7 +112,7 @@ def find_limits(formula: str, sources: "Sequence[Energies]") -> Limits:
         except MfalError as error:
             refusals.append(error.what)
     else:
-        return Limits(math.nan, math.nan, math.nan, refusals[0])
+        return KnownStability(math.nan, math.nan, math.nan, refusals[0])
     source = window.source
     if math.isnan(window.hull_distance):
         source = (
@@ -124,15 +124,16 @@ def find_limits(formula: str, sources: "Sequence[Energies]") -> Limits:
         math.nan if limit is None else float(limit)
         for limit in (window.reduction, window.oxidation)
     )
-    return Limits(reduction, oxidation, window.hull_distance, source)
+    return KnownStability(reduction, oxidation, window.hull_distance, source)
 
 
-def meets(limits: Limits, requirement: Requirement) -> bool | None:
+def meets(limits: KnownStability, requirement: Requirement) -> bool | None:
     """Whether the requirement is met; None if what is known doesn't tell.
 
-    >>> meets(Limits(1.7, 2.1, 0.02, "CHGNet"), Requirement(0.0, 2.0))
+    >>> meets(KnownStability(1.7, 2.1, 0.02, "CHGNet"), Requirement(0.0, 2.0))
     False
-    >>> meets(Limits(0.0, 2.1, float("nan"), ""), Requirement(0.0, 2.0, max_hull_distance=0.1))
+    >>> unknown = KnownStability(0.0, 2.1, float("nan"), "")
+    >>> meets(unknown, Requirement(0.0, 2.0, max_hull_distance=0.1))
     """
     asked: list[tuple[float, bool]] = []
     if requirement.high > requirement.low:
@@ -148,7 +149,7 @@ def meets(limits: Limits, requirement: Requirement) -> bool | None:
 
 def rank_tradeoffs(
     candidates: Sequence[tuple[str, str, float]],
-    limits: Sequence[Limits],
+    limits: Sequence[KnownStability],
     requirement: Requirement,
     *,
     higher_is_better: bool = True,

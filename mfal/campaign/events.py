@@ -53,4 +53,4 @@ Notify = Callable[[Event], None]
 
 
 def silent(event: Event) -> None:
-    """Tell nobody."""
+    """Show an event to nobody."""

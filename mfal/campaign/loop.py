@@ -30,7 +30,7 @@ from mfal.campaign.strategy.lessons import lessons
 from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.campaign.workers.clusters import open_executor
 from mfal.campaign.workers.dispatch import Dispatcher
-from mfal.campaign.workers.isolation import Limits
+from mfal.campaign.workers.isolation import QueryLimits
 from mfal.errors import MfalError
 from mfal.oracles.loading import load_oracles
 from mfal.oracles.types import Oracle
@@ -148,7 +148,9 @@ class _Campaign:
         rounds = self.config.rounds
         written = {account: self.written(account) for account in (CAMPAIGN, RANDOM)}
         if written[CAMPAIGN]:
-            self.tell("start", 0, f"going on after {max(written[CAMPAIGN])} written rounds")
+            self.report_progress(
+                "start", 0, f"going on after {max(written[CAMPAIGN])} written rounds"
+            )
         if 0 not in written[CAMPAIGN]:
             self.decide(CAMPAIGN, 0, self.strategy.initial)
         self.answer("initial", 0)
@@ -170,13 +172,13 @@ class _Campaign:
                 self.answer("query", number, self.config.overlap if number < rounds else 0.0)
         self.answer("query", number)
         if stopped or self.ledger.pending(CAMPAIGN) or self.ledger.pending(RANDOM):
-            self.tell("stopped", number, "the time is up; the same command goes on")
+            self.report_progress("stopped", number, "the time is up; the same command goes on")
             return False
         if rounds + 1 not in written[CAMPAIGN]:
             self.conclude(reason)
         elif _news(self.ledger):
             self.conclude("answers were told")
-        self.tell("done", rounds, reason)
+        self.report_progress("done", rounds, reason)
         return True
 
     def written(self, account: str) -> set[int]:
@@ -229,10 +231,10 @@ class _Campaign:
         own = account == CAMPAIGN
         capacity = self.config.proxy.capacity
 
-        def tell(stage: str, text: str, done: int, total: int) -> None:
+        def report_progress(stage: str, text: str, done: int, total: int) -> None:
             # Workers don't stand still while this thread thinks: what they have said is kept.
             self.dispatcher.poll(lambda query, outcome: None)
-            self.tell(stage, number, text, done, total)
+            self.report_progress(stage, number, text, done, total)
 
         return Round(
             number=number,
@@ -243,7 +245,7 @@ class _Campaign:
             allowance=self.account(account).free / left,
             allowances=tuple(free / left for free in self.free(account)),
             asked=lambda crystals: self.ledger.asked(account, crystals),
-            tell=tell,
+            report_progress=report_progress,
         )
 
     def account(self, name: str) -> Account:
@@ -267,12 +269,12 @@ class _Campaign:
             for m, limit in enumerate(self.limits)
         )
 
-    def limits_of_query(self, query: Query) -> Limits:
+    def limits_of_query(self, query: Query) -> QueryLimits:
         """Time, memory and repetitions of a query."""
         execution = self.config.execution
         timeouts = by_oracle("execution.timeouts", execution.timeouts)
         timeout = timeouts.get(query.oracle, execution.timeout)
-        return Limits(timeout, execution.retries, execution.memory)
+        return QueryLimits(timeout, execution.retries, execution.memory)
 
     def answer(self, stage: str, number: int, share: float = 0.0) -> None:
         """Ask whatever is open and wait for the answers, or for all but a share of the round's.
@@ -287,14 +289,14 @@ class _Campaign:
         leave = int(share * sum(query.round == number for query in pending))
         if total <= leave:
             return
-        self.tell(stage, number, self.mix(pending, total), 0, total)
+        self.report_progress(stage, number, self.mix(pending, total), 0, total)
 
-        def told(query: Query, outcome: Outcome) -> None:
+        def ended(query: Query, outcome: Outcome) -> None:
             nonlocal done
             done += account in (None, query.account)
-            self.tell(stage, number, self.sentence(query, outcome), done, total)
+            self.report_progress(stage, number, self.sentence(query, outcome), done, total)
 
-        self.dispatcher.gather(told, account=account, leave=leave, deadline=self.deadline)
+        self.dispatcher.gather(ended, account=account, leave=leave, deadline=self.deadline)
 
     def mix(self, queries: Sequence[Query], total: int) -> str:
         """How many queries go to which oracle."""
@@ -314,7 +316,9 @@ class _Campaign:
         spread = "" if outcome.spread is None else f" ± {outcome.spread:.2g}"
         return f"{subject}: {outcome.value:.3g}{spread} {oracle.unit}"
 
-    def tell(self, stage: str, number: int, text: str, done: int = 0, total: int = 0) -> None:
+    def report_progress(
+        self, stage: str, number: int, text: str, done: int = 0, total: int = 0
+    ) -> None:
         rounds = self.config.rounds
         self.notify(Event(stage, min(number, rounds), rounds, text, done, total, self.progress()))
 

@@ -119,7 +119,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from mfal.data.named import NAMED_TABLES, open_table, summarise
+    from mfal.data.named import NAMED_TABLES, open_table, summarise_table
 
     if options.table is None:
         if options.json:
@@ -130,7 +130,7 @@ def _list(options: argparse.Namespace) -> int:
                 print(f"{name:<{width}}  {what}")
         return 0
     table = open_table(options.table)
-    summary = summarise(table)
+    summary = summarise_table(table)
     if options.json:
         rows = [_row(table, i) for i in range(len(table))]
         print(json.dumps({"summary": summary, "materials": rows}, indent=1, ensure_ascii=False))

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from mfal.report.export import write_candidates
     from mfal.report.html import write_page
     from mfal.report.pareto import write_pareto
-    from mfal.report.summary import summarise, to_json
+    from mfal.report.summary import summarise, summary_to_json
     from mfal.report.terminal import print_summary
 
     console = make_console(stderr=options.json)
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     write_pareto(summary, options.out)
     write_page(summary, options.out)
     if options.json:
-        print(to_json(summary))
+        print(summary_to_json(summary))
     else:
         print_summary(console, summary, options.out)
     if not ended:

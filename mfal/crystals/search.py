@@ -17,7 +17,7 @@ from mfal.crystals.groups import WYCKOFF_FREEDOM
 from mfal.crystals.placement import Assignment, assignments, random_arrangement
 from mfal.crystals.relax import Arrangement, Relaxation, relax
 
-__all__ = ["VALENCE_WEIGHT", "Found", "search"]
+__all__ = ["VALENCE_WEIGHT", "LowArrangements", "search"]
 
 VALENCE_WEIGHT = 2.0
 """eV, weight of the squared defects of the valence sums in relaxation and ranking."""
@@ -32,7 +32,7 @@ _FINAL_STEPS = 60
 _JOLT = 0.04  # standard deviation, fractions of the cell edges
 
 
-class Found(NamedTuple):
+class LowArrangements(NamedTuple):
     """Relaxed arrangements, the lowest score first, each different from those before it."""
 
     relaxed: Relaxation
@@ -64,7 +64,7 @@ def search(
     assignment: Assignment | None = None,
     max_tries: int,
     rng: np.random.Generator,
-) -> Found:
+) -> LowArrangements:
     """Search with at most `max_tries` relaxations; see `mfal.crystals.relax.relax`.
 
     Args:
@@ -117,7 +117,7 @@ def search(
     arrangements = given + starts
     if not arrangements:
         empty = Relaxation([], np.zeros(0), np.zeros(0), np.zeros(0))
-        return Found(empty, np.zeros(0), [], 0, 0, 0)
+        return LowArrangements(empty, np.zeros(0), [], 0, 0, 0)
     pool = rough(arrangements, [*range(len(given)), *([-1] * len(starts))])
     tried = len(arrangements)
     while not exhausted and max_tries - tried >= _BATCH:
@@ -149,7 +149,7 @@ def search(
     settled = _Pool(final.arrangements, [pool.ancestor[i] for i in order], score)
     finite = int(np.isfinite(score).sum())
     best = [i for i in _distinct(settled, len(order)) if np.isfinite(score[i])]
-    return Found(
+    return LowArrangements(
         relaxed=Relaxation(
             [final.arrangements[i] for i in best],
             final.energy[best],

@@ -21,7 +21,7 @@ __all__ = [
     "export_table",
     "find_row",
     "open_table",
-    "summarise",
+    "summarise_table",
 ]
 
 NAMED_TABLES: Mapping[str, str] = {
@@ -83,7 +83,7 @@ def open_table(reference: str | Path) -> MaterialTable:
     )
 
 
-def summarise(table: MaterialTable) -> dict[str, Any]:
+def summarise_table(table: MaterialTable) -> dict[str, Any]:
     """What a table holds, as plain values: counts of rows, atoms, labels, families, licences."""
     quantities: dict[str, Counter[str]] = {}
     for labels in table.labels:
@@ -109,16 +109,16 @@ def find_row(table: MaterialTable, text: str) -> Material:
     """
     if text in table.ids:
         return table.row(table.index(text))
-    from mfal.data.rows import parse_formula
+    from mfal.data.rows import composition_of_formula
 
     try:
-        wanted = _proportions(parse_formula(text, "search"))
+        wanted = _proportions(composition_of_formula(text, "search"))
     except MfalError:
         wanted = {}
     fitting = [
         i
         for i, formula in enumerate(table.formulas)
-        if wanted and formula and _proportions(parse_formula(formula, formula)) == wanted
+        if wanted and formula and _proportions(composition_of_formula(formula, formula)) == wanted
     ]
     if len(fitting) == 1:
         return table.row(fitting[0])

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from mfal.cache import writable_cache_folder
-from mfal.data.rows import LATTICE_COLUMNS, parse_formula
+from mfal.data.rows import LATTICE_COLUMNS, composition_of_formula
 from mfal.data.table import CONDUCTIVITY, Label, Material, MaterialTable
 from mfal.errors import MfalError
 
@@ -122,8 +122,8 @@ def _material(
     if stated and stated != number:
         details["space_group_note"] = f"listed with number {number}, symbol {row['Space group']}"
         number = stated
-    composition = parse_formula(row["True Composition"], where)
-    by_formula = parse_formula((row.get("Reduced Composition") or "").strip(), where)
+    composition = composition_of_formula(row["True Composition"], where)
+    by_formula = composition_of_formula((row.get("Reduced Composition") or "").strip(), where)
     if by_formula and _distance(composition, by_formula) > MISTYPED and row.get("Z"):
         details["composition_note"] = f"cell listed as {row['True Composition']}"
         composition = {e: float(row["Z"]) * x for e, x in by_formula.items()}

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from mfal.crystals.elements import atomic_number
 from mfal.data.pages import Fetched, Page, PageStore, collect
-from mfal.data.rows import material_from_structure, parse_formula
+from mfal.data.rows import composition_of_formula, material_from_structure
 from mfal.data.table import Material
 from mfal.errors import MfalError
 
@@ -287,7 +287,7 @@ def _structure(attributes: Mapping[str, Any]) -> Any:
     positions = attributes.get("cartesian_site_positions")
     if not positions or not attributes.get("lattice_vectors"):
         formula = attributes.get("chemical_formula_reduced") or ""
-        parse_formula(formula, "entry")
+        composition_of_formula(formula, "entry")
         raise _SkippedError("no positions")
     fillings = {}
     for species in attributes["species"]:

@@ -9,13 +9,18 @@ from mfal.data.asymmetric import AsymmetricUnit
 from mfal.data.table import Material
 from mfal.errors import MfalError
 
-__all__ = ["LATTICE_COLUMNS", "material_from_structure", "parse_formula", "structure_record"]
+__all__ = [
+    "LATTICE_COLUMNS",
+    "composition_of_formula",
+    "material_from_structure",
+    "structure_record",
+]
 
 LATTICE_COLUMNS = ("a", "b", "c", "alpha", "beta", "gamma")
 """What the six lattice parameters are called in spreadsheets."""
 
 
-def parse_formula(formula: str, where: str) -> dict[str, float]:
+def composition_of_formula(formula: str, where: str) -> dict[str, float]:
     """Amounts of the elements in a formula; `where` begins the message of the error."""
     from pymatgen.core import Composition
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mfal.data.embedded import load_embedded
-from mfal.data.rows import LATTICE_COLUMNS, parse_formula
+from mfal.data.rows import LATTICE_COLUMNS, composition_of_formula
 from mfal.data.table import CONDUCTIVITY, Label, Material, MaterialTable
 from mfal.errors import MfalError
 
@@ -123,10 +123,10 @@ def _set40_row(row: dict[str, str]) -> Material:
     if known is not None:
         composition, lattice = known.composition, known.lattice
     elif row["cell"]:
-        composition = parse_formula(row["cell"], row["id"])
+        composition = composition_of_formula(row["cell"], row["id"])
         lattice = tuple(float(row[key]) for key in LATTICE_COLUMNS)
     else:
-        composition = parse_formula(row["formula"], row["id"])
+        composition = composition_of_formula(row["formula"], row["id"])
     return Material(
         id=row["id"],
         formula=row["formula"],
@@ -161,7 +161,7 @@ def _embedded(row: dict[str, str]) -> Material | None:
 
 @functools.cache
 def _proportions(formula: str) -> tuple[tuple[str, float], ...]:
-    amounts = parse_formula(formula, formula)
+    amounts = composition_of_formula(formula, formula)
     total = sum(amounts.values())
     return tuple(sorted((symbol, round(x / total, 4)) for symbol, x in amounts.items()))
 
@@ -178,7 +178,7 @@ def _set41_row(row: dict[str, str]) -> Material:
     return Material(
         id=row["id"],
         formula=row["formula"],
-        composition=parse_formula(row["formula"], row["id"]) if row["formula"] else {},
+        composition=composition_of_formula(row["formula"], row["id"]) if row["formula"] else {},
         labels=labels,
         source=SOURCE_41,
         licence=LICENCE,

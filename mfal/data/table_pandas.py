@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfal.data.rows import LATTICE_COLUMNS, parse_formula
+from mfal.data.rows import LATTICE_COLUMNS, composition_of_formula
 from mfal.data.table import CENSORING, Material, MaterialTable
 from mfal.data.table_json import row_from_dict, row_to_dict
 from mfal.errors import MfalError
@@ -146,7 +146,7 @@ def _row_from_flat(
                 f"{where} has a cell, but not how many formula units are in it",
                 f"add the column {UNITS_COLUMN} (Z)",
             )
-        formula_unit = parse_formula(str(row["formula"]), where)
+        formula_unit = composition_of_formula(str(row["formula"]), where)
         composition = {e: x * (1 if math.isnan(units) else units) for e, x in formula_unit.items()}
     return row_from_dict(
         {

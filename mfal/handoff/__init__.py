@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 from mfal.lazy import lazily
 
 if TYPE_CHECKING:
-    from mfal.handoff.answers import Answer, AnswerError, Answers, read_answers
-    from mfal.handoff.batch import Batch, Request, Written, read_batch, request_id, write_batch
+    from mfal.handoff.answers import AnswerError, ReturnedAnswer, ReturnedAnswers, read_answers
+    from mfal.handoff.batch import AskedBatch, Request, Written, read_batch, request_id, write_batch
     from mfal.handoff.exchange import ask, tell
 
 __all__ = [
-    "Answer",
     "AnswerError",
-    "Answers",
-    "Batch",
+    "AskedBatch",
     "Request",
+    "ReturnedAnswer",
+    "ReturnedAnswers",
     "Written",
     "ask",
     "read_answers",
@@ -27,8 +27,8 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "answers": "Answer AnswerError Answers read_answers",
-        "batch": "Batch Request Written read_batch request_id write_batch",
+        "answers": "ReturnedAnswer AnswerError ReturnedAnswers read_answers",
+        "batch": "AskedBatch Request Written read_batch request_id write_batch",
         "exchange": "ask tell",
     },
 )

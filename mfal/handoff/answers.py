@@ -15,10 +15,10 @@ from typing import NamedTuple, cast
 from pymatgen.core import Composition
 
 from mfal.errors import MfalError
-from mfal.handoff.batch import COLUMNS, TEMPLATE, Batch, Request, confined
+from mfal.handoff.batch import COLUMNS, TEMPLATE, AskedBatch, Request, confined
 from mfal.handoff.measurements import Reading, convert, parse_reading, quantity
 
-__all__ = ["Answer", "AnswerError", "Answers", "read_answers"]
+__all__ = ["AnswerError", "ReturnedAnswer", "ReturnedAnswers", "read_answers"]
 
 STATUSES = ("ok", "failed", "abandoned")
 LARGEST_TABLE = 32 * 2**20
@@ -29,7 +29,7 @@ SHOWN = 8
 RUNS = ("vasprun.xml", "vasprun.xml.gz", "vasprun.relax2.xml", "vasprun.relax2.xml.gz")
 
 
-class Answer(NamedTuple):
+class ReturnedAnswer(NamedTuple):
     """What came of one request."""
 
     id: str
@@ -48,10 +48,10 @@ class Answer(NamedTuple):
     """File and line, for the record."""
 
 
-class Answers(NamedTuple):
+class ReturnedAnswers(NamedTuple):
     """All that was read."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[ReturnedAnswer, ...]
     problems: tuple[str, ...]
     """What was refused, line by line; empty unless `partial`."""
     unanswered: tuple[str, ...]
@@ -90,11 +90,11 @@ class _Problem(NamedTuple):
 
 def read_answers(
     path: Path | str,
-    batch: Batch,
+    batch: AskedBatch,
     *,
     answered: Mapping[str, float | None] | None = None,
     partial: bool = False,
-) -> Answers:
+) -> ReturnedAnswers:
     """Read a filled table, or a batch's folder: its `answers.csv` and its finished VASP runs.
 
     From vasprun.xml come energies per atom and band gaps; a run that didn't converge is an answer
@@ -132,8 +132,8 @@ def read_answers(
 
 
 def _from_table(
-    path: Path, batch: Batch, before: Mapping[str, float | None]
-) -> tuple[list[Answer], list[_Problem]]:
+    path: Path, batch: AskedBatch, before: Mapping[str, float | None]
+) -> tuple[list[ReturnedAnswer], list[_Problem]]:
     lines = _table(path)
     problems = _repeated(lines)
     repeated = {problem.id for problem in problems}
@@ -156,8 +156,8 @@ def _from_table(
 
 
 def _from_runs(
-    folder: Path, batch: Batch, before: Mapping[str, float | None]
-) -> Iterator[tuple[Answer | None, _Problem | None]]:
+    folder: Path, batch: AskedBatch, before: Mapping[str, float | None]
+) -> Iterator[tuple[ReturnedAnswer | None, _Problem | None]]:
     for request in batch.requests.values():
         if request.id in before:
             continue
@@ -171,12 +171,12 @@ def _from_runs(
 
 def _settle(
     source: str,
-    batch: Batch,
+    batch: AskedBatch,
     answered: Collection[str],
-    answers: list[Answer],
+    answers: list[ReturnedAnswer],
     problems: list[_Problem],
     partial: bool,
-) -> Answers:
+) -> ReturnedAnswers:
     have = {answer.id for answer in answers} | set(answered)
     open_ids = tuple(name for name in batch.requests if name not in have)
     texts = [problem.text for problem in problems]
@@ -189,7 +189,7 @@ def _settle(
         ]
         if texts:
             raise AnswerError(source, texts)
-    return Answers(tuple(answers), tuple(texts), open_ids)
+    return ReturnedAnswers(tuple(answers), tuple(texts), open_ids)
 
 
 def _repeated(lines: Iterable[_Line]) -> list[_Problem]:
@@ -210,7 +210,7 @@ def _same_value(new: float | None, old: float | None) -> bool:
     return math.isclose(new, old, rel_tol=1e-9)
 
 
-def _requested(name: str, batch: Batch) -> Request:
+def _requested(name: str, batch: AskedBatch) -> Request:
     if not name:
         raise MfalError("no id", "keep the ids of the template")
     if name in batch.requests:
@@ -224,7 +224,7 @@ def _requested(name: str, batch: Batch) -> Request:
     raise MfalError(f"id {name} wasn't asked in this batch", "keep the ids of the template")
 
 
-def _answer(line: _Line, request: Request, file: str) -> Answer:
+def _answer(line: _Line, request: Request, file: str) -> ReturnedAnswer:
     cells = line.cells
     kind = quantity(request.measurement)
     if cells["formula"] and not _same_compound(cells["formula"], request.formula):
@@ -244,16 +244,18 @@ def _answer(line: _Line, request: Request, file: str) -> Answer:
     if status != "ok":
         if cells["value"]:
             raise MfalError(f"status {status} with a value", "leave one of the two out")
-        return Answer(request.id, status, None, None, "exact", kind.answer, cells["note"], where)
+        return ReturnedAnswer(
+            request.id, status, None, None, "exact", kind.answer, cells["note"], where
+        )
     if not cells["value"]:
         raise MfalError("status ok without a value", "give the value, or failed or abandoned")
     reading = parse_reading(cells["value"], cells["uncertainty"], cells["unit"] or kind.asked, kind)
     return _taken(request, reading, cells["note"], where)
 
 
-def _taken(request: Request, reading: Reading, note: str, where: str) -> Answer:
+def _taken(request: Request, reading: Reading, note: str, where: str) -> ReturnedAnswer:
     unit = quantity(request.measurement).answer
-    return Answer(request.id, "ok", *reading, unit, note, where)
+    return ReturnedAnswer(request.id, "ok", *reading, unit, note, where)
 
 
 def _same_compound(first: str, second: str) -> bool:
@@ -325,7 +327,7 @@ def _run_file(folder: Path, request: Request) -> Path | None:
     return None
 
 
-def _vasp_answer(path: Path, request: Request) -> Answer:
+def _vasp_answer(path: Path, request: Request) -> ReturnedAnswer:
     from pymatgen.io.vasp.outputs import Vasprun
 
     readers: dict[str, Callable[[Vasprun], float]] = {
@@ -356,6 +358,6 @@ def _vasp_answer(path: Path, request: Request) -> Answer:
     where = f"{request.id}/{path.name}"
     if not converged:
         note = "the VASP run did not converge"
-        return Answer(request.id, "failed", None, None, "exact", kind.answer, note, where)
+        return ReturnedAnswer(request.id, "failed", None, None, "exact", kind.answer, note, where)
     reading = Reading(convert(value, kind.asked, kind), None, "exact")
     return _taken(request, reading, f"VASP {run.vasp_version}", where)

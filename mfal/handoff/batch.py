@@ -33,7 +33,7 @@ from mfal.handoff.measurements import quantity
 __all__ = [
     "COLUMNS",
     "TEMPLATE",
-    "Batch",
+    "AskedBatch",
     "Request",
     "Written",
     "confined",
@@ -87,7 +87,7 @@ class Request(NamedTuple):
     """In words, as "300 K, bulk"."""
 
 
-class Batch(NamedTuple):
+class AskedBatch(NamedTuple):
     """What a batch asked, as its folder remembers it; the requests come without structures."""
 
     campaign: str
@@ -173,7 +173,7 @@ def check_new(folder: Path) -> None:
         raise MfalError(f"{folder}: exists already", "give a new folder for the batch")
 
 
-def read_batch(folder: Path | str) -> Batch:
+def read_batch(folder: Path | str) -> AskedBatch:
     """What the batch in a folder asked.
 
     Raises:
@@ -201,7 +201,7 @@ def read_batch(folder: Path | str) -> Batch:
     for request in requests:
         _safe(request.id, "id")
         quantity(request.measurement)
-    return Batch(campaign, {request.id: request for request in requests})
+    return AskedBatch(campaign, {request.id: request for request in requests})
 
 
 def confined(folder: Path, name: str) -> Path:

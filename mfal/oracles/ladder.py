@@ -12,7 +12,7 @@ from mfal.errors import MfalError
 from mfal.numbers import number_or_text
 from mfal.oracles.bond_valence.maps import (
     NO_BARRIER,
-    Answer,
+    Estimate,
     MapOptions,
     averaged,
     map_record,
@@ -60,8 +60,12 @@ def sendek_oracle(sampled: bool = False) -> Oracle:
         them as uncertainty; otherwise by expectation, which is faster and has no noise.
     """
 
-    def answer(structure: "Structure") -> Answer:
-        from mfal.oracles.sendek.regression import FEATURES, expected_features, probability
+    def answer(structure: "Structure") -> Estimate:
+        from mfal.oracles.sendek.regression import (
+            FEATURES,
+            expected_features,
+            superionic_probability,
+        )
         from mfal.oracles.sendek.sampled import sampled_features
 
         provenance: dict[str, Any] = {"method": "Sendek logistic regression"}
@@ -72,7 +76,7 @@ def sendek_oracle(sampled: bool = False) -> Oracle:
             provenance |= {"draws": drawn.draws, "hard_sphere": round(drawn.hard_sphere, 1)}
         else:
             features, spread = expected_features(structure), None
-            value = float(probability(features))
+            value = float(superionic_probability(features))
         if not structure.is_ordered:
             provenance["occupancy"] = "sampled" if sampled else "expectation"
         else:
@@ -81,7 +85,7 @@ def sendek_oracle(sampled: bool = False) -> Oracle:
         if len(anions) > 1:
             notes.append(f"several anions ({', '.join(anions)}): only the first counts as one")
         provenance["features"] = dict(zip(FEATURES, map(float, features), strict=True))
-        return Answer(value, spread, provenance | {"warnings": notes})
+        return Estimate(value, spread, provenance | {"warnings": notes})
 
     name, version = "sendek", "1-sampled" if sampled else "1"
     return Oracle(
@@ -108,10 +112,10 @@ def bvse_oracle(options: MapOptions = BARRIER_MAP) -> Oracle:
     what the potential itself is in error.
     """
 
-    def answer(structure: "Structure") -> Answer:
-        def barrier(variant: "Structure") -> Answer:
+    def answer(structure: "Structure") -> Estimate:
+        def barrier(variant: "Structure") -> Estimate:
             framework, grid, found = read_map(variant, options)
-            return Answer(
+            return Estimate(
                 float(found.own_barrier[2]), None, map_record(framework, grid, options, found)
             )
 
@@ -157,7 +161,7 @@ def conductivity_oracle(
         without it they pass through each other, and a full sublattice conducts like an empty one.
     """
 
-    def network_answer(structure: "Structure") -> Answer:
+    def network_answer(structure: "Structure") -> Estimate:
         from mfal.oracles.hopping.conductivity import conductivity
         from mfal.oracles.hopping.network import (
             ATTEMPT_FREQUENCY,
@@ -203,9 +207,9 @@ def conductivity_oracle(
             "hops": len(network.hop),
             "sites": sites,
         }
-        return Answer(result.log10_powder, None, provenance)
+        return Estimate(result.log10_powder, None, provenance)
 
-    def answer(structure: "Structure") -> Answer:
+    def answer(structure: "Structure") -> Estimate:
         return averaged(network_answer, structure, options)
 
     name = "conductivity"
@@ -232,7 +236,7 @@ def default_oracles() -> tuple[Oracle, ...]:
 
 
 def _evaluate(
-    answer: Callable[["Structure"], Answer], name: str, version: str
+    answer: Callable[["Structure"], Estimate], name: str, version: str
 ) -> Callable[[Sequence["Structure"]], list[Observation]]:
     """Wraps a function of one structure: times it, and turns what it raises into an observation."""
 

@@ -37,7 +37,7 @@ FRACTION_TOLERANCE = 0.005
 """Of each atomic fraction."""
 
 
-class _Answer(NamedTuple):
+class _Entry(NamedTuple):
     """What the table knows of one material."""
 
     value: float
@@ -169,7 +169,7 @@ class _Index:
 
 
 def _observe(
-    structure: "Structure", index: _Index, answers: dict[str, _Answer], quantity: str
+    structure: "Structure", index: _Index, answers: dict[str, _Entry], quantity: str
 ) -> Observation:
     start = time.perf_counter()
 
@@ -197,7 +197,7 @@ def _observe(
     return Observation(answer.value, answer.uncertainty, "ok", seconds, provenance)
 
 
-def _answer(labels: list["Label"], log10: bool) -> _Answer:
+def _answer(labels: list["Label"], log10: bool) -> _Entry:
     def scale(value: float) -> float:
         if not log10:
             return value
@@ -207,15 +207,15 @@ def _answer(labels: list["Label"], log10: bool) -> _Answer:
     exact = [scale(label.value) for label in labels if label.censoring == "exact"]
     if exact:
         spread = float(np.std(exact, ddof=1)) if len(exact) > 1 else None
-        return _Answer(float(np.median(exact)), spread, "exact", sources)
+        return _Entry(float(np.median(exact)), spread, "exact", sources)
     label = labels[0]
     if label.censoring == "interval":
         low, high = scale(label.value), scale(label.upper)
-        return _Answer((low + high) / 2, (high - low) / 2, "interval", sources)
-    return _Answer(scale(label.value), None, label.censoring, sources)
+        return _Entry((low + high) / 2, (high - low) / 2, "interval", sources)
+    return _Entry(scale(label.value), None, label.censoring, sources)
 
 
-def _fingerprint(answers: dict[str, _Answer]) -> str:
+def _fingerprint(answers: dict[str, _Entry]) -> str:
     """Another version whenever an answer changes."""
     text = repr(sorted(answers.items()))
     return f"1-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

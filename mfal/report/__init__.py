@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from mfal.report.html import render_page, write_page
     from mfal.report.pareto import write_pareto
     from mfal.report.plot import Figure, write_figure
-    from mfal.report.summary import Candidate, Curve, Summary, summarise, to_dict, to_json
+    from mfal.report.summary import (
+        Candidate,
+        Curve,
+        Summary,
+        summarise,
+        summary_to_dict,
+        summary_to_json,
+    )
     from mfal.report.terminal import print_summary
 
 __all__ = [
@@ -25,8 +32,8 @@ __all__ = [
     "render_page",
     "show_progress",
     "summarise",
-    "to_dict",
-    "to_json",
+    "summary_to_dict",
+    "summary_to_json",
     "write_candidates",
     "write_figure",
     "write_page",
@@ -42,7 +49,7 @@ __getattr__, __dir__ = lazily(
         "html": "render_page write_page",
         "pareto": "write_pareto",
         "plot": "Figure write_figure",
-        "summary": "Candidate Curve Summary summarise to_dict to_json",
+        "summary": "Candidate Curve Summary summarise summary_to_dict summary_to_json",
         "terminal": "print_summary",
     },
 )

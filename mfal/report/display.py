@@ -36,14 +36,14 @@ _PLAIN_PAUSE = 10.0
 def show_progress(
     console: Console, config: CampaignConfig, oracles: Sequence[Oracle], folder: Path
 ) -> Iterator[Notify]:
-    """A function to tell events to, for as long as the context lasts."""
+    """A function that shows events, for as long as the context lasts."""
     _print_head(console, config, oracles, folder)
     if console.is_terminal:
         panel = _Panel(console)
         with Live(panel, console=console, refresh_per_second=8, transient=True):
-            yield panel.tell
+            yield panel.show
     else:
-        yield _Lines(console).tell
+        yield _Lines(console).show
 
 
 def describe_best(best: Best | None) -> str:
@@ -131,7 +131,7 @@ class _Lines:
         self._pace = _Pace(clock)
         self._last = 0.0
 
-    def tell(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         changed, now = self._pace.see(event), self._pace.seconds()
         finished = event.total > 0 and event.done == event.total
         if not (changed or finished or now - self._last >= _PLAIN_PAUSE):
@@ -161,7 +161,7 @@ class _Panel:
         self._event: Event | None = None
         self._pace = _Pace(clock)
 
-    def tell(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         if self._pace.see(event):
             stage = _STAGES.get(event.stage, event.stage)
             text = event.text.removeprefix(f"{stage}: ")

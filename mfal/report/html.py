@@ -25,7 +25,7 @@ from mfal.report.page_parts import (
 )
 from mfal.report.paths import EnergyMap, energy_maps, page_map, write_map
 from mfal.report.plot import Figure, write_figure
-from mfal.report.summary import Summary, to_dict
+from mfal.report.summary import Summary, summary_to_dict
 from mfal.report.windows import Window, windows_of
 
 __all__ = ["render_page", "write_page"]
@@ -254,7 +254,7 @@ def _report_json(
     summary: Summary, windows: Mapping[str, Window], figures: Mapping[str, Figure]
 ) -> str:
     """Everything that the page shows, for machines; NaN becomes null."""
-    data = to_dict(summary)
+    data = summary_to_dict(summary)
     data["windows"] = {name: window._asdict() for name, window in windows.items()}
     data["figures"] = {
         figure.name: {

@@ -11,7 +11,7 @@ from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
 from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM
 from mfal.campaign.ledger.book import Answer, Ledger
 from mfal.campaign.ledger.records import CrystalRecord
-from mfal.campaign.strategy.stability import limits_from_plain
+from mfal.campaign.strategy.stability import stability_from_plain
 from mfal.numbers import finite_or_none
 
 __all__ = [
@@ -21,8 +21,8 @@ __all__ = [
     "OracleFacts",
     "Summary",
     "summarise",
-    "to_dict",
-    "to_json",
+    "summary_to_dict",
+    "summary_to_json",
     "tradeoff_to_plain",
 ]
 
@@ -259,7 +259,7 @@ def _tradeoffs(
         known = final.get(candidate.crystal.hash) or next(filter(None, chosen), None)
         if known:
             rows.append((candidate.crystal.hash, candidate.crystal.formula, candidate.value))
-            limits.append(limits_from_plain(known))
+            limits.append(stability_from_plain(known))
     if not rows:
         return {}
     requirement = Requirement(stability["low"], stability["high"], stability["max_hull_distance"])
@@ -322,13 +322,13 @@ def _cost(answers: Sequence[Answer]) -> float:
     return sum(answer.query.cost for answer in answers if answer.kind != "abandoned")
 
 
-def to_json(summary: Summary) -> str:
+def summary_to_json(summary: Summary) -> str:
     """For machines: everything in the summary but the CIF texts."""
-    return json.dumps(to_dict(summary), indent=1)
+    return json.dumps(summary_to_dict(summary), indent=1)
 
 
-def to_dict(summary: Summary) -> dict[str, Any]:
-    """What `to_json` writes, JSON-ready."""
+def summary_to_dict(summary: Summary) -> dict[str, Any]:
+    """What `summary_to_json` writes, JSON-ready."""
     return {
         "finished": summary.finished,
         "spent": summary.spent,

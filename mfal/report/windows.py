@@ -63,11 +63,11 @@ def windows_of(summary: Summary) -> dict[str, Window]:
 
 
 def _looked_up(formula: str) -> Window:
-    from mfal.acquisition.objectives import find_limits
+    from mfal.acquisition.objectives import known_stability
     from mfal.oracles.stability.thermochemistry import embedded_energies
     from mfal.oracles.stability.window import first_bounded_window
 
-    limits = find_limits(formula, embedded_energies())
+    limits = known_stability(formula, embedded_energies())
     if not math.isnan(limits.width):
         return Window(limits.reduction, limits.oxidation, limits.source, "")
     alone: tuple[Limit, ...] = ("oxidation", "reduction")

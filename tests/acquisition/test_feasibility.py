@@ -6,9 +6,9 @@ from scipy.optimize import minimize
 
 from mfal.acquisition.feasibility import (
     FLOOR,
+    chance_of_feasibility,
     fit_feasibility,
     log_feasibility,
-    probability,
 )
 from mfal.crystals.elements import atomic_number
 
@@ -27,7 +27,7 @@ def compositions(seed=0, number=64):
 def test_an_element_that_spoils_compounds_is_found():
     train, test = compositions(), compositions(seed=1)
     params = fit_feasibility(train, (train[:, SULFUR] == 0).astype(np.float32), np.ones(64, bool))
-    found = np.asarray(jax.vmap(probability, in_axes=(None, 0))(params, test))
+    found = np.asarray(jax.vmap(chance_of_feasibility, in_axes=(None, 0))(params, test))
     assert ((found > 0.5) == (test[:, SULFUR] == 0)).all()
     weights = np.asarray(jax.vmap(log_feasibility, in_axes=(None, 0))(params, test))
     np.testing.assert_allclose(np.exp(weights), FLOOR + (1 - FLOOR) * found, rtol=1e-5)
@@ -58,5 +58,5 @@ def test_newton_finds_the_maximum_that_a_general_minimiser_finds():
 def test_labels_that_are_all_alike_do_not_diverge(label):
     train = compositions()
     params = fit_feasibility(train, jnp.full(64, label), jnp.ones(64, bool))
-    found = jax.vmap(probability, in_axes=(None, 0))(params, train)
+    found = jax.vmap(chance_of_feasibility, in_axes=(None, 0))(params, train)
     np.testing.assert_allclose(found, label, atol=0.02)

@@ -6,9 +6,9 @@ from pymatgen.core import Composition
 from pymatgen.entries.computed_entries import ComputedEntry
 
 from mfal.acquisition.objectives import (
-    Limits,
+    KnownStability,
     Requirement,
-    find_limits,
+    known_stability,
     meets,
     rank_tradeoffs,
     write_tradeoff,
@@ -34,7 +34,7 @@ CANDIDATES = [
 
 
 def tradeoffs(requirement=Requirement()):  # noqa: B008 - immutable
-    limits = [find_limits(formula, [SOURCE]) for _, formula, _ in CANDIDATES]
+    limits = [known_stability(formula, [SOURCE]) for _, formula, _ in CANDIDATES]
     return rank_tradeoffs(CANDIDATES, limits, requirement)
 
 
@@ -87,19 +87,19 @@ NAN = math.nan
 @pytest.mark.parametrize(
     ("limits", "requirement", "verdict"),
     [
-        (Limits(0.5, 3.0, 0.05, ""), Requirement(1.0, 2.5, 0.1), True),
-        (Limits(0.5, 3.0, 0.20, ""), Requirement(1.0, 2.5, 0.1), False),
-        (Limits(1.1, 3.0, 0.05, ""), Requirement(1.0, 2.5, 0.1), False),
-        (Limits(0.5, 2.4, NAN, ""), Requirement(1.0, 2.5, 0.1), False),
-        (Limits(0.5, 3.0, NAN, ""), Requirement(1.0, 2.5, 0.1), None),
-        (Limits(0.5, 3.0, NAN, ""), Requirement(1.0, 2.5), True),
-        (Limits(NAN, NAN, NAN, ""), Requirement(1.0, 2.5), None),
-        (Limits(NAN, NAN, NAN, ""), Requirement(), None),
-        (Limits(NAN, 2.4, 0.0, ""), Requirement(1.0, 2.5), False),
-        (Limits(NAN, 3.0, 0.0, ""), Requirement(1.0, 2.5), None),
-        (Limits(1.1, NAN, 0.0, ""), Requirement(1.0, 2.5), False),
-        (Limits(NAN, NAN, 0.3, ""), Requirement(1.0, 2.5, 0.1), False),
-        (Limits(0.5, math.inf, 0.0, ""), Requirement(1.0, 5.0), True),
+        (KnownStability(0.5, 3.0, 0.05, ""), Requirement(1.0, 2.5, 0.1), True),
+        (KnownStability(0.5, 3.0, 0.20, ""), Requirement(1.0, 2.5, 0.1), False),
+        (KnownStability(1.1, 3.0, 0.05, ""), Requirement(1.0, 2.5, 0.1), False),
+        (KnownStability(0.5, 2.4, NAN, ""), Requirement(1.0, 2.5, 0.1), False),
+        (KnownStability(0.5, 3.0, NAN, ""), Requirement(1.0, 2.5, 0.1), None),
+        (KnownStability(0.5, 3.0, NAN, ""), Requirement(1.0, 2.5), True),
+        (KnownStability(NAN, NAN, NAN, ""), Requirement(1.0, 2.5), None),
+        (KnownStability(NAN, NAN, NAN, ""), Requirement(), None),
+        (KnownStability(NAN, 2.4, 0.0, ""), Requirement(1.0, 2.5), False),
+        (KnownStability(NAN, 3.0, 0.0, ""), Requirement(1.0, 2.5), None),
+        (KnownStability(1.1, NAN, 0.0, ""), Requirement(1.0, 2.5), False),
+        (KnownStability(NAN, NAN, 0.3, ""), Requirement(1.0, 2.5, 0.1), False),
+        (KnownStability(0.5, math.inf, 0.0, ""), Requirement(1.0, 5.0), True),
     ],
 )
 def test_what_is_unknown_neither_meets_nor_misses(limits, requirement, verdict):
@@ -107,21 +107,21 @@ def test_what_is_unknown_neither_meets_nor_misses(limits, requirement, verdict):
 
 
 def test_compound_without_energy_has_the_window_of_what_it_becomes():
-    found = find_limits("Li4OS", [SOURCE])  # Li2O and Li2S: the sulfide goes first
+    found = known_stability("Li4OS", [SOURCE])  # Li2O and Li2S: the sulfide goes first
     assert (found.reduction, found.oxidation) == (0.0, pytest.approx(2.1))
     assert math.isnan(found.hull_distance)
     assert "no more stable than Li2O + Li2S" in found.source
 
 
 def test_one_end_of_a_window_is_told_where_the_other_is_not_known():
-    found = find_limits("Li3PO4", [measured_energies()])
+    found = known_stability("Li3PO4", [measured_energies()])
     assert math.isnan(found.reduction)
     assert found.oxidation == pytest.approx(4.18, abs=0.01)
     assert "reduction and oxidation limit can't be bounded" in found.source
 
 
 def test_a_value_that_should_be_small_leads_the_front_where_it_is():
-    limits = [Limits(0.0, 2.0, 0.0, "")] * 2
+    limits = [KnownStability(0.0, 2.0, 0.0, "")] * 2
     rows = rank_tradeoffs(
         [("a", "Li2S", 0.3), ("b", "Li2S", 0.2)], limits, Requirement(), higher_is_better=False
     )

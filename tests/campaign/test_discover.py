@@ -222,7 +222,7 @@ def test_the_guards_own_fit_sees_nothing_of_cheap_answers(whole):
         allowance=1.0,
         allowances=(1.0, 1.0, 1.0),
         asked=lambda _: set(),
-        tell=lambda *_: None,
+        report_progress=lambda *_: None,
     )
     rows = thinker.rows(end)
     cheap = rows.fidelity < 2

@@ -19,7 +19,7 @@ from mfal.campaign.folder import read_campaign
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.status import read_status
 from mfal.campaign.strategy.types import Decision
-from mfal.campaign.workers.isolation import Limits
+from mfal.campaign.workers.isolation import QueryLimits
 from mfal.errors import MfalError
 
 HERE = Path(__file__).parent
@@ -47,7 +47,7 @@ class Watch(InstantExecutor):
     """Notes what each task is allowed."""
 
     def __init__(self) -> None:
-        self.limits: dict[str, Limits] = {}
+        self.limits: dict[str, QueryLimits] = {}
 
     def submit(self, fn, /, *args, **kwargs):
         task, self.limits[args[0].oracle] = args
@@ -115,7 +115,7 @@ def test_each_oracle_has_its_own_time_limit(tmp_path):
     watch = Watch()
     execution = ExecutionConfig(timeout=9.0, timeouts=("dear=77",), retries=3, memory=1.5)
     run(tmp_path, replace(CONFIG, execution=execution), executor=watch)
-    assert watch.limits == {"cheap": Limits(9.0, 3, 1.5), "dear": Limits(77.0, 3, 1.5)}
+    assert watch.limits == {"cheap": QueryLimits(9.0, 3, 1.5), "dear": QueryLimits(77.0, 3, 1.5)}
 
 
 def best_of_round(folder, number: int) -> float:

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from mfal.data import CONDUCTIVITY, Label, Material, MaterialTable, load_embedded, load_set40
-from mfal.data.named import cached_pool, describe, export_table, find_row, open_table, summarise
+from mfal.data.named import (
+    cached_pool,
+    describe,
+    export_table,
+    find_row,
+    open_table,
+    summarise_table,
+)
 from mfal.data.pool import PoolConfig
 from mfal.errors import MfalError
 from tests.shared_data import shared_data
@@ -53,7 +60,7 @@ def test_summary_counts() -> None:
         ),
         Material("b", "LiF", {"Li": 1, "F": 1}, labels=(Label(CONDUCTIVITY, 1e-8, "S/cm"),)),
     ]  # fmt: skip
-    assert summarise(MaterialTable.from_rows(rows).concatenate(few())) == {
+    assert summarise_table(MaterialTable.from_rows(rows).concatenate(few())) == {
         "materials": 4,
         "formulas": 2,
         "with_cell": 2,

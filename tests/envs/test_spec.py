@@ -3,7 +3,7 @@
 import pytest
 
 from mfal.envs import CrystalSpec, crystal_environment, production_like_spec
-from mfal.envs.crystal.spec import count_bounds, parse_formula, species_list
+from mfal.envs.crystal.spec import count_bounds, parse_stoichiometry, species_list
 from mfal.errors import MfalError
 
 
@@ -29,10 +29,10 @@ def test_stoichiometry_sets_the_composition():
 
 
 def test_formulas():
-    assert dict(parse_formula("Li(PO3)2F")) == {"Li": 1, "P": 2, "O": 6, "F": 1}
+    assert dict(parse_stoichiometry("Li(PO3)2F")) == {"Li": 1, "P": 2, "O": 6, "F": 1}
     for wrong in ("", "Li0.5", "Li2(O", "li2o", "Li)2", "LiO0"):
         with pytest.raises(MfalError, match="stoichiometry"):
-            parse_formula(wrong)
+            parse_stoichiometry(wrong)
 
 
 @pytest.mark.parametrize(

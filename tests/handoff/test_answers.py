@@ -5,20 +5,20 @@ import pytest
 
 from mfal.errors import MfalError
 from mfal.handoff.answers import AnswerError, read_answers
-from mfal.handoff.batch import Batch, Request
+from mfal.handoff.batch import AskedBatch, Request
 from tests.vasp_runs import write_run
 
 A, B, C = "garnets-00001", "garnets-00002", "garnets-00003"
 HEADER = "id,formula,measurement,conditions,unit,status,value,uncertainty,note"
 
 
-def batch() -> Batch:
+def batch() -> AskedBatch:
     requests = [
         Request(A, "Li2S", "ionic_conductivity"),
         Request(B, "Li3PS4", "ionic_conductivity"),
         Request(C, "Li3N", "total_energy"),
     ]
-    return Batch("garnets", {request.id: request for request in requests})
+    return AskedBatch("garnets", {request.id: request for request in requests})
 
 
 def line(name=A, formula="Li2S", unit="S/cm", status="", value="1e-4", uncertainty="", note=""):

@@ -18,7 +18,7 @@ from mfal.report.export import candidate_table, write_candidates
 from mfal.report.html import write_page
 from mfal.report.plot import write_figure
 from mfal.report.progress_figures import best_against_cost
-from mfal.report.summary import summarise, to_json
+from mfal.report.summary import summarise, summary_to_json
 from mfal.report.terminal import print_summary
 
 ORACLES = [
@@ -143,7 +143,7 @@ def test_a_formula_cannot_choose_where_its_file_goes(ledger):
 
 
 def test_json_is_plain_and_whole(ledger):
-    data = json.loads(to_json(summarise(ledger)))
+    data = json.loads(summary_to_json(summarise(ledger)))
     assert [c["rank"] for c in data["candidates"]] == [1, 2, 3]
     assert data["candidates"][0]["observed"]["sigma"]["value"] == -4.0
     assert data["random"]["best"] == [-9.0]

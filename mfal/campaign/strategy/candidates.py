@@ -9,10 +9,10 @@ from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.strategy.stability import Judged, Stability
 from mfal.campaign.strategy.types import Round
 
-__all__ = ["Pool", "make_pool", "without"]
+__all__ = ["CandidatePool", "make_candidate_pool", "without"]
 
 
-class Pool(NamedTuple):
+class CandidatePool(NamedTuple):
     """Queries that might be asked, [N] each."""
 
     records: list[CrystalRecord]
@@ -31,13 +31,13 @@ class Pool(NamedTuple):
     """What is known of the stability, where there is a requirement."""
 
 
-def make_pool(
+def make_candidate_pool(
     round_: Round,
     records: Sequence[CrystalRecord],
     fidelity: np.ndarray,
     target: int,
     stability: Stability | None,
-) -> Pool:
+) -> CandidatePool:
     """What may be asked: new draws, and crystals of earlier rounds at fidelities not asked.
 
     Crystals that were asked about in vain are left out.
@@ -70,7 +70,7 @@ def make_pool(
         parents[query.crystal.hash] = (*parents.get(query.crystal.hash, ()), query.id)
     askable = [*open_.values(), *waiting]
     judged = stability.judge(askable, round_.answers) if stability else None
-    return Pool(
+    return CandidatePool(
         records=askable,
         fidelity=np.array(levels, np.int32),
         available=np.array(available, bool) & (judged.label > 0 if judged else True),
@@ -88,7 +88,7 @@ def make_pool(
     )
 
 
-def without(pool: Pool, taken: Sequence[tuple[int, int]]) -> Pool:
+def without(pool: CandidatePool, taken: Sequence[tuple[int, int]]) -> CandidatePool:
     """The pool without queries, each a position and a fidelity, that are decided on already."""
     pairs = {(pool.records[i].hash, fidelity) for i, fidelity in taken}
     left = [

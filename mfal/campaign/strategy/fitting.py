@@ -13,13 +13,13 @@ import numpy as np
 from mfal.acquisition import AcquisitionParams
 from mfal.acquisition.feasibility import fit_feasibility
 from mfal.acquisition.success import SuccessParams, fit_success
-from mfal.campaign.strategy.learner import Attempts, Belief, Learner, Rows, pad
+from mfal.campaign.strategy.learner import Attempts, Belief, Learner, ScoredRows, pad
 from mfal.crystals.types import Crystal
 from mfal.proxies.dataset import Dataset, make_dataset
 from mfal.proxies.explained import describe_fidelity, explained_variance
 from mfal.proxies.relation import Reliability
 
-__all__ = ["constrain", "fidelity_worth", "fit"]
+__all__ = ["constrain", "describe_fidelities", "fit_belief"]
 
 _POOL = 256
 """Crystals drawn uniformly, which stand for the space where f* is estimated."""
@@ -27,8 +27,13 @@ _PROHIBITIVE = 1e9
 """Cost units that keep the sampler from a fidelity."""
 
 
-def fit(
-    learner: Learner, rows: Rows, attempts: Attempts, key: jax.Array, *, target_only: bool = False
+def fit_belief(
+    learner: Learner,
+    rows: ScoredRows,
+    attempts: Attempts,
+    key: jax.Array,
+    *,
+    target_only: bool = False,
 ) -> Belief:
     """Fit the proxy to all rows and set the acquisition up from what it believes.
 
@@ -68,7 +73,9 @@ def fit(
     return Belief(data, proxy, _tempered(params, proxy.reliability, rows), best)
 
 
-def _tempered(params: AcquisitionParams, reliability: Reliability, rows: Rows) -> AcquisitionParams:
+def _tempered(
+    params: AcquisitionParams, reliability: Reliability, rows: ScoredRows
+) -> AcquisitionParams:
     """The reward as sharp as the proxy has shown to deserve.
 
     With L the log density of the target's held-out answers and L_0 that under a Gaussian of their
@@ -120,7 +127,7 @@ def constrain(
     return belief._replace(params=params, best=best)
 
 
-def fidelity_worth(learner: Learner, belief: Belief) -> list[str]:
+def describe_fidelities(learner: Learner, belief: Belief) -> list[str]:
     """One sentence for each cheap fidelity: what it tells about the target."""
     names = [oracle.name for oracle in learner.problem.oracles]
     found = explained_variance(belief.data, belief.proxy.reliability)
@@ -130,7 +137,7 @@ def fidelity_worth(learner: Learner, belief: Belief) -> list[str]:
     ]
 
 
-def _best(rows: Rows, target: int) -> float:
+def _best(rows: ScoredRows, target: int) -> float:
     """What is to be improved on, -inf before there is any answer of the target."""
     at_target = rows.fidelity == target
     if (at_target & rows.proposed).any():
@@ -138,7 +145,7 @@ def _best(rows: Rows, target: int) -> float:
     return float(np.median(rows.score[at_target])) if at_target.any() else -np.inf
 
 
-def _dataset(learner: Learner, rows: Rows) -> Dataset:
+def _dataset(learner: Learner, rows: ScoredRows) -> Dataset:
     """Padded to one capacity for the whole campaign, so that nothing compiles twice."""
     return make_dataset(rows.crystal, rows.fidelity, rows.score, capacity=learner.capacity)
 

@@ -27,9 +27,9 @@ from mfal.campaign.problem import Problem
 from mfal.campaign.strategy import fitting
 from mfal.campaign.strategy import learner as learning
 from mfal.campaign.strategy import trust as trusting
-from mfal.campaign.strategy.candidates import Pool, make_pool, without
+from mfal.campaign.strategy.candidates import CandidatePool, make_candidate_pool, without
 from mfal.campaign.strategy.limited import choose_within
-from mfal.campaign.strategy.observations import attempts_of, in_units, rows_of, score
+from mfal.campaign.strategy.observations import attempts_of, in_units, score, scored_rows
 from mfal.campaign.strategy.paired import own_answers, with_own_answers
 from mfal.campaign.strategy.promising import most_promising, promise, to_screen
 from mfal.campaign.strategy.stability import Judged, make_stability, window_oracle
@@ -111,13 +111,13 @@ class Learned:
         """Fit, train, sample, choose."""
         key_fit, key_train = jax.random.split(jax.random.fold_in(self.key, round_.number))
         rows = self.rows(round_)
-        round_.tell("fit", f"fitting the proxy to {len(rows.score)} answers", 0, 0)
+        round_.report_progress("fit", f"fitting the proxy to {len(rows.score)} answers", 0, 0)
         trust = self.constrained(round_, self.trust(rows, attempts_of(round_), key_fit))
         belief = trust.belief
         draws = self.train(round_, belief, key_train)
-        round_.tell("choose", "choosing a batch among the candidates", 0, 0)
+        round_.report_progress("choose", "choosing a batch among the candidates", 0, 0)
         records = self.records(draws.states, draws.crystal, "sampled")
-        pool = make_pool(round_, records, draws.fidelity, self.target, self.stability)
+        pool = make_candidate_pool(round_, records, draws.fidelity, self.target, self.stability)
         crystals = crystal_arrays(pool.records)
         expected = learning.believe(self.learner, belief, crystals)
         own = own_answers(round_.answers, self.problem.oracles)
@@ -128,7 +128,7 @@ class Learned:
         )
         judged = trusting.record(trust, verdict)
         if judged["on"]:
-            round_.tell("guard", judged["text"], 0, 0)
+            round_.report_progress("guard", judged["text"], 0, 0)
         windows = self.windows(round_, pool, best)
         picked: list[tuple[int, int, float | None]] = [
             (i, self.target, None) for i in best.tolist()
@@ -166,7 +166,7 @@ class Learned:
             "informative": len(informative.indices),
             **({"windows": len(windows), "feasible": pool.judged.counts} if pool.judged else {}),
             "guard": judged,
-            "fidelities": fitting.fidelity_worth(self.learner, trust.joint),
+            "fidelities": fitting.describe_fidelities(self.learner, trust.joint),
         }
         return Decision(proposals, detail)
 
@@ -185,7 +185,7 @@ class Learned:
 
     def conclude(self, round_: Round) -> dict[str, Any]:
         """Fit once more and say what the proxy expects of every proposed crystal."""
-        round_.tell("final", "fitting the proxy to all answers for the ranking", 0, 0)
+        round_.report_progress("final", "fitting the proxy to all answers for the ranking", 0, 0)
         key = jax.random.fold_in(self.key, round_.number)
         trust = self.trust(self.rows(round_), attempts_of(round_), key)
         crystals = {
@@ -199,7 +199,7 @@ class Learned:
             own = own_answers(round_.answers, self.problem.oracles)
             expected = with_own_answers(expected, list(crystals.values()), own)
         judged = trusting.record(trust, None)
-        worth = fitting.fidelity_worth(self.learner, trust.joint)
+        worth = fitting.describe_fidelities(self.learner, trust.joint)
         found = None
         if self.stability:
             found = self.stability.judge(list(crystals.values()), round_.answers)
@@ -215,26 +215,26 @@ class Learned:
             "guard": judged,
         }
 
-    def rows(self, round_: Round) -> learning.Rows:
+    def rows(self, round_: Round) -> learning.ScoredRows:
         """Observations as scores, as many as a fit can hold."""
-        return rows_of(round_, self.problem.oracles, self.config.proxy.capacity)
+        return scored_rows(round_, self.problem.oracles, self.config.proxy.capacity)
 
     def trust(
-        self, rows: learning.Rows, attempts: learning.Attempts, key: jax.Array
+        self, rows: learning.ScoredRows, attempts: learning.Attempts, key: jax.Array
     ) -> trusting.Trust:
         """The fit to all answers and, under the guard, the one to the target oracle's alone."""
-        joint = fitting.fit(self.learner, rows, attempts, key)
+        joint = fitting.fit_belief(self.learner, rows, attempts, key)
         own = None
         if self.config.guard and self.target and (rows.fidelity == self.target).any():
-            own = fitting.fit(self.learner, rows, attempts, key, target_only=True)
-        return trusting.compare(joint, own, self.target)
+            own = fitting.fit_belief(self.learner, rows, attempts, key, target_only=True)
+        return trusting.weigh_fits(joint, own, self.target)
 
     def select(
         self,
         round_: Round,
-        rows: learning.Rows,
+        rows: learning.ScoredRows,
         trust: trusting.Trust,
-        pool: Pool,
+        pool: CandidatePool,
         crystals: Any,
         expected: learning.Expectation,
         related: np.ndarray,
@@ -316,11 +316,11 @@ class Learned:
     def train(self, round_: Round, belief: learning.Belief, key: jax.Array) -> learning.Draws:
         """Train the sampler, telling how far it is."""
         steps = self.config.sampler.steps
-        round_.tell("train", "training the sampler", 0, steps)
+        round_.report_progress("train", "training the sampler", 0, steps)
 
         def trained(done: int, metrics: Any) -> None:
             loss = float(np.mean(np.asarray(metrics.loss)))
-            round_.tell("train", f"training the sampler, loss {loss:.3g}", done, steps)
+            round_.report_progress("train", f"training the sampler, loss {loss:.3g}", done, steps)
 
         return learning.train_and_sample(self.learner, belief, key, trained)
 
@@ -328,7 +328,7 @@ class Learned:
         """Ask for the best that meets the requirement on stability, where there is one."""
         if self.stability is None:
             return trust
-        round_.tell("windows", "finding stability windows", 0, 0)
+        round_.report_progress("windows", "finding stability windows", 0, 0)
         # The same draws in every round, so that their windows are found once.
         states = self.learner.uniform(jax.random.fold_in(self.key, _WINDOW_STREAM), _WINDOW_DRAWS)
         records = self.records(states, self.learner.crystals(states), "sampled")
@@ -348,7 +348,9 @@ class Learned:
         single = under(trust.single) if trust.single else None
         return trust._replace(joint=under(trust.joint), single=single)
 
-    def windows(self, round_: Round, pool: Pool, best: np.ndarray) -> list[tuple[int, int]]:
+    def windows(
+        self, round_: Round, pool: CandidatePool, best: np.ndarray
+    ) -> list[tuple[int, int]]:
         """Positions, and the fidelity of the oracle that is to tell their own hull distance."""
         if self.window is None:
             return []

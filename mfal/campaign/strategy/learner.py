@@ -40,7 +40,7 @@ __all__ = [
     "Draws",
     "Expectation",
     "Learner",
-    "Rows",
+    "ScoredRows",
     "believe",
     "chances",
     "choose",
@@ -53,7 +53,7 @@ BUCKET = 256
 """Pools are padded to multiples of this."""
 
 
-class Rows(NamedTuple):
+class ScoredRows(NamedTuple):
     """Observations as scores: larger is better."""
 
     crystal: Crystal

@@ -7,16 +7,16 @@ import numpy as np
 
 from mfal.campaign.ledger.crystals import crystal_arrays
 from mfal.campaign.ledger.records import CrystalRecord
-from mfal.campaign.strategy.learner import Attempts, Expectation, Rows
+from mfal.campaign.strategy.learner import Attempts, Expectation, ScoredRows
 from mfal.campaign.strategy.lessons import lessons
 from mfal.campaign.strategy.types import Round
 from mfal.errors import MfalError
 from mfal.oracles.types import Oracle
 
-__all__ = ["attempts_of", "in_units", "rows_of", "score"]
+__all__ = ["attempts_of", "in_units", "score", "scored_rows"]
 
 
-def rows_of(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Rows:
+def scored_rows(round_: Round, oracles: Sequence[Oracle], capacity: int) -> ScoredRows:
     """Observations as scores, in the order of decisions; what was told comes last.
 
     A measured value of what the target oracle estimates stands in for the oracle's own answer
@@ -48,7 +48,7 @@ def rows_of(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Rows:
     facts = [(a.query.crystal, a.query.fidelity, a.value or 0.0) for a in seen]
     facts += [(crystal, target, value) for crystal, value in told.values()]
     facts = facts[-capacity:]
-    return Rows(
+    return ScoredRows(
         crystal_arrays([crystal for crystal, _, _ in facts]),
         np.array([fidelity for _, fidelity, _ in facts], np.int32),
         np.array([score(oracles[m], value) for _, m, value in facts], np.float32),

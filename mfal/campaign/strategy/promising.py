@@ -8,7 +8,7 @@ import numpy as np
 
 from mfal.acquisition import log_expected_improvement
 from mfal.campaign.ledger.budget import Account, affordable
-from mfal.campaign.strategy.candidates import Pool
+from mfal.campaign.strategy.candidates import CandidatePool
 from mfal.campaign.strategy.learner import Expectation
 from mfal.campaign.strategy.stability import Stability
 from mfal.campaign.strategy.types import Round
@@ -39,7 +39,7 @@ def promise(expected: Expectation, best: float, chance: np.ndarray) -> np.ndarra
 
 def most_promising(
     round_: Round,
-    pool: Pool,
+    pool: CandidatePool,
     rankings: Sequence[np.ndarray],
     *,
     share: float,
@@ -102,7 +102,7 @@ def most_promising(
 
 
 def to_screen(
-    pool: Pool, ranking: np.ndarray, screen: int, number: int, chosen: np.ndarray
+    pool: CandidatePool, ranking: np.ndarray, screen: int, number: int, chosen: np.ndarray
 ) -> np.ndarray:
     """Positions of what to ask a cheap oracle about, so that the target is asked about the best.
 

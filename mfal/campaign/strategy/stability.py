@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mfal.acquisition.objectives import Limits, Requirement, find_limits, meets
+from mfal.acquisition.objectives import KnownStability, Requirement, known_stability, meets
 from mfal.acquisition.pareto import pareto_ranks
 from mfal.campaign.config import StabilityConfig
 from mfal.campaign.ledger.book import Answer
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Judged",
     "Stability",
-    "limits_from_plain",
-    "limits_to_plain",
     "make_stability",
+    "stability_from_plain",
+    "stability_to_plain",
     "window_oracle",
 ]
 
@@ -41,7 +41,7 @@ _WIDEST = 7.0
 class Judged(NamedTuple):
     """What is known of N candidates."""
 
-    limits: tuple[Limits, ...]
+    limits: tuple[KnownStability, ...]
     feasible: np.ndarray
     """[N] int8: 1 meets the requirement, 0 unknown, -1 does not."""
     label: np.ndarray
@@ -55,7 +55,7 @@ class Judged(NamedTuple):
     def plain(self, i: int) -> dict[str, Any]:
         """One candidate's limits and verdict as JSON."""
         verdict = {1: True, 0: None, -1: False}[int(self.feasible[i])]
-        return limits_to_plain(self.limits[i], verdict)
+        return stability_to_plain(self.limits[i], verdict)
 
 
 class Stability:
@@ -69,7 +69,7 @@ class Stability:
         self.config = config
         self.requirement = Requirement(config.low, config.high, config.max_hull_distance)
         self._sources = tuple(_source(name) for name in config.energies)
-        self._by_formula: dict[str, Limits] = {}
+        self._by_formula: dict[str, KnownStability] = {}
 
     def judge(self, records: Sequence[CrystalRecord], answers: Iterable[Answer]) -> Judged:
         """What is known of candidates, given the campaign's answers."""
@@ -100,12 +100,12 @@ class Stability:
         least = 0 if self.config.unknown > 0 else 1
         return np.array([i for i in order if judged.feasible[i] >= least], int)
 
-    def _of_formula(self, formula: str) -> Limits:
+    def _of_formula(self, formula: str) -> KnownStability:
         if formula not in self._by_formula:
-            self._by_formula[formula] = find_limits(formula, self._sources)
+            self._by_formula[formula] = known_stability(formula, self._sources)
         return self._by_formula[formula]
 
-    def _label(self, limits: Limits, verdict: bool | None) -> float:
+    def _label(self, limits: KnownStability, verdict: bool | None) -> float:
         share = self.config.unknown if verdict is None else float(verdict)
         if self.config.mode == "objective":
             width = 0.5 if math.isnan(limits.width) else limits.width / _WIDEST
@@ -124,30 +124,33 @@ def window_oracle(oracles: Sequence[Oracle]) -> int | None:
     return found[0] if found else None
 
 
-def limits_to_plain(limits: Limits, verdict: bool | None) -> dict[str, Any]:
+def stability_to_plain(limits: KnownStability, verdict: bool | None) -> dict[str, Any]:
     """As JSON, where NaN is null."""
     numbers = {
         name: None if math.isnan(value) else str(value) if math.isinf(value) else value
-        for name, value in zip(Limits._fields[:3], limits[:3], strict=True)
+        for name, value in zip(KnownStability._fields[:3], limits[:3], strict=True)
     }
     return {**numbers, "source": limits.source, "feasible": verdict}
 
 
-def limits_from_plain(plain: dict[str, Any]) -> Limits:
-    """The inverse of `limits_to_plain`."""
+def stability_from_plain(plain: dict[str, Any]) -> KnownStability:
+    """The inverse of `stability_to_plain`."""
     reduction, oxidation, distance = (
-        math.nan if plain[name] is None else float(plain[name]) for name in Limits._fields[:3]
+        math.nan if plain[name] is None else float(plain[name])
+        for name in KnownStability._fields[:3]
     )
-    return Limits(reduction, oxidation, distance, str(plain["source"]))
+    return KnownStability(reduction, oxidation, distance, str(plain["source"]))
 
 
-def _told(answers: Iterable[Answer]) -> dict[str, Limits]:
+def _told(answers: Iterable[Answer]) -> dict[str, KnownStability]:
     """Limits that oracles have answered with, by crystal."""
     found = {}
     for answer in answers:
         told = answer.detail.get("provenance") or {}
-        if answer.kind == "observed" and all(told.get(k) is not None for k in Limits._fields):
-            found[answer.query.crystal.hash] = limits_from_plain(told)
+        if answer.kind == "observed" and all(
+            told.get(k) is not None for k in KnownStability._fields
+        ):
+            found[answer.query.crystal.hash] = stability_from_plain(told)
     return found
 
 

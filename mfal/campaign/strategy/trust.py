@@ -26,13 +26,13 @@ from mfal.campaign.strategy.learner import Belief
 
 __all__ = [
     "Trust",
-    "compare",
     "judge",
     "predicts_no_worse",
     "record",
     "screening",
     "sentence",
     "sure",
+    "weigh_fits",
 ]
 
 # Lies between what good and bad cheap oracles do to the score on small problems (one of each is in
@@ -69,7 +69,7 @@ class Trust(NamedTuple):
         return self.evidence > _CONFIG.min_evidence
 
 
-def compare(joint: Belief, single: Belief | None, target: int) -> Trust:
+def weigh_fits(joint: Belief, single: Belief | None, target: int) -> Trust:
     """Two fits under one key, with what the answers that they have not seen say of each.
 
     The evidence has two parts. Crystals that are left out whole tell whether cheap answers about

@@ -31,7 +31,7 @@ class Round(NamedTuple):
     """Cost units that each fidelity may take of them; infinite where nothing limits it."""
     asked: Callable[[Iterable[str]], set[tuple[str, int]]]
     """Hashes of crystals to the (hash, fidelity) that have been asked."""
-    tell: Callable[[str, str, int, int], None]
+    report_progress: Callable[[str, str, int, int], None]
     """(stage, sentence, steps done, steps in all), for whoever watches."""
 
 

@@ -9,18 +9,18 @@ from typing import NamedTuple
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import Outcome, Query
 from mfal.campaign.workers.executors import TaskFailure, WorkerPool
-from mfal.campaign.workers.isolation import Limits, guarded
+from mfal.campaign.workers.isolation import QueryLimits, guarded
 from mfal.campaign.workers.tasks import evaluate, task_of
 from mfal.errors import MfalError
 
-__all__ = ["Dispatcher", "Told"]
+__all__ = ["Dispatcher", "OnEnd"]
 
 _TROUBLE = 8
 """So many tasks in a row that failed outside their oracle: the machine is to blame."""
 _BACK_OFF = 0.5
 """Seconds before the first repetition of a task; doubled for each further one."""
 
-Told = Callable[[Query, Outcome], None]
+OnEnd = Callable[[Query, Outcome], None]
 
 
 class _Again(NamedTuple):
@@ -52,7 +52,7 @@ class Dispatcher:
         ledger: Ledger,
         executor: Executor,
         references: tuple[str, ...],
-        limits: Callable[[Query], Limits],
+        limits: Callable[[Query], QueryLimits],
     ) -> None:
         self._ledger = ledger
         self._executor = executor
@@ -73,15 +73,15 @@ class Dispatcher:
             if query.id not in out:
                 self._send(query, 1)
 
-    def poll(self, told: Told) -> None:
+    def poll(self, on_end: OnEnd) -> None:
         """Write what has come; wait for nothing."""
         done, _ = wait(self._running, timeout=0)
-        self._take(done, told)
+        self._take(done, on_end)
         self._repeat()
 
     def gather(
         self,
-        told: Told,
+        on_end: OnEnd,
         *,
         account: str | None = None,
         leave: int = 0,
@@ -93,7 +93,7 @@ class Dispatcher:
         through, or nothing more is out: many in a row are the machine's fault, and cost nothing.
 
         Args:
-          told: called after each end is written.
+          on_end: called after each end is written.
           account: whose queries count; all if left out.
           leave: queries that may stay out.
           deadline: on the monotonic clock: from then on what hasn't started is called back, and
@@ -112,12 +112,12 @@ class Dispatcher:
             timeout = max(min(times) - now, 0.0) if times else None
             if self._running:
                 done, _ = wait(self._running, timeout=timeout, return_when=FIRST_COMPLETED)
-                self._take(done, told)
+                self._take(done, on_end)
             else:
                 time.sleep(timeout or 0.0)
             self._repeat()
         if not self.pending():
-            self._write(self._held, told)
+            self._write(self._held, on_end)
             self._held = []
 
     def _out(self) -> Iterable[Query]:
@@ -139,13 +139,13 @@ class Dispatcher:
             ) from error
         self._running[future] = (query, attempt)
 
-    def _take(self, done: Iterable["Future[Outcome]"], told: Told) -> None:
+    def _take(self, done: Iterable["Future[Outcome]"], on_end: OnEnd) -> None:
         # Where several are done at once, the order of decision is the order of writing.
         for future in sorted(done, key=lambda future: self._running[future][0].id):
             query, attempt = self._running[future]
             error = future.exception()
             if error is None:
-                self._write([*self._held, (query, future.result())], told)
+                self._write([*self._held, (query, future.result())], on_end)
                 self._held = []
             elif attempt <= self._repetitions(query) and not isinstance(error, TaskFailure):
                 due = time.monotonic() + _BACK_OFF * 2 ** (attempt - 1)
@@ -172,10 +172,10 @@ class Dispatcher:
                 if future.cancel():
                     del self._running[future]
 
-    def _write(self, ends: list[tuple[Query, Outcome]], told: Told) -> None:
+    def _write(self, ends: list[tuple[Query, Outcome]], on_end: OnEnd) -> None:
         for query, outcome in ends:
             self._ledger.conclude(query, outcome)
-            told(query, outcome)
+            on_end(query, outcome)
 
     def _hold(self, query: Query, error: BaseException) -> None:
         kind = "" if isinstance(error, (TaskFailure, MfalError)) else f"{type(error).__name__}: "

@@ -12,7 +12,7 @@ from mfal.campaign.ledger.records import Outcome
 from mfal.campaign.workers.executors import WorkerPool
 from mfal.campaign.workers.tasks import Task, evaluate
 
-__all__ = ["ONE_THREAD", "Limits", "guarded"]
+__all__ = ["ONE_THREAD", "QueryLimits", "guarded"]
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -24,7 +24,7 @@ ONE_THREAD = {
 """Environment of a process that runs tasks: answers must not depend on how many cores it finds."""
 
 
-class Limits(NamedTuple):
+class QueryLimits(NamedTuple):
     """What a query may take."""
 
     timeout: float
@@ -35,7 +35,7 @@ class Limits(NamedTuple):
     """GiB of resident memory."""
 
 
-def guarded(task: Task, limits: Limits) -> Outcome:
+def guarded(task: Task, limits: QueryLimits) -> Outcome:
     """The task's answer, computed in another process.
 
     Raises:
@@ -55,7 +55,7 @@ _own = threading.local()
 class _Held:
     """A pool that ends with the thread which holds it."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: QueryLimits) -> None:
         self.limits = limits
         self.pool = WorkerPool(
             1, retries=limits.retries, memory=limits.memory, environment=ONE_THREAD

@@ -17,7 +17,7 @@ __all__ = [
     "CrystalSpec",
     "Species",
     "count_bounds",
-    "parse_formula",
+    "parse_stoichiometry",
     "species_list",
 ]
 
@@ -199,10 +199,10 @@ def count_bounds(spec: CrystalSpec, symbol: str, total: int) -> tuple[int, int]:
     return low, high
 
 
-def parse_formula(formula: str) -> Formula:
+def parse_stoichiometry(formula: str) -> Formula:
     """Elements and whole numbers of a formula, in its order.
 
-    >>> parse_formula("LiTi2(PO4)3")
+    >>> parse_stoichiometry("LiTi2(PO4)3")
     (('Li', 1), ('Ti', 2), ('P', 3), ('O', 12))
     """
     tokens = re.findall(r"[A-Z][a-z]?|\d+|[()]", formula)
@@ -257,7 +257,7 @@ def _normalise(spec: CrystalSpec) -> None:
 
     formula = spec.stoichiometry
     if isinstance(formula, str):
-        formula = parse_formula(formula)
+        formula = parse_stoichiometry(formula)
     if isinstance(formula, Mapping):
         formula = tuple(formula.items())
     if formula is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mfal.oracles.bond_valence.percolation import Percolation
     from mfal.oracles.bond_valence.symmetry import Grid
 
-__all__ = ["NO_BARRIER", "Answer", "MapOptions", "averaged", "map_record", "read_map"]
+__all__ = ["NO_BARRIER", "Estimate", "MapOptions", "averaged", "map_record", "read_map"]
 
 DEGENERATE = 0.01
 """eV; saddles of other energy as near as this to the one that decides a barrier are told of: the
@@ -54,7 +54,7 @@ class MapOptions:
         return f"{self.mobile}-{self.resolution:g}{drawn}{other}"
 
 
-class Answer(NamedTuple):
+class Estimate(NamedTuple):
     """What an oracle's own function returns for one structure."""
 
     value: float
@@ -63,8 +63,8 @@ class Answer(NamedTuple):
 
 
 def averaged(
-    answer: Callable[["Structure"], Answer], structure: "Structure", options: MapOptions
-) -> Answer:
+    answer: Callable[["Structure"], Estimate], structure: "Structure", options: MapOptions
+) -> Estimate:
     """The answer, or the mean over decorations of a partly occupied framework."""
     from mfal.oracles.bond_valence.decorations import sample_decoration
 
@@ -85,7 +85,7 @@ def averaged(
         "occupancy": f"{options.decorations} decorations",
         "values": [number_or_text(float(value)) for value in values],
     }
-    return Answer(float(values.mean()), spread, provenance)
+    return Estimate(float(values.mean()), spread, provenance)
 
 
 def read_map(

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 from mfal.lazy import lazily
 
 if TYPE_CHECKING:
-    from mfal.oracles.sendek.regression import FEATURES, WEIGHTS, expected_features, probability
+    from mfal.oracles.sendek.regression import (
+        FEATURES,
+        WEIGHTS,
+        expected_features,
+        superionic_probability,
+    )
     from mfal.oracles.sendek.sampled import Sampled, sampled_features
 
 __all__ = [
@@ -13,14 +18,14 @@ __all__ = [
     "WEIGHTS",
     "Sampled",
     "expected_features",
-    "probability",
     "sampled_features",
+    "superionic_probability",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "regression": "FEATURES WEIGHTS expected_features probability",
+        "regression": "FEATURES WEIGHTS expected_features superionic_probability",
         "sampled": "Sampled sampled_features",
     },
 )

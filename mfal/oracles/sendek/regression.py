@@ -26,7 +26,7 @@ __all__ = [
     "anion_number",
     "expected_features",
     "ions_of",
-    "probability",
+    "superionic_probability",
 ]
 
 FEATURES = (
@@ -77,10 +77,12 @@ class Ions(NamedTuple):
     """Å, up to which pairs are listed."""
 
 
-def probability(features: np.ndarray, weights: tuple[float, ...] = WEIGHTS) -> np.ndarray:
+def superionic_probability(
+    features: np.ndarray, weights: tuple[float, ...] = WEIGHTS
+) -> np.ndarray:
     """Chance of being superionic, [...], from features [..., 5].
 
-    >>> round(float(probability(np.array([6.218, 0.978, 10.073, 2.072, 2.730]))), 3)
+    >>> round(float(superionic_probability(np.array([6.218, 0.978, 10.073, 2.072, 2.730]))), 3)
     0.125
     """
     z = np.asarray(features) @ np.asarray(weights[:5]) + weights[5]

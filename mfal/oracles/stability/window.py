@@ -37,7 +37,6 @@ __all__ = [
     "StabilityWindow",
     "equilibrium_window",
     "first_bounded_window",
-    "hull_distance",
     "stability_oracle",
     "stability_window",
 ]
@@ -158,19 +157,6 @@ def first_bounded_window(
     if not refusals:
         raise MfalError(f"{compound}: no source of energies", "give at least one")
     raise refusals[0 if itself else len(sources)]
-
-
-def hull_distance(
-    compound: Composition | str, energies: Energies, *, candidate: ComputedEntry | None = None
-) -> float:
-    """Energy above the convex hull, eV per atom; 0 where stable.
-
-    Raises:
-      MfalError: as in `stability_window`; the competing phases of oxidation must be known.
-    """
-    return stability_window(
-        compound, energies, candidate=candidate, limits=("oxidation",)
-    ).hull_distance
 
 
 def stability_oracle(

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from mfal.campaign.strategy.candidates import Pool, make_pool
+from mfal.campaign.strategy.candidates import CandidatePool, make_candidate_pool
 from mfal.campaign.strategy.learner import Expectation
 from mfal.campaign.strategy.promising import promise, to_screen
 from mfal.campaign.strategy.proxy import bounded
@@ -55,7 +55,7 @@ def test_crystals_that_were_asked_in_vain_are_not_asked_again():
     asked = {(a.query.crystal.hash, a.query.fidelity) for a in answers}
     round_ = SimpleNamespace(answers=answers, pending=[], asked=lambda names: asked)
     drawn = [record("new"), record("in vain")]
-    pool = make_pool(round_, drawn, np.array([0, 1]), 1, None)
+    pool = make_candidate_pool(round_, drawn, np.array([0, 1]), 1, None)
     pairs = {(r.hash, int(m)) for r, m in zip(pool.records, pool.fidelity, strict=True)}
     assert pairs == {("new", 0), ("new", 1), ("found", 1)}
     assert {r.hash for r, a in zip(pool.records, pool.answered, strict=True) if a.any()} == {
@@ -77,7 +77,7 @@ def test_a_prediction_is_nowhere_wider_than_the_answers():
 def test_the_screen_takes_the_most_promising_of_each_formula_that_the_top_is_not_asked_about():
     names = ["LiCl a", "LiCl b", "LiBr", "Li2O", "LiF"]
     records = [SimpleNamespace(hash=n, formula=n.split()[0]) for n in names]
-    pool = Pool(
+    pool = CandidatePool(
         records=[*records, *records],
         fidelity=np.repeat([0, 1], 5),
         available=np.arange(10) != 2,  # LiBr was asked at the cheap fidelity before

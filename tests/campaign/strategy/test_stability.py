@@ -7,11 +7,16 @@ import tomllib
 import numpy as np
 import pytest
 
-from mfal.acquisition.objectives import Limits
+from mfal.acquisition.objectives import KnownStability
 from mfal.campaign.config import StabilityConfig, from_mapping
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.ledger.records import CrystalRecord, Query
-from mfal.campaign.strategy.stability import Judged, Stability, limits_from_plain, limits_to_plain
+from mfal.campaign.strategy.stability import (
+    Judged,
+    Stability,
+    stability_from_plain,
+    stability_to_plain,
+)
 from mfal.campaign.toml import to_toml
 from mfal.errors import MfalError
 
@@ -28,7 +33,7 @@ def observed(crystal, **told):
 
 
 def judged(*rows):
-    limits = tuple(Limits(0.0, width, 0.0, "") for _, width in rows)
+    limits = tuple(KnownStability(0.0, width, 0.0, "") for _, width in rows)
     codes = np.array([code for code, _ in rows], np.int8)
     return Judged(limits, codes, np.ones(len(rows), np.float32))
 
@@ -41,7 +46,7 @@ def test_tables_judge_by_formula_and_an_oracle_has_the_last_word():
     assert found.feasible.tolist() == [1, -1, -1, 0]
     np.testing.assert_allclose(found.label, [1.0, 0.0, 0.0, 0.5])
     assert found.limits[0].oxidation == pytest.approx(2.87, abs=0.01)
-    assert found.limits[2] == Limits(0.2, 2.1, 0.4, "CHGNet")
+    assert found.limits[2] == KnownStability(0.2, 2.1, 0.4, "CHGNet")
     assert "Au" in found.limits[3].source
 
 
@@ -78,14 +83,14 @@ def test_fronts_are_asked_one_after_the_other():
 @pytest.mark.parametrize(
     "limits",
     [
-        Limits(0.1, 2.0, math.nan, "a"),
-        Limits(math.nan, math.nan, math.nan, "b"),
-        Limits(0.0, math.inf, 0.0, "c"),
+        KnownStability(0.1, 2.0, math.nan, "a"),
+        KnownStability(math.nan, math.nan, math.nan, "b"),
+        KnownStability(0.0, math.inf, 0.0, "c"),
     ],
 )
 def test_limits_survive_json(limits):
-    plain = json.loads(json.dumps(limits_to_plain(limits, None), allow_nan=False))
-    np.testing.assert_equal(tuple(limits_from_plain(plain)), tuple(limits))
+    plain = json.loads(json.dumps(stability_to_plain(limits, None), allow_nan=False))
+    np.testing.assert_equal(tuple(stability_from_plain(plain)), tuple(limits))
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from mfal.campaign.strategy import learned
-from mfal.campaign.strategy.learner import Choice, Expectation, Rows
+from mfal.campaign.strategy.learner import Choice, Expectation, ScoredRows
 from mfal.campaign.strategy.trust import (
     Trust,
-    compare,
     predicts_no_worse,
     record,
     screening,
     sentence,
+    weigh_fits,
 )
 
 COSTS = (0.1, 1.0)
@@ -55,7 +55,7 @@ def select(
     monkeypatch.setattr(learned.learning, "choose", choose)
     monkeypatch.setattr(learned.trusting, "screening", lambda *_: screen)
     record = [SimpleNamespace(hash=f"h{i}", formula=f"f{i}", space_group=i) for i in range(6)]
-    pool = learned.Pool(
+    pool = learned.CandidatePool(
         records=record,
         fidelity=FIDELITY,
         available=~np.isin(np.arange(6), waiting),
@@ -68,7 +68,7 @@ def select(
         number=number, rounds=2, allowance=4.0, allowances=(np.inf, np.inf), answers=[]
     )
     # The spread at the target fidelity is 1.
-    rows = Rows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]), np.ones(3, bool))
+    rows = ScoredRows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]), np.ones(3, bool))
     acting = believe(None, given.belief, None)
     best, cheap, choice, verdict = thinker.select(
         round_, rows, given, pool, None, acting, np.ones(2)
@@ -151,14 +151,14 @@ def fitted(score, correlation, pairs, answers):
 
 
 def test_evidence_counts_answers_about_other_crystals_and_about_the_same():
-    apart = compare(fitted(-1.0, 0.0, 0, 20), fitted(-1.2, 0.0, 0, 20), 1)
+    apart = weigh_fits(fitted(-1.0, 0.0, 0, 20), fitted(-1.2, 0.0, 0, 20), 1)
     assert apart.evidence == pytest.approx(20 * 0.2)
-    same = compare(fitted(-1.0, -0.6, 15, 20), fitted(-1.0, 0.0, 0, 20), 1)
+    same = weigh_fits(fitted(-1.0, -0.6, 15, 20), fitted(-1.0, 0.0, 0, 20), 1)
     assert same.evidence == pytest.approx(-7.5 * np.log(1 - 0.36))
     assert not apart.proven
     assert not same.proven
-    assert compare(fitted(-1.0, 0.6, 15, 20), fitted(-1.2, 0.0, 0, 20), 1).proven
-    assert compare(fitted(-1.0, 0.6, 15, 20), None, 1).evidence == 0.0
+    assert weigh_fits(fitted(-1.0, 0.6, 15, 20), fitted(-1.2, 0.0, 0, 20), 1).proven
+    assert weigh_fits(fitted(-1.0, 0.6, 15, 20), None, 1).evidence == 0.0
 
 
 def test_cheap_queries_that_promise_nothing_are_given_up(monkeypatch):

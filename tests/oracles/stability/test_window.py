@@ -23,7 +23,6 @@ from mfal.oracles.stability.thermochemistry import (
 from mfal.oracles.stability.window import (
     equilibrium_window,
     first_bounded_window,
-    hull_distance,
     stability_oracle,
     stability_window,
 )
@@ -74,7 +73,7 @@ def test_metastable_phase_has_the_window_of_its_products_and_reports_its_distanc
     assert window.hull_distance == pytest.approx(0.2 / 5)
     assert window.decomposition == {"Li2S": 0.6, "LiCl": 0.4}
     assert (window.reduction, window.oxidation) == (0.0, pytest.approx(2.1))
-    assert hull_distance("Li3SCl", energies) == pytest.approx(0.04)
+    assert stability_window("Li3SCl", energies).hull_distance == pytest.approx(0.04)
 
 
 def test_composition_inside_a_plateau_has_no_window():
