@@ -17,7 +17,7 @@ UNREACHED: dict[str, str] = {
     "mfal.gflownet.distributions:TruncatedLogistic": "what the policy's angles are drawn from",
     "mfal.gflownet.distributions:bounded_mixture": "the same as a distribution of distrax",
     "mfal.gflownet.distributions:masked_categorical": "the same for actions",
-    "mfal.gflownet.gradient:evaluate_rows": "the hand-made gradient's loss, differentiated by tests",
+    "mfal.gflownet.gradient:evaluate_rows": "the loss that the hand-made gradient is of",
     "mfal.gflownet.policy:forward_log_prob": "the policy's own density, beside the trainer's",
     "mfal.crystals.groups:CRYSTAL_SYSTEM_NAMES": "tells people what CRYSTAL_SYSTEM numbers",
     "mfal.data.pool:exchanged": "makes the isotypes of the embedded table, experiments/tables",
