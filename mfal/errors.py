@@ -1,10 +1,12 @@
-"""The one error that a user may see, and how it is worded.
+"""The one error that a user may see, the one warning, and how they are worded.
 
 Every failure that a user can cause or mend is raised as `MfalError`. Its message is one line that
 names the input and the remedy; the command line prints it without a traceback and exits with 2.
 """
 
-__all__ = ["MfalError"]
+import warnings
+
+__all__ = ["MfalError", "MfalWarning", "warn"]
 
 _LONGEST = 2000
 """Characters of a message."""
@@ -30,6 +32,15 @@ class MfalError(Exception):
     def __reduce__(self) -> tuple[type["MfalError"], tuple[str, str]]:
         # Exception's own pickling would pass the joined message back as `what`.
         return (type(self), (self.what, self.remedy))
+
+
+class MfalWarning(UserWarning):
+    """Something that was left out or assumed, while the rest goes on; the command line shows it."""
+
+
+def warn(text: str) -> None:
+    """Tell of something that was left out or assumed, worded as an `MfalError` is."""
+    warnings.warn(_harmless(text), MfalWarning, stacklevel=3)
 
 
 def _harmless(text: str) -> str:

@@ -7,11 +7,14 @@ SIGTERM.
 
 import argparse
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import mfal
 from mfal.cli.options import Parser
-from mfal.errors import MfalError
+from mfal.errors import MfalError, MfalWarning
 
 __all__ = ["main", "make_parser"]
 
@@ -45,11 +48,30 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _show(
+    otherwise: Callable[..., None],
+    message: Warning | str,
+    category: type[Warning],
+    *place: Any,
+    **more: Any,
+) -> None:
+    """A warning of ours as one line on standard error; others as Python has it."""
+    if issubclass(category, MfalWarning):
+        print(f"mfal: {message}", file=sys.stderr)
+    else:
+        otherwise(message, category, *place, **more)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = make_parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        with warnings.catch_warnings():
+            # In the order and number in which they come, whatever else is set.
+            warnings.simplefilter("always", MfalWarning)
+            shown = warnings.showwarning
+            warnings.showwarning = partial(_show, shown)
+            return int(options.run(options))
     except MfalError as error:
         print(f"mfal: {error}", file=sys.stderr)
         return 2

@@ -56,7 +56,9 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    table_help = "a name (see `mfal data list`), a .json or .csv file, or a folder of CIFs"
+    table_help = (
+        "a name (see `mfal data list`), a .json or .csv file, or a folder of structure files"
+    )
 
     listing = actions.add_parser(
         "list",
@@ -66,6 +68,7 @@ def add_parser(commands: Any) -> None:
     )
     listing.add_argument("table", nargs="?", metavar="TABLE", help=table_help)
     listing.add_argument("--json", action="store_true", help="print JSON")
+    _add_strict(listing)
     listing.set_defaults(run=_list)
 
     show = actions.add_parser(
@@ -77,6 +80,7 @@ def add_parser(commands: Any) -> None:
     show.add_argument("table", metavar="TABLE", help=table_help)
     show.add_argument("material", metavar="ID", help="id, or a formula that occurs once")
     show.add_argument("--json", action="store_true", help="print JSON")
+    _add_strict(show)
     show.set_defaults(run=_show)
 
     export = actions.add_parser(
@@ -88,6 +92,7 @@ def add_parser(commands: Any) -> None:
     export.add_argument("table", metavar="TABLE", help=table_help)
     export.add_argument("target", metavar="PATH", help=".json, .csv, or a folder for CIFs")
     export.add_argument("--json", action="store_true", help="print JSON")
+    _add_strict(export)
     export.set_defaults(run=_export)
 
     fetch = actions.add_parser(
@@ -118,6 +123,14 @@ def add_parser(commands: Any) -> None:
     fetch.set_defaults(run=_fetch)
 
 
+def _add_strict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail on a row or file that can't be read, instead of leaving it out with a warning",
+    )
+
+
 def _list(options: argparse.Namespace) -> int:
     from mfal.data.named import NAMED_TABLES, open_table, summarise_table
 
@@ -129,7 +142,7 @@ def _list(options: argparse.Namespace) -> int:
             for name, what in NAMED_TABLES.items():
                 print(f"{name:<{width}}  {what}")
         return 0
-    table = open_table(options.table)
+    table = open_table(options.table, strict=options.strict)
     summary = summarise_table(table)
     if options.json:
         rows = [_row(table, i) for i in range(len(table))]
@@ -153,7 +166,7 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from mfal.data.named import describe, find_row, open_table
 
-    table = open_table(options.table)
+    table = open_table(options.table, strict=options.strict)
     row = find_row(table, options.material)
     if options.json:
         from mfal.data.table_json import row_to_dict
@@ -167,7 +180,7 @@ def _show(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from mfal.data.named import export_table, open_table
 
-    table = open_table(options.table)
+    table = open_table(options.table, strict=options.strict)
     written = export_table(table, options.target)
     print(_written(table, options.target) if options.json else written)
     return 0

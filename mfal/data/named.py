@@ -34,12 +34,14 @@ NAMED_TABLES: Mapping[str, str] = {
 """What `open_table` takes by name, and what each is."""
 
 
-def open_table(reference: str | Path) -> MaterialTable:
+def open_table(reference: str | Path, *, strict: bool = False) -> MaterialTable:
     """A table by its name, or from a file or folder.
 
     Args:
       reference: a key of `NAMED_TABLES`; "obelix:FOLDER"; a `.json` or `.csv` file that
-        `export_table` wrote, or a CSV with the columns id and formula; a folder of CIFs.
+        `export_table` wrote, or a CSV with a column of formulas; a folder of structure files.
+      strict: raise an error for rows and files that can't be read; otherwise they are left out with
+        a warning.
 
     Raises:
       MfalError: when there's no such table, or it can't be read.
@@ -56,7 +58,7 @@ def open_table(reference: str | Path) -> MaterialTable:
     if text == "obelix" or text.startswith("obelix:"):
         from mfal.data.obelix import load_obelix
 
-        return load_obelix(text.partition(":")[2] or None)
+        return load_obelix(text.partition(":")[2] or None, strict=strict)
     if text == "pool":
         from mfal.data.embedded import load_embedded
         from mfal.data.pool import PoolConfig
@@ -69,14 +71,14 @@ def open_table(reference: str | Path) -> MaterialTable:
         if (path / "all.csv").is_file():
             from mfal.data.obelix import load_obelix
 
-            return load_obelix(path)
-        return from_cif_folder(path)
-    if path.suffix == ".json":
+            return load_obelix(path, strict=strict)
+        return from_cif_folder(path, strict=strict)
+    if path.suffix.lower() == ".json":
         from mfal.data.table_json import load_json
 
         return load_json(path)
-    if path.suffix == ".csv":
-        return _csv(path)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return _csv(path, strict)
     raise MfalError(
         f"no table {text!r}",
         f"give one of {', '.join(NAMED_TABLES)}, a .json or .csv file, or a folder of CIFs",
@@ -207,10 +209,10 @@ def cached_pool(known: MaterialTable, config: PoolConfig) -> MaterialTable:
         return pool
 
 
-def _csv(path: Path) -> MaterialTable:
+def _csv(path: Path, strict: bool) -> MaterialTable:
     from mfal.data.table_pandas import from_pandas, read_csv
 
-    return from_pandas(read_csv(path))
+    return from_pandas(read_csv(path), strict=strict)
 
 
 def _proportions(amounts: Mapping[str, float]) -> dict[str, float]:

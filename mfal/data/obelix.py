@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import shutil
 import sys
 import tarfile
@@ -24,7 +25,7 @@ import numpy as np
 from mfal.cache import writable_cache_folder
 from mfal.data.rows import LATTICE_COLUMNS, composition_of_formula
 from mfal.data.table import CONDUCTIVITY, Label, Material, MaterialTable
-from mfal.errors import MfalError
+from mfal.errors import MfalError, warn
 
 __all__ = ["composition_groups", "load_obelix"]
 
@@ -46,15 +47,20 @@ MISTYPED = 0.02
 """The same distance, above which a cell's composition contradicts the row's formula."""
 
 
-def load_obelix(folder: str | Path | None = None) -> MaterialTable:
+def load_obelix(folder: str | Path | None = None, *, strict: bool = False) -> MaterialTable:
     """OBELiX from a folder, or from the `obelix-data` package's download.
+
+    A row that makes no sense is left out with a warning. Where a CIF holds another composition than
+    its row says, `details["notes"]` tells.
 
     Args:
       folder: holds `all.csv`, perhaps `test.csv` (the ids of a test split, kept in
         `details["split"]`) and the CIFs. None downloads it once into the cache.
+      strict: raise an error for a row that would be left out.
 
     Raises:
-      MfalError: when the folder isn't OBELiX's, or the package or network is missing.
+      MfalError: when the folder isn't OBELiX's, the package or network is missing, or no row makes
+        sense.
     """
     from mfal.data.table_pandas import read_csv
 
@@ -72,9 +78,25 @@ def load_obelix(folder: str | Path | None = None) -> MaterialTable:
         raise MfalError(f"{table} lacks the columns {', '.join(sorted(missing))}", "fetch it again")
     test = _test_ids(path)
     cifs = next((path / name for name in CIF_FOLDERS if (path / name).is_dir()), None)
-    rows = [
-        _material(row, line, cifs, test) for line, row in enumerate(frame.to_dict("records"), 2)
-    ]
+    rows: list[Material] = []
+    seen: set[str] = set()
+    problems: list[MfalError] = []
+    for line, row in enumerate(frame.to_dict("records"), 2):
+        try:
+            material = _material(row, line, cifs, test)
+            if material.id in seen:
+                raise MfalError(f"all.csv, line {line}: id {material.id} occurs twice", "keep one")
+            MaterialTable.from_rows([material])
+        except MfalError as error:
+            if strict:
+                raise
+            problems.append(error)
+            warn(f"left out: {error}")
+        else:
+            rows.append(material)
+            seen.add(material.id)
+    if not rows:
+        raise problems[0] if problems else MfalError(f"{table} is empty", "fetch it again")
     groups = composition_groups(MaterialTable.from_rows(rows).composition)
     return MaterialTable.from_rows(
         row._replace(group=f"obelix-group-{group}") for row, group in zip(rows, groups, strict=True)
@@ -137,6 +159,8 @@ def _material(
         if cif.is_file():
             structure = {"cif": cif.read_text(encoding="utf-8", errors="replace")}
             details["noisy_positions"] = cifs.name == CIF_FOLDERS[1]
+            if notes := _contents_notes(structure["cif"], composition):
+                details["notes"] = notes
     if test is not None:
         details["split"] = "test" if identifier in test else "train"
     return Material(
@@ -151,6 +175,20 @@ def _material(
         structure=structure,
         details=details,
     )
+
+
+def _contents_notes(cif: str, composition: dict[str, float]) -> list[str]:
+    """A note where a CIF states another composition than its row; none where it states none."""
+    from pymatgen.core import Composition
+
+    from mfal.crystals.checks import formula_note
+
+    match = re.search(r"^_chemical_formula_sum\s+(?:'([^']*)'|(\S+))", cif, re.MULTILINE)
+    try:
+        held = composition_of_formula((match[1] or match[2]) if match else "", "")
+    except MfalError:
+        return []
+    return formula_note(Composition(held), composition, "the table's formula") if held else []
 
 
 def _distance(a: dict[str, float], b: dict[str, float]) -> float:

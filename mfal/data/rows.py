@@ -21,15 +21,15 @@ LATTICE_COLUMNS = ("a", "b", "c", "alpha", "beta", "gamma")
 
 
 def composition_of_formula(formula: str, where: str) -> dict[str, float]:
-    """Amounts of the elements in a formula; `where` begins the message of the error."""
-    from pymatgen.core import Composition
+    """Amounts of the elements in a formula, none for no text; `where` begins errors."""
+    from mfal.crystals.formulas import formula_amounts
 
-    if not formula:
+    if not formula.strip():
         return {}
     try:
-        return {e.symbol: float(x) for e, x in Composition(formula, strict=True).items()}
-    except ValueError:
-        raise MfalError(f"{where}: {formula!r} is no formula", "write it like Li3PS4") from None
+        return formula_amounts(formula)
+    except MfalError as error:
+        raise MfalError(f"{where}: {error.what}", error.remedy) from None
 
 
 def material_from_structure(
@@ -37,13 +37,17 @@ def material_from_structure(
 ) -> Material:
     """A row from a pymatgen structure; further columns by name.
 
-    With `charged` it gets oxidation states; if none are neutral it is kept as it is.
+    With `charged` it gets oxidation states; if none are neutral it is kept as it is. What was noted
+    when it was read becomes the detail "notes".
 
     Raises:
       MfalError: when spglib finds no symmetry (atoms on top of each other).
     """
+    from mfal.crystals.checks import notes_of
     from mfal.crystals.structures import crystal_from_structure
 
+    if notes := notes_of(structure):
+        columns["details"] = {**columns.get("details", {}), "notes": list(notes)}
     unit = structure_record(structure, charged)
     if isinstance(unit, AsymmetricUnit):
         composition: Mapping[str, float] = unit.composition

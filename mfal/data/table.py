@@ -253,11 +253,11 @@ class MaterialTable:
 
     def structure(self, index: int) -> Structure | None:
         """The structure of row `index` with oxidation states, built now; None where unknown."""
-        return load_structure(self.structure_records[index])
+        return load_structure(self.structure_records[index], self.ids[index])
 
     def structures(self) -> Sequence[Structure | None]:
         """The structures of all rows, each built when it is asked for and then kept."""
-        return _LazyStructures(self.structure_records)
+        return _LazyStructures(self.structure_records, self.ids)
 
     def label_arrays(self, quantity: str = CONDUCTIVITY) -> LabelArrays:
         """Labels of one quantity as arrays.
@@ -291,8 +291,9 @@ def _median(values: list[float], unit: str) -> float:
 class _LazyStructures(Sequence["Structure | None"]):
     """Builds structures on first access."""
 
-    def __init__(self, records: Sequence[StructureRecord | None]) -> None:
+    def __init__(self, records: Sequence[StructureRecord | None], ids: Sequence[str]) -> None:
         self._records = records
+        self._ids = ids
         self._built: dict[int, Structure | None] = {}
 
     def __len__(self) -> int:
@@ -303,12 +304,12 @@ class _LazyStructures(Sequence["Structure | None"]):
             return [self[i] for i in range(*index.indices(len(self)))]
         position = range(len(self))[index]
         if position not in self._built:
-            self._built[position] = load_structure(self._records[position])
+            self._built[position] = load_structure(self._records[position], self._ids[position])
         return self._built[position]
 
 
-def load_structure(record: StructureRecord | None) -> Structure | None:
-    """A structure from its record; None from None."""
+def load_structure(record: StructureRecord | None, name: str = "") -> Structure | None:
+    """A structure from its record; None from None. Errors begin with the name."""
     if record is None:
         return None
     if isinstance(record, AsymmetricUnit):
@@ -316,7 +317,9 @@ def load_structure(record: StructureRecord | None) -> Structure | None:
     if "cif" in record:
         from mfal.crystals.reading import parse_structure
 
-        return parse_structure(record["cif"], "the stored CIF")
+        return parse_structure(
+            record["cif"], f"{name}: the stored CIF" if name else "the stored CIF"
+        )
     from pymatgen.core import Structure
 
     return Structure.from_dict(dict(record))

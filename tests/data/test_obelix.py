@@ -15,7 +15,7 @@ from pymatgen.core import Composition
 from mfal.crystals.elements import atomic_number
 from mfal.data import MaterialTable, load_obelix
 from mfal.data.obelix import composition_groups
-from mfal.errors import MfalError
+from mfal.errors import MfalError, MfalWarning
 from tests.shared_data import shared_data
 
 SIGMA = "Ionic conductivity (S cm-1)"
@@ -118,8 +118,46 @@ def damaged(tmp_path: Path, change: tuple[str, str]) -> Path:
     ],
 )
 def test_damage_is_named(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    folder = damaged(tmp_path, change)
     with pytest.raises(MfalError, match=message):
-        load_obelix(damaged(tmp_path, change))
+        load_obelix(folder, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("1.58489e-06", "fast"), r"left out: all\.csv, line 2 \(jqc\).*fast"),
+        (("1.58489e-06", "-1.58489e-06"), r"obelix-jqc: ionic_conductivity is -1\.58"),
+        (("oi6,", "jqc,"), "line 3: id obelix-jqc occurs twice"),
+        (("Li7.0Bi1.0O6.0", "Li7.0?1.0O6.0"), r"line 2 \(jqc\).*is no formula"),
+    ],
+)
+def test_a_bad_row_is_left_out_and_named(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    with pytest.warns(MfalWarning, match=message) as told:
+        table = load_obelix(damaged(tmp_path, change))
+    assert len(table) == 477
+    assert len([one for one in told if one.category is MfalWarning]) == 1
+
+
+def test_hydrates_and_nested_groups(tmp_path: Path) -> None:
+    """The one formula of the published table that pymatgen can't read."""
+    formula = "Li3(Mo8S8O8(OH)8(HWO5(H2O)))*(H2O)18"
+    table = load_obelix(damaged(tmp_path, ("Li7BiO6,1,Li7.0Bi1.0O6.0", f"{formula},1,{formula}")))
+    assert len(table) == 478
+    row = table.row(0)
+    assert row.formula == formula
+    assert row.composition == {"Li": 3, "H": 47, "O": 40, "S": 8, "Mo": 8, "W": 1}
+
+
+def test_a_cif_of_another_composition_is_told_of(table: MaterialTable) -> None:
+    notes = {row.id: row.details["notes"] for row in table if "notes" in row.details}
+    assert notes["obelix-9yt"] == [
+        "the table's formula has 0.46 of its atoms Li, the sites have 0.62"
+    ]
+    assert notes["obelix-etz"][0].endswith("Li, the sites have 0.21")
+    assert len(notes) == 20
 
 
 def test_a_download_cut_short(tmp_path: Path) -> None:
