@@ -28,7 +28,7 @@ class Known(NamedTuple):
     formula: str
     structure: Structure
     crystal: Crystal
-    mould: Template
+    prototype: Template
     sites: list[tuple[str, str]]
 
 
@@ -46,11 +46,11 @@ def known_crystals(folder: Path | None, max_atoms: int) -> list[Known]:
             if any(MATCHER.fit(plain, other) for other in by_formula[formula]):
                 continue
             try:
-                mould = template(plain, name=name)
+                prototype = template(plain, name=name)
             except MfalError as error:
                 print(f"left out: {error}")
                 continue
-            if sum(mould.counts) > max_atoms:
+            if sum(prototype.counts) > max_atoms:
                 continue
             by_formula[formula].append(plain)
             found.append(
@@ -59,7 +59,7 @@ def known_crystals(folder: Path | None, max_atoms: int) -> list[Known]:
                     formula=formula,
                     structure=conventional_structure(plain),
                     crystal=crystal_from_structure(plain),
-                    mould=mould,
+                    prototype=prototype,
                     sites=occupied_sites(plain),
                 )
             )

@@ -175,11 +175,13 @@ def relaxed(structure: "Structure") -> "Structure":
     charged.add_oxidation_state_by_element(
         balanced_charges(structure.composition.get_el_amt_dict())
     )
-    mould = template(charged, symprec=0.01)
-    result = relax(mould.space_group_number, mould.cell, mould.species, [mould.arrangement])
-    species, places = atoms(mould.space_group_number, result.arrangements[0])
-    names = [mould.species[k][0] for k in species]
-    return Structure(mould.cell, names, places)
+    prototype = template(charged, symprec=0.01)
+    result = relax(
+        prototype.space_group_number, prototype.cell, prototype.species, [prototype.arrangement]
+    )
+    species, places = atoms(prototype.space_group_number, result.arrangements[0])
+    names = [prototype.species[k][0] for k in species]
+    return Structure(prototype.cell, names, places)
 
 
 def all_scores(folder: Path, cache: Path) -> list[dict[str, Any]]:

@@ -84,10 +84,12 @@ def realised(
     calculator: "Calculator | None" = None,
 ) -> Realisation:
     """Structures of a triple by one route; its own formula is never a template."""
-    charges = dict(known.mould.species)
-    others = [k.mould for k in crystals if k.formula != known.formula]
+    charges = dict(known.prototype.species)
+    others = [k.prototype for k in crystals if k.formula != known.formula]
     if route == "templates":
-        found = sum(1 for _ in matching_arrangements(known.crystal, known.mould.species, others))
+        found = sum(
+            1 for _ in matching_arrangements(known.crystal, known.prototype.species, others)
+        )
         tries = min(found, 16)
     found = realise(
         known.crystal,
@@ -130,26 +132,26 @@ def recover(
     known: Known, crystals: list[Known], seeds: int, tries: int, mlip: str | None
 ) -> dict[str, Any]:
     """What each route makes of a triple, and how the known structure's own score compares."""
-    charges = dict(known.mould.species)
-    counts = known.mould.counts
+    charges = dict(known.prototype.species)
+    counts = known.prototype.counts
     own = relax(
-        known.mould.space_group_number,
-        known.mould.cell,
-        known.mould.species,
-        [known.mould.arrangement],
+        known.prototype.space_group_number,
+        known.prototype.cell,
+        known.prototype.species,
+        [known.prototype.arrangement],
         valence_weight=VALENCE_WEIGHT,
     )
     ways = assignments(
-        known.mould.space_group_number,
+        known.prototype.space_group_number,
         counts,
         num=MOST_WAYS,
         rng=np.random.default_rng(0),
-        cell=known.mould.cell,
-        least=least_distances(known.mould.species),
+        cell=known.prototype.cell,
+        least=least_distances(known.prototype.species),
     )
     record: dict[str, Any] = {
         "formula": known.formula,
-        "group": known.mould.space_group_number,
+        "group": known.prototype.space_group_number,
         "atoms": sum(counts),
         "orbits": len(known.sites),
         "elements": sorted(charges),
@@ -193,7 +195,7 @@ def why_missed(record: dict[str, Any], route: str) -> str:
 
 def answers(known: Known, crystals: list[Known], tries: int) -> dict[str, Any]:
     """Each oracle's answers: of the known structure, then of its triple's realisations."""
-    charged = known.structure.copy().add_oxidation_state_by_element(dict(known.mould.species))
+    charged = known.structure.copy().add_oxidation_state_by_element(dict(known.prototype.species))
     values: dict[str, Any] = {}
     for route in ("placement", "placement on known sites"):
         found = realised(known, crystals, route, 0, tries).structures[:ANSWERED]

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 UNREACHED: dict[str, str] = {
     "mfal.campaign.ledger.schema:SCHEMA_VERSION": "the version that a new ledger has",
+    "mfal.crystals.reading:is_structure_name": "tells which files of a folder hold structures",
     "mfal.crystals.structures:shortest_distance": "judges what is realised, in tests",
     "mfal.crystals.structures:shortest_distances": "the same for each pair of elements",
     "mfal.gflownet.distributions:TruncatedLogistic": "what the policy's angles are drawn from",

@@ -1,4 +1,4 @@
-"""Known structures as moulds: the same group and the same counts, other ions."""
+"""Known structures as prototypes: the same group and the same counts, other ions."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -179,26 +179,26 @@ def matching_arrangements(
     counts = [round(float(composition[atomic_number(s) - 1])) for s, _ in species]
     radii = [ionic_radius(*ion) for ion in species]
     found: list[tuple[float, int, str, Arrangement]] = []
-    for index, mould in enumerate(templates):
-        if mould.space_group_number != number or sorted(mould.counts) != sorted(counts):
+    for index, prototype in enumerate(templates):
+        if prototype.space_group_number != number or sorted(prototype.counts) != sorted(counts):
             continue
-        mould_radii = [ionic_radius(*ion) for ion in mould.species]
-        scale = np.log(edges / np.linalg.norm(mould.cell, axis=1))
+        prototype_radii = [ionic_radius(*ion) for ion in prototype.species]
+        scale = np.log(edges / np.linalg.norm(prototype.cell, axis=1))
         shape = float(np.abs(scale - scale.mean()).sum())
         for order in itertools.islice(
             itertools.permutations(range(len(species))), 10 * _MAX_SUBSTITUTIONS
         ):
             # element i of the template becomes species order[i]
             if any(
-                mould.counts[i] != counts[j] or mould.species[i][1] * species[j][1] <= 0
+                prototype.counts[i] != counts[j] or prototype.species[i][1] * species[j][1] <= 0
                 for i, j in enumerate(order)
             ):
                 continue
             unlike = sum(
-                abs(mould.species[i][1] - species[j][1]) + abs(mould_radii[i] - radii[j])
+                abs(prototype.species[i][1] - species[j][1]) + abs(prototype_radii[i] - radii[j])
                 for i, j in enumerate(order)
             )
-            arrangement = tuple(o._replace(species=order[o.species]) for o in mould.arrangement)
-            found.append((unlike + 5 * shape, index, mould.name, arrangement))
+            arrangement = tuple(o._replace(species=order[o.species]) for o in prototype.arrangement)
+            found.append((unlike + 5 * shape, index, prototype.name, arrangement))
     found.sort(key=lambda item: item[:2])
     yield from ((name, arrangement) for _, _, name, arrangement in found[:_MAX_SUBSTITUTIONS])

@@ -115,12 +115,17 @@ def test_input_may_be_jax_arrays():
 
 
 def test_template_is_found_and_said():
-    mould = olivine("Mn", (10.45, 6.10, 4.75))
+    prototype = olivine("Mn", (10.45, 6.10, 4.75))
     result = realise(
-        OLIVINE, CHARGES, seed=0, count=2, max_tries=8, templates=[template(mould, name="LiMnPO4")]
+        OLIVINE,
+        CHARGES,
+        seed=0,
+        count=2,
+        max_tries=8,
+        templates=[template(prototype, name="LiMnPO4")],
     )
     assert result.routes[0] == "template: LiMnPO4"
-    expected = mould.copy()
+    expected = prototype.copy()
     expected.replace_species({"Mn": "Fe"})
     found = result.structures[0].copy().remove_oxidation_states()
     assert StructureMatcher(stol=0.15).fit(found, expected)

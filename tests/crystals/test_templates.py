@@ -97,14 +97,14 @@ def test_partly_occupied_templates_are_refused():
 
 
 def test_exchange_of_ions():
-    moulds = [template(known()[name], name=name) for name in ("layered", "olivine", "niobate")]
-    assert moulds[0].counts == (3, 3, 6)
+    prototypes = [template(known()[name], name=name) for name in ("layered", "olivine", "niobate")]
+    assert prototypes[0].counts == (3, 3, 6)
     # LiMnPO4 goes into olivine only, each ion on the place of its like
     target = known()["olivine"]
     target.replace_species({"Fe": "Mn"})
     species = [("Li", 1.0), ("O", -2.0), ("P", 5.0), ("Mn", 2.0)]
     crystal = crystal_from_structure(target)
-    found = list(matching_arrangements(crystal, species, moulds))
+    found = list(matching_arrangements(crystal, species, prototypes))
     assert {name for name, _ in found} == {"olivine"}
     # the three cations have equal counts: six ways, the likest first
     assert len(found) == 6
@@ -114,10 +114,10 @@ def test_exchange_of_ions():
 
 
 def test_signs_of_charges_and_groups_must_agree():
-    mould = [template(known()["layered"])]
+    prototype = [template(known()["layered"])]
     crystal = crystal_from_structure(known()["layered"])
-    assert list(matching_arrangements(crystal, [("Li", 1), ("Co", 3), ("O", -2)], mould))
+    assert list(matching_arrangements(crystal, [("Li", 1), ("Co", 3), ("O", -2)], prototype))
     # two anions of three ions cannot go where two cations were
-    assert not list(matching_arrangements(crystal, [("Li", 1), ("Co", -1), ("O", -2)], mould))
+    assert not list(matching_arrangements(crystal, [("Li", 1), ("Co", -1), ("O", -2)], prototype))
     other = crystal._replace(space_group_number=np.int32(160))
-    assert not list(matching_arrangements(other, [("Li", 1), ("Co", 3), ("O", -2)], mould))
+    assert not list(matching_arrangements(other, [("Li", 1), ("Co", 3), ("O", -2)], prototype))

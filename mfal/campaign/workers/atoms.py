@@ -1,4 +1,4 @@
-"""Atoms for a proposed triple, with known crystals as moulds."""
+"""Atoms for a proposed triple, with known crystals as prototypes."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -50,17 +50,17 @@ def realise_record(
 
 @lru_cache(maxsize=230)
 def _templates(space_group: int) -> tuple[Template, ...]:
-    """Ordered crystals of the embedded table in one group that can serve as moulds."""
+    """Ordered crystals of the embedded table in one group that can serve as prototypes."""
     from mfal.data import load_embedded
 
     table = load_embedded()
-    moulds = []
+    prototypes = []
     for index in np.flatnonzero(table.space_group_number == space_group):
         structure = table.structure(int(index))
         if structure is None or not structure.is_ordered:
             continue
         try:
-            moulds.append(template(structure, name=table.ids[index]))
+            prototypes.append(template(structure, name=table.ids[index]))
         except MfalError:
             continue
-    return tuple(moulds)
+    return tuple(prototypes)
