@@ -43,7 +43,7 @@ from mfal.oracles.bond_valence.site_energy import symmetric_map
 from mfal.oracles.bond_valence.symmetry import symmetric_grid
 from mfal.oracles.hopping.conductivity import conductivity
 from mfal.oracles.hopping.network import BOLTZMANN, HopNetwork, hop_network, open_dimensions
-from mfal.oracles.ladder import LEAST_VACANCY, LOCALISED
+from mfal.oracles.hopping.sites import LEAST_VACANCY, LOCALISED
 from mfal.oracles.sendek.regression import FEATURES, expected_features, superionic_probability
 from mfal.oracles.sendek.sampled import sampled_features
 

@@ -296,7 +296,7 @@ def convergence(folder: Path) -> None:
     from mfal.oracles.bond_valence.symmetry import morton_order
     from mfal.oracles.hopping.conductivity import conductivity
     from mfal.oracles.hopping.network import BOLTZMANN, hop_network
-    from mfal.oracles.ladder import LEAST_VACANCY, LOCALISED
+    from mfal.oracles.hopping.sites import LEAST_VACANCY, LOCALISED
 
     rng = np.random.default_rng(0)
     steps = (0.4, 0.3, 0.2, 0.15, 0.1)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
         bvse_oracle,
         conductivity_oracle,
         default_oracles,
+        kmc,
+        kmc_oracle,
         sendek_oracle,
     )
     from mfal.oracles.loading import ask_oracle, load_oracles
@@ -25,6 +27,8 @@ __all__ = [
     "conductivity_oracle",
     "default_oracles",
     "hide_labels",
+    "kmc",
+    "kmc_oracle",
     "load_oracles",
     "lookup_oracle",
     "sendek_oracle",
@@ -34,7 +38,10 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "ladder": "MapOptions bvse_oracle conductivity_oracle default_oracles sendek_oracle",
+        "ladder": (
+            "MapOptions bvse_oracle conductivity_oracle default_oracles kmc kmc_oracle "
+            "sendek_oracle"
+        ),
         "loading": "ask_oracle load_oracles",
         "lookup": "hide_labels lookup_oracle with_material",
         "types": "Observation Oracle",

@@ -80,7 +80,10 @@ def averaged(
         for seed in range(options.decorations)
     ]
     values = np.array([one.value for one in drawn])
-    spread = float(values.std()) if np.isfinite(values).all() else None
+    # Where answers have errors of their own, these add to the spread over decorations.
+    errors = np.array([one.uncertainty or 0.0 for one in drawn])
+    finite_all = bool(np.isfinite(values).all())
+    spread = float(np.sqrt(values.var() + (errors**2).mean())) if finite_all else None
     provenance = drawn[0].provenance | {
         "occupancy": f"{options.decorations} decorations",
         "values": [number_or_text(float(value)) for value in values],

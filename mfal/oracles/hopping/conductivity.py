@@ -13,7 +13,13 @@ from mfal.oracles.hopping.network import (
     mobility_tensor,
 )
 
-__all__ = ["Conductivity", "conductivity", "nernst_einstein", "powder_average"]
+__all__ = [
+    "Conductivity",
+    "conductivity",
+    "nernst_einstein",
+    "powder_average",
+    "slowest_axis",
+]
 
 ELEMENTARY_CHARGE = 1.602176634e-19
 """C, exact in the SI of 2019."""
@@ -92,6 +98,19 @@ def powder_average(principal: np.ndarray) -> float:
     # Well below the second axis the first two terms are one each, and the third at least -1/2.
     low = float(np.log(np.sort(scaled)[1])) - 5.0
     return largest * float(np.exp(brentq(excess, low, 0.1, xtol=1e-13)))
+
+
+def slowest_axis(principal: np.ndarray) -> float:
+    """The least principal value: of the direction in which ions have to cross every barrier.
+
+    Channels and planes of a crystal that is fast in one or two directions are blocked by defects
+    and by the neighbouring grains, so that measured conductivities follow the third direction (in
+    OBELiX, `experiments/hop_network.py`).
+
+    >>> slowest_axis(np.array([1e-9, 1.0, 1.0]))
+    1e-09
+    """
+    return max(float(principal.min()), 0.0)
 
 
 def nernst_einstein(mobility: np.ndarray, volume: float, temperature: float) -> np.ndarray:

@@ -1,10 +1,11 @@
 """Kinetic Monte Carlo of ions that exclude each other from the sites of a hop network.
 
 Each ion hops from site i to a free site j with the rate nu0 exp(-(E_ij - E_i) / kT), times
-min(1, exp(-V dn / kT)) where ions on neighbouring sites repel by V and the hop changes the number
-of such pairs by dn; both obey detailed balance. Attempts are drawn uniformly over ions (or over
-vacancies, where these are fewer) and over the fastest site's rates, and those that come to nothing
-still take their time: the null-event method, exact and cheap per attempt.
+min(1, exp(-dV / kT)) where the hop changes the ions' repulsion by dV (the saddle is taken to lie
+as high in the repulsion as the higher of its two ends); both obey detailed balance. Attempts are
+drawn uniformly over ions (or over vacancies, where these are fewer) and over the fastest site's
+rates, and those that come to nothing still take their time: the null-event method, exact and cheap
+per attempt.
 
     D* = <sum_k |dr_k|^2> / (6 N t)   of a tagged ion,    D = <|sum_k dr_k|^2> / (6 N t)  of charge
 
@@ -13,13 +14,13 @@ must be long against the time in which an ion forgets where it came from.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from mfal.errors import MfalError
-from mfal.oracles.hopping.kmc_kernel import initial_sites, run_blocks
-from mfal.oracles.hopping.kmc_lattice import kmc_lattice
+from mfal.oracles.hopping.kmc_kernel import equilibrate, initial_sites, run_blocks
+from mfal.oracles.hopping.kmc_lattice import Repulsion, kmc_lattice
 from mfal.oracles.hopping.network import ATTEMPT_FREQUENCY, BOLTZMANN, HopNetwork
 
 __all__ = ["ArrheniusFit", "KmcResult", "arrhenius_fit", "simulate"]
@@ -32,6 +33,8 @@ class KmcResult(NamedTuple):
     """[3, 3] float64, tracer diffusion tensor, Å^2/s."""
     collective: np.ndarray
     """[3, 3] float64, collective diffusion tensor, Å^2/s: the one that carries charge."""
+    collective_replicas: np.ndarray
+    """[R, 3, 3] float64, the same from each replica alone."""
     tracer_mean: tuple[float, float]
     """A third of the trace and its standard error, Å^2/s."""
     collective_mean: tuple[float, float]
@@ -58,9 +61,9 @@ def simulate(
     blocks: int = 20,
     attempts_per_ion: int = 2000,
     equilibration: float = 0.2,
-    repulsion: float = 0.0,
+    sweeps: int = 200,
+    repulsion: Repulsion | None = None,
     attempt_frequency: float = ATTEMPT_FREQUENCY,
-    backend: Literal["numba", "jax"] = "numba",
 ) -> KmcResult:
     """Simulates `ions` ions on the sites of a supercell.
 
@@ -74,14 +77,14 @@ def simulate(
       blocks: of each run.
       attempts_per_ion: in each block; of vacancies instead of ions where these are fewer.
       equilibration: blocks' length discarded at the start, as a share of the run.
-      repulsion: V, eV, of ions on sites that a hop joins.
+      sweeps: attempts an ion to go anywhere, before its hops are followed.
+      repulsion: of the ions, see `ion_repulsion`; None for site exclusion alone.
       attempt_frequency: 1/s.
-      backend: compiled loops for CPUs, or JAX with replicas on the vector axis for accelerators.
 
     Raises:
       MfalError: when the ions do not fit, or the network has no hops.
     """
-    lattice = kmc_lattice(network, repeat, temperature, attempt_frequency)
+    lattice = kmc_lattice(network, repeat, temperature, attempt_frequency, repulsion)
     sites = len(lattice.kind)
     if not 0 < ions < sites:
         raise MfalError(f"{ions} ions on {sites} sites", "leave at least one site empty")
@@ -93,27 +96,21 @@ def simulate(
     fastest = float(table[:, -1].max())
     per_block = int(attempts_per_ion) * movers
     warm_up = int(equilibration * blocks * per_block)
-    inverse = repulsion / (BOLTZMANN * temperature)
-    seeds = np.random.SeedSequence(seed).generate_state(replicas, np.uint64)
-    starts = [initial_sites(lattice, ions, temperature, int(one)) for one in seeds]
-    if backend == "jax":
-        from mfal.oracles.hopping.kmc_jax import run_replicas
+    thermal = BOLTZMANN * temperature
+    energy, pair = lattice.energy / thermal, lattice.pair / thermal
+    seeds = np.random.SeedSequence(seed).generate_state(2 * replicas, np.uint64).reshape(-1, 2)
 
-        runs = run_replicas(
-            lattice, np.stack(starts), by_vacancy, fastest, warm_up, blocks, per_block, inverse,
-            seed,
+    def one(replica: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        first, second = seeds[replica]
+        start = initial_sites(lattice, ions, temperature, int(first))
+        start = equilibrate(lattice.kind, energy, lattice.near, pair, start, sweeps, first)
+        return run_blocks(
+            lattice.kind, lattice.target, table, lattice.step, lattice.near, pair, start,
+            by_vacancy, fastest, warm_up, blocks, per_block, second,
         )  # fmt: skip
-    else:
 
-        def one(replica: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            tables = (lattice.kind, lattice.target, table, lattice.step, lattice.adjacent)
-            return run_blocks(
-                *tables, starts[replica], by_vacancy, fastest, warm_up, blocks, per_block,
-                inverse, seeds[replica],
-            )  # fmt: skip
-
-        with ThreadPoolExecutor(2) as pool:
-            runs = list(pool.map(one, range(replicas)))
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(one, range(replicas)))
     squares, drifts, jumps = (np.stack([run[k] for run in runs]) for k in range(3))
     duration = per_block / (movers * fastest)
     return _averages(squares, drifts, jumps, ions, duration, blocks, replicas * blocks * per_block)
@@ -148,6 +145,7 @@ def _averages(
     return KmcResult(
         tracer.mean(axis=0),
         collective.mean(axis=0),
+        collective.reshape(len(drifts), blocks, 3, 3).mean(axis=1),
         _mean(tracer_trace),
         _mean(collective_trace),
         _ratio(tracer_trace, collective_trace),

@@ -6,7 +6,7 @@ import numpy as np
 from mfal.oracles.hopping.kmc_lattice import KmcLattice
 from mfal.oracles.hopping.network import BOLTZMANN
 
-__all__ = ["initial_sites", "run_blocks"]
+__all__ = ["equilibrate", "initial_sites", "run_blocks"]
 
 
 def initial_sites(lattice: KmcLattice, ions: int, temperature: float, seed: int) -> np.ndarray:
@@ -37,26 +37,84 @@ def _uniform(state):  # type: ignore[no-untyped-def]
     return np.float64(mixed >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
+@numba.njit(cache=True, inline="always")
+def _change(kind, near, pair, holder, source, goal):  # type: ignore[no-untyped-def]
+    """Rise of the repulsion, over kT, when the ion on `source` goes to `goal`."""
+    change = 0.0
+    to, away = pair[kind[goal]], pair[kind[source]]
+    for k in range(near.shape[1]):
+        other = near[goal, k]
+        if other != source and holder[other] >= 0:
+            change += to[k]
+        if holder[near[source, k]] >= 0:
+            change -= away[k]
+    return change
+
+
+@numba.njit(cache=True, nogil=True)
+def equilibrate(kind, energy, near, pair, start, sweeps, seed):  # type: ignore[no-untyped-def]
+    """Sites [ions] after `sweeps` attempts an ion to put it on any other site (Metropolis).
+
+    Ions change places over any distance, so that pockets and hollows fill as in equilibrium where
+    hops alone would take for ever.
+
+    Args:
+      kind: [S], as in `KmcLattice`.
+      energy: [B], site energies over kT.
+      near: [S, A].
+      pair: [B, A], repulsions over kT.
+      start: [ions], sites filled at the start.
+      sweeps: attempts an ion.
+      seed: uint64.
+    """
+    sites, ions = len(kind), len(start)
+    holder = np.full(sites + 1, -1, np.int32)
+    place = start.copy()
+    for ion in range(ions):
+        holder[place[ion]] = ion
+    state = np.uint64(seed) | np.uint64(1)
+    for _ in range(16):
+        state = _next(state)
+    for _ in range(sweeps * ions):
+        state = _next(state)
+        ion = int(_uniform(state) * ions)
+        state = _next(state)
+        goal = int(_uniform(state) * sites)
+        if holder[goal] >= 0:
+            continue
+        source = place[ion]
+        change = energy[kind[goal]] - energy[kind[source]]
+        change += _change(kind, near, pair, holder, source, goal)
+        if change > 0.0:
+            state = _next(state)
+            if _uniform(state) >= np.exp(-change):
+                continue
+        holder[source] = -1
+        holder[goal] = ion
+        place[ion] = goal
+    return place
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def run_blocks(  # type: ignore[no-untyped-def]
-    kind, target, table, step, adjacent, start, by_vacancy, fastest, warm_up, blocks, per_block,
-    repulsion, seed,
+    kind, target, table, step, near, pair, start, by_vacancy, fastest, warm_up, blocks, per_block,
+    seed,
 ):  # fmt: skip
     """Runs one replica.
 
     Args:
-      kind: [S], as in `KmcLattice`, and so the next four.
+      kind: [S], as in `KmcLattice`, and so the next five.
       target: [S, K].
       table: [B, K], cumulative rates of the hops out, or, by vacancy, of the hops in.
       step: [B, K, 3].
-      adjacent: [S, A].
+      near: [S, A].
+      pair: [B, A], repulsions over kT.
       start: [N], sites filled at the start.
       by_vacancy: whether attempts are drawn over vacancies.
       fastest: largest total rate of a site in `table`, 1/s.
       warm_up: attempts to discard.
       blocks: number of blocks.
       per_block: attempts in a block.
-      repulsion: V / kT.
       seed: uint64.
 
     Returns:
@@ -64,7 +122,8 @@ def run_blocks(  # type: ignore[no-untyped-def]
       squared lengths [blocks, 2].
     """
     sites, ions = len(kind), len(start)
-    holder = np.full(sites, -1, np.int32)  # the ion on a site
+    holder = np.full(sites + 1, -1, np.int32)  # the ion on a site; the last stands for none
+    repel = near.shape[1] > 0
     for ion in range(ions):
         holder[start[ion]] = ion
     movers = sites - ions if by_vacancy else ions
@@ -107,18 +166,12 @@ def run_blocks(  # type: ignore[no-untyped-def]
             other = target[site, k]
             if (holder[other] >= 0) != by_vacancy:
                 continue
-            if repulsion != 0.0:
+            if repel:
                 source, goal = (other, site) if by_vacancy else (site, other)
-                change = 0
-                for a in adjacent[goal]:
-                    if a >= 0 and a != source and holder[a] >= 0:
-                        change += 1
-                for a in adjacent[source]:
-                    if a >= 0 and a != goal and holder[a] >= 0:
-                        change -= 1
-                if repulsion * change > 0.0:
+                change = _change(kind, near, pair, holder, source, goal)
+                if change > 0.0:
                     state = _next(state)
-                    if _uniform(state) >= np.exp(-repulsion * change):
+                    if _uniform(state) >= np.exp(-change):
                         continue
             if by_vacancy:
                 ion = holder[other]

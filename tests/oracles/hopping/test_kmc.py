@@ -1,12 +1,13 @@
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 import pytest
+from scipy.special import erfc
 
 from mfal.errors import MfalError
 from mfal.oracles.hopping.kmc import arrhenius_fit, simulate
-from mfal.oracles.hopping.kmc_lattice import kmc_lattice
+from mfal.oracles.hopping.kmc_kernel import equilibrate
+from mfal.oracles.hopping.kmc_lattice import KmcLattice, Repulsion, ion_repulsion, kmc_lattice
 from mfal.oracles.hopping.network import BOLTZMANN, HopNetwork, diffusion_tensor, occupancies
 
 KELVIN = 1000.0
@@ -140,27 +141,128 @@ def test_few_ions_diffuse_as_the_network_says() -> None:
     assert result.haven_ratio[0] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(("ions", "repulsion"), [(20, 0.0), (50, 0.0), (50, 0.06)])
-def test_the_two_backends_agree(ions: int, repulsion: float) -> None:
+def _repulsion(distance: float, energy: float) -> Repulsion:
+    """So strong at a distance (Å), and nothing at twice that."""
+    inverse = 1.5 / distance
+    return Repulsion(energy * distance / float(erfc(1.5)), inverse)
+
+
+def _pair_energies(lattice: KmcLattice) -> np.ndarray:
+    """[S, S] eV, summed over images."""
+    sites = len(lattice.kind)
+    matrix = np.zeros((sites, sites + 1))
+    for site, row in enumerate(lattice.near):
+        np.add.at(matrix[site], row, lattice.pair[lattice.kind[site]])
+    return matrix[:, :sites]
+
+
+def _configurations(
+    network: HopNetwork, repeat: tuple[int, int, int], ions: int, repulsion: Repulsion | None
+) -> HopNetwork:
+    """All ions of a supercell as one walker over their configurations, in the same supercell.
+
+    Its windings count the ions that cross the cell's faces, so its diffusion is that of all their
+    displacements summed, solved exactly: N times the collective diffusion.
+    """
+    lattice = kmc_lattice(network, repeat, KELVIN, repulsion=repulsion)
+    energies, cells = _pair_energies(lattice), np.asarray(repeat)
+    sites, num_cells = len(lattice.kind), int(np.prod(repeat))
+    held = list(combinations(range(sites), ions))
+    number = {state: n for n, state in enumerate(held)}
+    total = np.array(
+        [
+            lattice.energy[lattice.kind[list(s)]].sum() + energies[np.ix_(s, s)].sum() / 2
+            for s in held
+        ]
+    )
+    hops, windings, saddles = [], [], []
+    for (i, j), winding, saddle in zip(
+        network.hop, network.winding, network.saddle_energy, strict=True
+    ):
+        for start in np.ndindex(*repeat):
+            end = np.asarray(start) + winding
+            a = int(i) * num_cells + int(np.ravel_multi_index(start, repeat))
+            b = int(j) * num_cells + int(np.ravel_multi_index(tuple(end % cells), repeat))
+            for state in held:
+                if a not in state or b in state or a == b:
+                    continue
+                others = [s for s in state if s != a]
+                field = max(energies[a, others].sum(), energies[b, others].sum())
+                rest = total[number[state]] - lattice.energy[i] - energies[a, others].sum()
+                hops.append((number[state], number[tuple(sorted([*others, b]))]))
+                windings.append(end // cells)
+                saddles.append(rest + saddle + field)
+    return HopNetwork(
+        network.lattice * cells[:, None], np.zeros((len(held), 3)), total,
+        np.array(hops), np.array(windings), np.array(saddles),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("energy", [None, 0.1])
+def test_charge_diffuses_as_the_exact_solution_over_all_configurations(
+    energy: float | None,
+) -> None:
+    # Two sorts of sites and three of hops, half filled: 70 configurations of four ions.
     network = _lattice(
-        3.0 * np.eye(3),
-        [[0, 0, 0], [0.5, 0.5, 0.5]],
-        [(0, 1, (0, 0, 0), 0.3), (1, 0, (1, 1, 1), 0.35), (0, 0, (0, 0, 1), 0.4)],
-        [0.0, 0.05],
+        [[3.0, 0, 0], [0, 3.5, 0], [0, 0, 4.0]],
+        [[0, 0, 0], [0.5, 0.5, 0.1]],
+        [(0, 1, (0, 0, 0), 0.30), (1, 0, (1, 0, 0), 0.35), (1, 0, (0, 1, 0), 0.33)],
+        [0.0, 0.06],
     )
-    options = {"replicas": 24, "blocks": 20, "attempts_per_ion": 200, "repulsion": repulsion}
-    one, two = (
-        simulate(network, KELVIN, ions, (3, 3, 4), backend=backend, **options)  # type: ignore[arg-type]
-        for backend in ("numba", "jax")
-    )
-    for name in ("tracer_mean", "collective_mean", "correlation_factor"):
-        (a, da), (b, db) = getattr(one, name), getattr(two, name)
-        assert abs(a - b) < 3 * np.hypot(da, db), name
-    assert one.hops == pytest.approx(two.hops, rel=0.02)
+    repulsion = None if energy is None else _repulsion(2.4, energy)
+    exact = diffusion_tensor(_configurations(network, (2, 2, 1), 4, repulsion), KELVIN) / 4
+    result = simulate(
+        network, KELVIN, 4, (2, 2, 1), repulsion=repulsion, replicas=16, blocks=300,
+        attempts_per_ion=600,
+    )  # fmt: skip
+    value, error = result.collective_mean
+    assert error < 0.03 * value
+    assert abs(value - np.trace(exact) / 3) < 3 * error
+    np.testing.assert_allclose(result.collective, exact, atol=0.1 * np.abs(exact).max())
+    np.testing.assert_allclose(result.collective_replicas.mean(axis=0), result.collective)
 
 
-@pytest.mark.parametrize("backend", ["numba", "jax"])
-def test_repelling_ions_hop_as_often_as_by_enumeration(backend: Literal["numba", "jax"]) -> None:
+def test_the_repulsion_is_that_of_the_force_field() -> None:
+    # 14.4 eV Å · 1 · 1 / sqrt(2 · 2), covalent radii of 1.28 Å: by hand at 2.5 Å.
+    strength, inverse = ion_repulsion()
+    assert strength * erfc(2.5 * inverse) / 2.5 == pytest.approx(0.17856, abs=1e-5)
+    network = _cubic()
+    lattice = kmc_lattice(network, (3, 3, 3), KELVIN, repulsion=ion_repulsion())
+    energies = _pair_energies(lattice)
+    np.testing.assert_allclose(energies, energies.T)
+    # Six neighbours at 3 Å, twelve at 3 sqrt 2; none but images in reach, and none of itself.
+    distances = np.array([3.0, 3.0 * np.sqrt(2)])
+    around = (np.array([6, 12]) * strength * erfc(distances * inverse) / distances).sum()
+    np.testing.assert_allclose(energies.sum(axis=1), around)
+    assert not energies.diagonal().any()
+
+
+def test_ions_settle_as_boltzmann_says() -> None:
+    # All ways to put three ions on six sites, weighed by site energies and repulsion.
+    network = _lattice(
+        3.0 * np.eye(3), [[0, 0, 0], [0.5, 0, 0]],
+        [(0, 1, (0, 0, 0)), (1, 0, (1, 0, 0))], [0.0, 0.1],
+    )  # fmt: skip
+    lattice = kmc_lattice(network, (3, 1, 1), KELVIN, repulsion=_repulsion(1.5, 0.15))
+    energies, thermal = _pair_energies(lattice), BOLTZMANN * KELVIN
+    mean, partition = np.zeros(6), 0.0
+    for held in combinations(range(6), 3):
+        own = lattice.energy[lattice.kind[list(held)]].sum()
+        weight = np.exp(-(own + energies[np.ix_(held, held)].sum() / 2) / thermal)
+        partition += weight
+        mean[list(held)] += weight
+    start, counts = np.array([0, 1, 2], np.int32), np.zeros(6)
+    draws = 4000
+    for seed in np.random.SeedSequence(3).generate_state(draws, np.uint64):
+        place = equilibrate(
+            lattice.kind, lattice.energy / thermal, lattice.near, lattice.pair / thermal, start,
+            40, seed,
+        )  # fmt: skip
+        counts[place] += 1
+    np.testing.assert_allclose(counts / draws, mean / partition, atol=3 * 0.5 / np.sqrt(draws))
+
+
+def test_repelling_ions_hop_as_often_as_by_enumeration() -> None:
     sites, ions, repulsion = 8, 4, 0.12
     ring = _lattice(3.0 * np.eye(3), [[0, 0, 0]], [(0, 0, (1, 0, 0))])
     states = np.array(
@@ -181,9 +283,11 @@ def test_repelling_ions_hop_as_often_as_by_enumeration(backend: Literal["numba",
                     after[[k, to]] = 0, 1
                     rate[n] += min(1.0, boltzmann ** (pairs(after) - pairs(state)))
     exact = 1e13 * np.exp(-0.3 / (BOLTZMANN * KELVIN)) * (weight @ rate) / weight.sum()
+    # Wide cells across, so that the ring's images do not meet.
+    ring = ring._replace(lattice=np.diag([3.0, 20.0, 20.0]))
     result = simulate(
-        ring, KELVIN, ions, (sites, 1, 1), repulsion=repulsion, replicas=8, blocks=10,
-        attempts_per_ion=2000, backend=backend,
+        ring, KELVIN, ions, (sites, 1, 1), repulsion=_repulsion(3.0, repulsion), replicas=8,
+        blocks=10, attempts_per_ion=2000,
     )  # fmt: skip
     assert result.hops / (8 * result.time) == pytest.approx(exact, rel=0.01)
 
