@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import erfc
 
-from mfal.oracles.bond_valence.pair_potentials import coulomb_energy, coulomb_parameters
+from mfal.oracles.bond_valence.pair_potentials import coulomb_parameters
 from mfal.oracles.bond_valence.tiles import lattice_shifts
 from mfal.oracles.hopping.network import ATTEMPT_FREQUENCY, BOLTZMANN, HopNetwork
 
@@ -128,7 +129,8 @@ def _near_tables(
         j, s = np.nonzero(distance < reach)
         own = (j == i) & ~np.mod(shifts[s], repeat).any(axis=1)
         j, s = j[~own], s[~own]
-        rows.append((j, shifts[s], coulomb_energy(distance[j, s], *map(np.asarray, repulsion))))
+        far = distance[j, s]
+        rows.append((j, shifts[s], repulsion.strength * erfc(far * repulsion.inverse) / far))
     widest = max(len(j) for j, _, _ in rows)
     near = np.full((count, num_cells, widest), count * num_cells, np.int32)
     pair = np.zeros((count, widest))
