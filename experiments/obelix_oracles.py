@@ -12,27 +12,30 @@ come; an interrupted run goes on from it.
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mfal.data import load_obelix
-from mfal.oracles import default_oracles
+from mfal.data import MaterialTable, load_obelix
+from mfal.oracles import Oracle, default_oracles
 
 
-def ask_oracles(folder: Path, out: Path) -> dict[str, dict[str, Any]]:
-    """The scores of every row by today's oracles, read from a file as far as they are there.
+def ask_oracles(
+    table: MaterialTable, oracles: Sequence[Oracle], out: Path
+) -> dict[str, dict[str, Any]]:
+    """The scores of every row with atoms, read from a file as far as they are there.
 
     Args:
-      folder: OBELiX.
+      table: OBELiX.
+      oracles: today's.
       out: the file; written as the answers come.
     """
-    table = load_obelix(folder)
     record: dict[str, dict[str, Any]] = json.loads(out.read_text()) if out.exists() else {}
     structures = table.structures()
-    oracles = {f"{oracle.name} {oracle.version}": oracle for oracle in default_oracles()}
-    for name, oracle in oracles.items():
+    named = {f"{oracle.name} {oracle.version}": oracle for oracle in oracles}
+    for name, oracle in named.items():
         column = record.setdefault(name, {"seconds": 0.0, "scores": {}})
         known = column["scores"]
         low, high = oracle.bounds
@@ -48,14 +51,14 @@ def ask_oracles(folder: Path, out: Path) -> dict[str, dict[str, Any]]:
             out.write_text(json.dumps(record))
         answered = sum(value is not None for value in known.values())
         print(f"{oracle.name}: {answered} of {len(known)} structures, {column['seconds']:.0f} s")
-    return {name: record[name] for name in oracles}
+    return {name: record[name] for name in named}
 
 
 def known_or_asked(given: Path | None, folder: Path, out: Path) -> dict[str, dict[str, Any]]:
     """The scores of a file that was given; else `ask_oracles`, kept in the folder `out`."""
     if given is not None:
         return json.loads(given.read_text())
-    return ask_oracles(folder, out / "oracle_scores.json")
+    return ask_oracles(load_obelix(folder), default_oracles(), out / "oracle_scores.json")
 
 
 def main() -> None:
@@ -64,7 +67,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="OBELiX folder")
     parser.add_argument("--out", type=Path, default=Path("oracle_scores.json"))
     options = parser.parse_args()
-    ask_oracles(options.data, options.out)
+    ask_oracles(load_obelix(options.data), default_oracles(), options.out)
 
 
 if __name__ == "__main__":

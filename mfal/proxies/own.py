@@ -121,7 +121,7 @@ def make_own(proxy: Proxy, num_fidelities: int) -> OwnProxy:
         _check_shapes(proxy, state, data, num_fidelities)
         belief = beliefs(state, data.crystal)
         _check_numbers(proxy, belief)
-        fold, held = _folds(data, key_folds), [np.array(leaf) for leaf in belief]
+        fold, held = folds_of(data, key_folds), [np.array(leaf) for leaf in belief]
         for number in np.unique(fold[fold >= 0]):
             out = fold == number
             part = fit_once(data._replace(valid=data.valid & ~out), key_fit)
@@ -173,7 +173,7 @@ def _standards(features: jax.Array | None, data: Dataset, num_fidelities: int) -
     )
 
 
-def _folds(data: Dataset, key: jax.Array) -> np.ndarray:
+def folds_of(data: Dataset, key: jax.Array) -> np.ndarray:
     """[N], the quarter to which each row's group belongs; -1 where there are too few groups."""
     group, valid = np.asarray(data.group), np.asarray(data.valid)
     # Of all groups, those without a valid row too: a fit to part of the rows leaves out the same.

@@ -15,7 +15,7 @@ from mfal.campaign.config import CampaignConfig
 from mfal.campaign.events import Best, Event, Notify, Progress
 from mfal.oracles.types import Oracle
 
-__all__ = ["describe_best", "show_progress"]
+__all__ = ["Lines", "Panel", "describe_best", "show_progress"]
 
 _STAGES = {
     "start": "start",
@@ -39,11 +39,11 @@ def show_progress(
     """A function that shows events, for as long as the context lasts."""
     _print_head(console, config, oracles, folder)
     if console.is_terminal:
-        panel = _Panel(console)
+        panel = Panel(console)
         with Live(panel, console=console, refresh_per_second=8, transient=True):
             yield panel.show
     else:
-        yield _Lines(console).show
+        yield Lines(console).show
 
 
 def describe_best(best: Best | None) -> str:
@@ -123,7 +123,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-class _Lines:
+class Lines:
     """One line at each change of stage, and now and then within a long one."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -132,6 +132,7 @@ class _Lines:
         self._last = 0.0
 
     def show(self, event: Event) -> None:
+        """Print a line, if it is time for one."""
         changed, now = self._pace.see(event), self._pace.seconds()
         finished = event.total > 0 and event.done == event.total
         if not (changed or finished or now - self._last >= _PLAIN_PAUSE):
@@ -153,7 +154,7 @@ class _Lines:
         self._console.print(Text(line + (f" | {told}" if told else "")), soft_wrap=True)
 
 
-class _Panel:
+class Panel:
     """A live view: stage with its bar, budget, fidelity mix, best so far, rate and time left."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -162,6 +163,7 @@ class _Panel:
         self._pace = _Pace(clock)
 
     def show(self, event: Event) -> None:
+        """Show an event; a line stays where a stage begins."""
         if self._pace.see(event):
             stage = _STAGES.get(event.stage, event.stage)
             text = event.text.removeprefix(f"{stage}: ")

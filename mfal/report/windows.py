@@ -9,9 +9,6 @@ from mfal.report.summary import Summary
 
 __all__ = ["Window", "windows_of"]
 
-_ASKED = 100
-"""Candidates, best first, whose windows are looked up where the campaign doesn't know them."""
-
 
 class Window(NamedTuple):
     """What is known of a candidate's window, V against lithium metal."""
@@ -40,12 +37,16 @@ class Window(NamedTuple):
         return limits + {"yes": ", meets", "no": ", misses"}.get(self.meets, "")
 
 
-def windows_of(summary: Summary) -> dict[str, Window]:
+def windows_of(summary: Summary, *, looked_up: int = 100) -> dict[str, Window]:
     """Windows of the best candidates by crystal hash; what is missing was not asked about.
 
     What the campaign itself found comes first. Otherwise the window is looked up by formula in the
     embedded energies: it belongs to the most stable phase of the composition, or to the phases that
     it would become, not to the candidate's own arrangement.
+
+    Args:
+      summary: of the campaign.
+      looked_up: candidates, best first, that are looked up where the campaign doesn't know them.
     """
     found: dict[str, Window] = {}
     by_formula: dict[str, Window] = {}
@@ -55,7 +56,7 @@ def windows_of(summary: Summary) -> dict[str, Window]:
         meets = {True: "yes", False: "no", None: "unknown"}[known.feasible] if known else ""
         if known is not None and not math.isnan(known.width):
             found[name] = Window(known.reduction, known.oxidation, known.source, "", meets)
-        elif number < _ASKED:
+        elif number < looked_up:
             if formula not in by_formula:
                 by_formula[formula] = _looked_up(formula)
             found[name] = by_formula[formula]._replace(meets=meets)

@@ -148,7 +148,7 @@ def test_forecasts_are_mixed_by_their_moments_and_papers_stay_whole(script):
         assert not set(rows.paper[train]) & set(rows.paper[test])
 
 
-def test_scores_are_read_or_asked_once(script, tmp_path, monkeypatch):
+def test_scores_are_read_or_asked_once(script, tmp_path):
     oracles = script("obelix_oracles")
     asked = []
 
@@ -165,10 +165,8 @@ def test_scores_are_read_or_asked_once(script, tmp_path, monkeypatch):
     table = SimpleNamespace(
         ids=["a", "b", "c"], has_structure=np.array([True, False, True]), structures=lambda: "abc"
     )
-    monkeypatch.setattr(oracles, "load_obelix", lambda folder: table)
     for version in "112":
-        monkeypatch.setattr(oracles, "default_oracles", lambda v=version: [oracle(v)])
-        found = oracles.known_or_asked(None, tmp_path, tmp_path)
+        found = oracles.ask_oracles(table, [oracle(version)], tmp_path / "scores.json")
         # Clipped, turned so that larger is better, of today's oracles alone.
         assert found == {f"cheap {version}": {"seconds": 1.0, "scores": {"a": -3.0, "c": -3.0}}}
     assert asked == ["1", "1", "2", "2"]

@@ -1,6 +1,9 @@
 import csv
 import json
 import pickle
+import resource
+import shutil
+import sys
 from functools import lru_cache
 
 import pytest
@@ -151,18 +154,24 @@ def test_folder_that_can_not_be_made_is_named(tmp_path):
         write_batch(tmp_path / "file" / "b", "garnets", [ask()])
 
 
-def test_failure_in_the_middle_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("mfal.handoff.batch._write_manifest", full)
-    with pytest.raises(MfalError, match="No space left on device"):
-        write_batch(tmp_path / "b", "garnets", [ask()], vasp=False)
+def test_failure_in_the_middle_leaves_nothing_behind(tmp_path):
+    """The system's limit on the size of a file stands for a full disk."""
+    write_batch(tmp_path / "whole", "garnets", [ask()], vasp=False)
+    files = [path for path in (tmp_path / "whole").rglob("*") if path.is_file()]
+    largest = max(path.stat().st_size for path in files)
+    shutil.rmtree(tmp_path / "whole")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, before[1]))
+    try:
+        with pytest.raises(MfalError, match="File too large"):
+            write_batch(tmp_path / "b", "garnets", [ask()], vasp=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())
 
 
 def test_flows_without_atomate2_say_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "atomate2.vasp.flows.mp", None)
+    monkeypatch.setitem(sys.modules, "atomate2.vasp.flows.mp", None)
     with pytest.raises(MfalError, match=r"mfal\[workflow\]"):
         write_batch(tmp_path / "b", "garnets", [ask()], flow=True)
     assert not list(tmp_path.iterdir())

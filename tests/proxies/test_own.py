@@ -15,7 +15,7 @@ from mfal.proxies import (
     make_gaussian_process,
     make_own,
 )
-from mfal.proxies.own import _folds
+from mfal.proxies.own import folds_of
 
 LEVELS, WIDTH, ROWS = 2, 4, 60
 SLOPE = np.array([1.0, -2.0, 0.5, 0.0])
@@ -103,7 +103,7 @@ def test_one_key_leaves_the_same_crystals_out():
 def test_a_fit_to_the_top_alone_leaves_out_the_same_crystals():
     whole = data()
     target = whole._replace(valid=whole.valid & (whole.fidelity == LEVELS - 1))
-    folds = [_folds(each, jax.random.key(6)) for each in (whole, target)]
+    folds = [folds_of(each, jax.random.key(6)) for each in (whole, target)]
     use = np.asarray(target.valid)
     np.testing.assert_array_equal(folds[0][use], folds[1][use])
     assert set(folds[1][use]) == {0, 1, 2, 3}

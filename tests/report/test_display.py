@@ -7,7 +7,7 @@ from rich.console import Console
 
 from mfal.campaign.events import Best, Event, Progress
 from mfal.campaign.ledger.budget import Account
-from mfal.report.display import _Lines, _Panel
+from mfal.report.display import Lines, Panel
 
 BEST = Best("Li3YCl6", 148, -3.25, "log10 S/cm", known=False)
 
@@ -44,7 +44,7 @@ def shown():
 
 
 def test_plain_lines_tell_rate_and_time_left(shown):
-    view, _, clock, look = shown(_Lines, False)
+    view, _, clock, look = shown(Lines, False)
     # A campaign that goes on: rounds of an earlier run say nothing about this one's pace.
     view.show(Event("query", 2, 5, "asking 8 questions", 0, 8, progress(20.0, 8.0)))
     assert look() == (
@@ -87,7 +87,7 @@ def test_plain_lines_tell_rate_and_time_left(shown):
 
 
 def test_the_panel_tells_the_same_on_a_terminal(shown):
-    view, console, clock, look = shown(_Panel, True)
+    view, console, clock, look = shown(Panel, True)
     view.show(Event("query", 1, 5, "asking 8 questions", 0, 8, progress(0.0)))
     clock.now += 20
     view.show(Event("query", 1, 5, "an answer", 5, 8, progress(10.0, 6.0)))

@@ -13,7 +13,6 @@ from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal, crystal_hash
 from mfal.crystals.structures import structure_to_cif
 from mfal.oracles import bvse_oracle
-from mfal.report import windows as windows_module
 from mfal.report.figures import all_figures
 from mfal.report.forecasts import coverage_curve, forecasts_of
 from mfal.report.paths import EnergyMap, energy_maps, page_map
@@ -95,9 +94,8 @@ def test_elements_count_candidates_and_keep_the_best(summary):
     assert rows == {"Li": [6, -1.0], "O": [5, -1.0], "F": [1, -4.0]}
 
 
-def test_windows_come_from_the_tables_or_are_not_claimed(summary, monkeypatch):
-    monkeypatch.setattr(windows_module, "_ASKED", 5)
-    windows = windows_of(summary)
+def test_windows_come_from_the_tables_or_are_not_claimed(summary):
+    windows = windows_of(summary, looked_up=5)
     names = {c.crystal.formula: c.crystal.hash for c in summary.candidates}
     assert names["LiBr"] not in windows  # the sixth by rank
     # Zhu, He and Mo 2015: Li2S 0 to 2.01 V; the measured energies give 2.27.
