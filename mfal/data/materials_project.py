@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mfal.crystals.elements import atomic_number
-from mfal.data.pages import Fetched, Page, PageStore, collect
+from mfal.data.pages import Fetched, Page, PageStore
 from mfal.data.rows import material_from_structure
 from mfal.data.table import Material
 from mfal.errors import MfalError
@@ -100,7 +100,7 @@ def fetch_materials_project(
         pages.append(page)
         if progress is not None:
             progress(sum(len(p.rows) + sum(p.skipped.values()) for p in pages), None)
-    return collect(pages, from_cache, limit)
+    return collect_pages(pages, from_cache, limit)
 
 
 def _client(endpoint: str | None) -> Any:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mfal.crystals.elements import atomic_number
-from mfal.data.pages import Fetched, Page, PageStore, collect
+from mfal.data.pages import Fetched, Page, PageStore
 from mfal.data.rows import composition_of_formula, material_from_structure
 from mfal.data.table import Material
 from mfal.errors import MfalError
@@ -147,7 +147,7 @@ def fetch_optimade(
         if progress is not None:
             total = (data.get("meta") or {}).get("data_returned")
             progress(sum(len(p.rows) + sum(p.skipped.values()) for p in pages), total)
-    return collect(pages, from_cache, limit)
+    return collect_pages(pages, from_cache, limit)
 
 
 def _own_server(url: str, hull_field: str) -> Provider:

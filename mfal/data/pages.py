@@ -100,7 +100,7 @@ def _read_page(text: str) -> Page:
     return Page(rows, data["skipped"], data["next"])
 
 
-def collect(pages: list[Page], from_cache: bool, limit: int | None = None) -> Fetched:
+def collect_pages(pages: list[Page], from_cache: bool, limit: int | None = None) -> Fetched:
     """All pages as one table; of entries that a server sent twice the first is kept."""
     rows: dict[str, Material] = {}
     skipped: dict[str, int] = {}

@@ -6,7 +6,14 @@ from mfal.lazy import lazily
 
 if TYPE_CHECKING:
     from mfal.handoff.answers import AnswerError, ReturnedAnswer, ReturnedAnswers, read_answers
-    from mfal.handoff.batch import AskedBatch, Request, Written, read_batch, request_id, write_batch
+    from mfal.handoff.batch import (
+        AskedBatch,
+        Request,
+        WrittenBatch,
+        read_batch,
+        request_id,
+        write_batch,
+    )
     from mfal.handoff.exchange import ask, tell
 
 __all__ = [
@@ -15,7 +22,7 @@ __all__ = [
     "Request",
     "ReturnedAnswer",
     "ReturnedAnswers",
-    "Written",
+    "WrittenBatch",
     "ask",
     "read_answers",
     "read_batch",
@@ -28,7 +35,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "answers": "ReturnedAnswer AnswerError ReturnedAnswers read_answers",
-        "batch": "AskedBatch Request Written read_batch request_id write_batch",
+        "batch": "AskedBatch Request WrittenBatch read_batch request_id write_batch",
         "exchange": "ask tell",
     },
 )

@@ -35,7 +35,7 @@ __all__ = [
     "TEMPLATE",
     "AskedBatch",
     "Request",
-    "Written",
+    "WrittenBatch",
     "confined",
     "read_batch",
     "request_id",
@@ -94,7 +94,7 @@ class AskedBatch(NamedTuple):
     requests: dict[str, Request]
 
 
-class Written(NamedTuple):
+class WrittenBatch(NamedTuple):
     """A batch on disk."""
 
     folder: Path
@@ -120,7 +120,7 @@ def write_batch(
     *,
     vasp: bool = True,
     flow: bool = False,
-) -> Written:
+) -> WrittenBatch:
     """Write a batch: all of it, or nothing.
 
     Args:
@@ -160,7 +160,7 @@ def write_batch(
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return Written(folder, folder / TEMPLATE, tuple(notes))
+    return WrittenBatch(folder, folder / TEMPLATE, tuple(notes))
 
 
 def check_new(folder: Path) -> None:
