@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mfal.crystals.elements import atomic_number
-from mfal.data.pages import Fetched, Page, PageStore
+from mfal.data.pages import Fetched, Page, PageStore, collect_pages
 from mfal.data.rows import material_from_structure
 from mfal.data.table import Material
 from mfal.errors import MfalError

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mfal.crystals.elements import atomic_number
-from mfal.data.pages import Fetched, Page, PageStore
+from mfal.data.pages import Fetched, Page, PageStore, collect_pages
 from mfal.data.rows import composition_of_formula, material_from_structure
 from mfal.data.table import Material
 from mfal.errors import MfalError

@@ -14,7 +14,7 @@ from mfal.data.table import Material, MaterialTable
 from mfal.data.table_json import row_from_dict, row_to_dict, write_text
 from mfal.errors import MfalError
 
-__all__ = ["Fetched", "Page", "PageStore"]
+__all__ = ["Fetched", "Page", "PageStore", "collect_pages"]
 
 SCHEMA = 1
 
