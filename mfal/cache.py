@@ -12,8 +12,10 @@ def cache_folder() -> Path:
     """MFAL_CACHE, or the platform's cache folder for mfal; it need not exist."""
     if given := os.environ.get("MFAL_CACHE"):
         return Path(given)
-    from platformdirs import user_cache_path
-
+    try:
+        from platformdirs import user_cache_path
+    except ModuleNotFoundError:  # the learning parts work without
+        return Path.home() / ".cache" / "mfal"
     return user_cache_path("mfal")
 
 
