@@ -3,6 +3,7 @@
     python tests/light_core.py              # imports, doctests and the pages' examples
     python tests/light_core.py --quick      # imports and the packages' own examples
     python tests/light_core.py --pretend    # the same where more is installed, which isn't found
+    python tests/light_core.py mfal.potentials
 
 Without pytest, so that it runs where only jax, numpy, flax, optax, distrax and chex are installed,
 with what they require, and mfal by `pip install --no-deps`.
@@ -17,17 +18,16 @@ import pkgutil
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from importlib.util import find_spec
 from pathlib import Path
 
-ROOMS = {
-    "mfal.envs": ("jax", "numpy", "flax", "optax", "distrax", "chex"),
-    "mfal.gflownet": ("jax", "numpy", "flax", "optax", "distrax", "chex"),
-    "mfal.proxies": ("jax", "numpy", "flax", "optax", "distrax", "chex"),
-    "mfal.acquisition": ("jax", "numpy", "flax", "optax", "distrax", "chex"),
-}
+LEARNING = ("mfal.envs", "mfal.gflownet", "mfal.proxies", "mfal.acquisition")
+NEEDS = {"mfal.potentials": ("jax", "numpy")} | dict.fromkeys(
+    LEARNING, ("jax", "numpy", "flax", "optax", "distrax", "chex")
+)
 """Packages that work alone, and the distributions that each needs."""
 
 
@@ -71,7 +71,7 @@ def hide_all_but(names: tuple[str, ...]) -> None:
     sys.meta_path.insert(0, Absent(hidden))
 
 
-def examples(page: Path, rooms: list[str]) -> list[str]:
+def examples(page: Path, rooms: Sequence[str]) -> list[str]:
     """The programs of a page that need nothing of mfal but these packages and its tables."""
     text = page.read_text(encoding="utf-8")
     found = []
@@ -87,11 +87,11 @@ def examples(page: Path, rooms: list[str]) -> list[str]:
 def main() -> None:
     """Import every module, then run what shows how they are used."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rooms", nargs="*", default=["mfal.envs", *list(ROOMS)[1:4]])
+    parser.add_argument("rooms", nargs="*", default=LEARNING, choices=[*NEEDS, LEARNING])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--pretend", action="store_true")
     options = parser.parse_args()
-    needed = {name for room in options.rooms for name in ROOMS[room]}
+    needed = {name for room in options.rooms for name in NEEDS[room]}
     if options.pretend:
         hide_all_but(tuple(needed))
     for absent in ("pymatgen", "pyxtal", "matplotlib", "numba", "spglib", "pandas", "platformdirs"):

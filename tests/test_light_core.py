@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = str(ROOT / "tests" / "light_core.py")
 
 
-def test_nothing_else_is_loaded() -> None:
+@pytest.mark.parametrize("rooms", [[], ["mfal.potentials"]], ids=["learning", "potentials"])
+def test_nothing_else_is_loaded(rooms: list[str]) -> None:
     """Every module of the rooms and the packages' own examples, with all else hidden."""
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--pretend", "--quick"], capture_output=True, text=True
-    )
+    words = [sys.executable, SCRIPT, "--pretend", "--quick", *rooms]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "examples ran" in done.stdout
 
@@ -33,8 +33,12 @@ def test_in_an_environment_that_holds_nothing_else(tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    core = ("jax", "numpy", "flax", "optax", "distrax", "chex")
-    constraints = str(ROOT / "constraints.txt")
-    for words in (["-c", constraints, *core], ["--no-deps", str(copy)]):
-        subprocess.run([*pip, *words], check=True)
-    subprocess.run([python, SCRIPT], check=True, cwd=tmp_path)
+    at = ["-c", str(ROOT / "constraints.txt")]
+    for words in (
+        [*pip, *at, "jax", "numpy"],
+        [*pip, "--no-deps", str(copy)],
+        [python, SCRIPT, "mfal.potentials"],
+        [*pip, *at, "flax", "optax", "distrax", "chex"],
+        [python, SCRIPT],
+    ):
+        subprocess.run(words, check=True, cwd=tmp_path)
