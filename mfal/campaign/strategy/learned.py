@@ -14,6 +14,7 @@ don't make the predictions of the target worse. A requirement on stability
 search to compare with draws crystals at random and asks the target oracle about each.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -27,11 +28,11 @@ from mfal.campaign.problem import Problem
 from mfal.campaign.strategy import fitting
 from mfal.campaign.strategy import learner as learning
 from mfal.campaign.strategy import trust as trusting
-from mfal.campaign.strategy.candidates import CandidatePool, make_candidate_pool, without
+from mfal.campaign.strategy.candidates import CandidatePool, make_candidate_pool
 from mfal.campaign.strategy.limited import choose_within
 from mfal.campaign.strategy.observations import attempts_of, in_units, score, scored_rows
 from mfal.campaign.strategy.paired import own_answers, with_own_answers
-from mfal.campaign.strategy.promising import most_promising, promise, to_screen
+from mfal.campaign.strategy.selection import Selection, select
 from mfal.campaign.strategy.stability import Judged, make_stability, window_oracle
 from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.errors import MfalError
@@ -118,18 +119,16 @@ class Learned:
         round_.report_progress("choose", "choosing a batch among the candidates", 0, 0)
         records = self.records(draws.states, draws.crystal, "sampled")
         pool = make_candidate_pool(round_, records, draws.fidelity, self.target, self.stability)
-        crystals = crystal_arrays(pool.records)
-        expected = learning.believe(self.learner, belief, crystals)
+        expected = learning.believe(self.learner, belief, crystal_arrays(pool.records))
         own = own_answers(round_.answers, self.problem.oracles)
         if trust.follow:
             expected = with_own_answers(expected, pool.records, own)
-        best, screened, informative, verdict = self.select(
-            round_, rows, trust, pool, crystals, expected, own.related
+        best, windows, screened, informative, verdict = self.selection(
+            round_, rows, trust, pool, expected, own.related
         )
         judged = trusting.record(trust, verdict)
         if judged["on"]:
             round_.report_progress("guard", judged["text"], 0, 0)
-        windows = self.windows(round_, pool, best)
         picked: list[tuple[int, int, float | None]] = [
             (i, self.target, None) for i in best.tolist()
         ]
@@ -229,89 +228,62 @@ class Learned:
             own = fitting.fit_belief(self.learner, rows, attempts, key, target_only=True)
         return trusting.weigh_fits(joint, own, self.target)
 
-    def select(
+    def selection(
         self,
         round_: Round,
         rows: learning.ScoredRows,
         trust: trusting.Trust,
         pool: CandidatePool,
-        crystals: Any,
         expected: learning.Expectation,
         related: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, learning.Choice, Any]:
-        """What to ask the target for its promise, a cheap oracle for the same, any for information.
-
-        And the guard's verdict.
-        """
-        at_target = pool.fidelity == self.target
-        at_target[pool.pending] = False
+    ) -> Selection:
+        """What to ask, by `mfal.campaign.strategy.selection` and the compiled parts."""
+        crystals = crystal_arrays(pool.records)
         # Where a query about the crystal was answered its atoms have been found.
         chance = np.where(
             pool.answered.any(axis=1), 1.0, learning.chances(self.learner, trust.belief, crystals)
         )
-        rankings, std, scale = [promise(expected, trust.belief.best, chance)], 0.0, 1.0
-        if trust.single is not None and trust.follow and at_target.any():
-            alone = learning.believe(self.learner, trust.single, crystals)
-            own = promise(alone, trust.single.best, chance)
-            std = float(expected.std[np.argmax(np.where(at_target, own, -np.inf)), self.target])
-            scale = float(rows.score[rows.fidelity == self.target].std())
-            if not (trusting.sure(std, scale) or trust.proven):
-                rankings.append(own)
-        share = (1.0 - self.config.exploit) * round_.allowance
-        screen = trusting.screening(trust, self.costs, share, related)
-        best = most_promising(
-            round_,
-            pool,
-            rankings,
-            share=self.config.exploit,
-            costs=self.costs,
-            window=self.window,
-            stability=self.stability,
-            screen=screen,
-        )
-        windows = self.windows(round_, pool, best)
-        spent = [0.0] * (self.target + 1)
-        for fidelity in [self.target] * len(best) + [fidelity for _, fidelity in windows]:
-            spent[fidelity] += self.costs[fidelity]
-        left = round_.allowance - sum(spent)
-        limits = [limit - taken for limit, taken in zip(round_.allowances, spent, strict=True)]
-        waiting = np.concatenate([pool.pending, best[: self.config.batch]])
-        pool = without(pool, windows)
 
-        def inform(belief: learning.Belief, available: np.ndarray) -> learning.Choice:
-            allowed = left if round_.number < round_.rounds else 0.0
+        def inform(
+            belief: learning.Belief,
+            available: np.ndarray,
+            waiting: np.ndarray,
+            budget: float,
+            limits: Sequence[float],
+        ) -> learning.Choice:
+            def choose(available: np.ndarray, waiting: np.ndarray, left: float) -> learning.Choice:
+                return learning.choose(
+                    self.learner, belief, crystals, pool.fidelity, available, waiting, left, chance
+                )
+
             return choose_within(
-                self.learner,
-                belief,
-                crystals,
+                choose,
                 pool.fidelity,
                 available,
                 waiting,
-                allowed,
+                budget,
                 limits,
-                chance,
+                costs=self.learner.costs,
+                size=self.learner.size,
             )
 
-        if screen is not None:
-            verdict = trusting.judge(trust, std, scale, np.inf) if trust.single else None
-            room = min(left, limits[screen]) if round_.number < round_.rounds else 0.0
-            number = int(room / self.costs[screen] + 1e-6)
-            screened = to_screen(pool, rankings[0], screen, number, best)
-            return best, screened, learning.Choice(np.zeros(0, int), np.zeros(0)), verdict
-        none = np.zeros(0, int)
-        if trust.single is None:
-            return best, none, inform(trust.joint, pool.available), None
-        if not trust.follow:
-            return best, none, inform(trust.single, pool.available & at_target), None
-        choice = inform(trust.joint, pool.available)
-        cheap = len(choice.indices) > 0 and pool.fidelity[choice.indices[0]] < self.target
-        rate = np.inf
-        if cheap:
-            rate = choice.gains[0] / self.costs[pool.fidelity[choice.indices[0]]]
-        verdict = trusting.judge(trust, std, scale, rate)
-        if not verdict.worthwhile:
-            choice = inform(trust.single, pool.available & at_target)
-        return best, none, choice, verdict
+        share = (1.0 - self.config.exploit) * round_.allowance
+        return select(
+            round_,
+            rows,
+            trust,
+            pool,
+            expected,
+            chance=chance,
+            believe=lambda belief: learning.believe(self.learner, belief, crystals),
+            inform=inform,
+            costs=self.costs,
+            exploit=self.config.exploit,
+            batch=self.config.batch,
+            screen=trusting.screening(trust, self.costs, share, related),
+            window=self.window,
+            stability=self.stability,
+        )
 
     def train(self, round_: Round, belief: learning.Belief, key: jax.Array) -> learning.Draws:
         """Train the sampler, telling how far it is."""
@@ -347,19 +319,6 @@ class Learned:
 
         single = under(trust.single) if trust.single else None
         return trust._replace(joint=under(trust.joint), single=single)
-
-    def windows(
-        self, round_: Round, pool: CandidatePool, best: np.ndarray
-    ) -> list[tuple[int, int]]:
-        """Positions, and the fidelity of the oracle that is to tell their own hull distance."""
-        if self.window is None:
-            return []
-        asked = round_.asked({pool.records[i].hash for i in best.tolist()})
-        return [
-            (i, self.window)
-            for i in best.tolist()
-            if (pool.records[i].hash, self.window) not in asked
-        ]
 
     def predicted(self, expected: learning.Expectation, i: int) -> dict[str, Any]:
         """One crystal's expectation in the oracles' units."""

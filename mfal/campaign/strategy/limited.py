@@ -1,11 +1,10 @@
 """The batch of greatest information under a limit for each oracle."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mfal.campaign.strategy import learner as learning
-from mfal.crystals.types import Crystal
+from mfal.campaign.strategy.learner import Choice
 
 __all__ = ["choose_within"]
 
@@ -14,45 +13,43 @@ _SLACK = 1 + 1e-9
 
 
 def choose_within(
-    learner: learning.Learner,
-    belief: learning.Belief,
-    crystal: Crystal,
+    choose: Callable[[np.ndarray, np.ndarray, float], Choice],
     fidelity: np.ndarray,
     available: np.ndarray,
     pending: np.ndarray,
     budget: float,
     limits: Sequence[float],
-    chance: np.ndarray,
-) -> learning.Choice:
-    """As `learner.choose`, while no fidelity takes more than its limit.
+    *,
+    costs: Sequence[float] | np.ndarray,
+    size: int,
+) -> Choice:
+    """A greedy choice, while no fidelity takes more than its limit.
 
     The greedy choice knows one budget. A fidelity whose next query would overstep its own is
     closed, and the choice goes on from what was picked before.
 
     Args:
-      learner: the compiled parts.
-      belief: of this round.
-      crystal: [N], the crystals that might be asked about.
+      choose: ([N] bool which are available, positions that are being asked, cost units to spend)
+        to the greedy choice.
       fidelity: [N] int32, at which fidelity each would be asked.
       available: [N] bool, which of them may be chosen.
       pending: positions that are being asked already.
       budget: cost units that the batch may take.
       limits: [M], cost units that each fidelity may take; infinite where nothing limits it.
-      chance: [N], probability that each is answered.
+      costs: [M], cost units of a query at each fidelity.
+      size: most queries in all.
     """
-    left, costs = np.asarray(limits, float), np.asarray(learner.costs, float)
+    left, costs = np.asarray(limits, float), np.asarray(costs, float)
     available = available.copy()
     picked: list[int] = []
     gains: list[float] = []
     while True:
         available &= (costs <= left * _SLACK)[fidelity]
         waiting = np.concatenate([pending, picked]).astype(int)
-        choice = learning.choose(
-            learner, belief, crystal, fidelity, available, waiting, budget, chance
-        )
+        choice = choose(available, waiting, budget)
         closed = None
         for i, gain in zip(choice.indices.tolist(), choice.gains.tolist(), strict=True):
-            level, room = int(fidelity[i]), len(picked) < learner.size
+            level, room = int(fidelity[i]), len(picked) < size
             if not room or costs[level] > left[level] * _SLACK:
                 closed = level
                 break
@@ -61,6 +58,6 @@ def choose_within(
             available[i] = False
             picked.append(i)
             gains.append(gain)
-        if closed is None or len(picked) == learner.size:
-            return learning.Choice(np.array(picked, int), np.array(gains))
+        if closed is None or len(picked) == size:
+            return Choice(np.array(picked, int), np.array(gains))
         available[fidelity == closed] = False

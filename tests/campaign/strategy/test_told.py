@@ -1,6 +1,5 @@
 """What `mfal tell` brings reaches the proxy: in the next round, and in the next `mfal ask`."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +11,8 @@ from mfal.campaign.folder import HANDOFF, read_campaign
 from mfal.campaign.ledger.book import Answer, Ledger
 from mfal.campaign.ledger.records import Outcome, Query
 from mfal.campaign.loop import rank_again, run_campaign
-from mfal.campaign.strategy import learned
 from mfal.campaign.strategy.lessons import lessons
+from mfal.campaign.strategy.observations import scored_rows
 from mfal.campaign.strategy.types import Decision
 from mfal.cli.handoff import by_expectation
 from mfal.errors import MfalError
@@ -63,18 +62,18 @@ def test_only_the_top_oracles_own_quantity_teaches():
 
 
 def test_a_measured_value_stands_in_for_the_oracles_in_the_fit():
-    thinker = object.__new__(learned.Learned)
-    thinker.target = 1
-    thinker.config = dataclasses.replace(CONFIG)
-    thinker.problem = SimpleNamespace(oracles=toy_campaign.oracles())
+    def rows_of(answers, told):
+        round_ = SimpleNamespace(answers=answers, told=told)
+        return scored_rows(round_, toy_campaign.oracles(), CONFIG.proxy.capacity)
+
     answers = [answer(1, 0, 0.5), answer(1, 1, 0.9), answer(2, 1, 0.4), answer(3, 1, None)]
     told = [measured(1, -0.7), measured(9, 0.3)]
-    rows = thinker.rows(SimpleNamespace(answers=answers, told=told))
+    rows = rows_of(answers, told)
     lithium = rows.crystal.composition[:, 2]
     found = sorted(zip(lithium.tolist(), rows.fidelity.tolist(), rows.score.tolist(), strict=True))
     expected = [(2, 0, 0.5), (2, 1, -0.7), (3, 1, 0.4), (10, 1, 0.3)]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
-    rows = thinker.rows(SimpleNamespace(answers=answers, told=[]))
+    rows = rows_of(answers, [])
     np.testing.assert_allclose(rows.score, [0.5, 0.9, 0.4], rtol=1e-6)
 
 

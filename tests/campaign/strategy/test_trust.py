@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mfal.campaign.strategy import learned
+from mfal.campaign.strategy.candidates import CandidatePool
 from mfal.campaign.strategy.learner import Choice, Expectation, ScoredRows
+from mfal.campaign.strategy.selection import select
 from mfal.campaign.strategy.trust import (
     Trust,
     predicts_no_worse,
@@ -25,37 +26,25 @@ def trust(joint=-1.0, single=-1.0, guarded=True, evidence=0.0):
     return Trust(fits[0], fits[1] if guarded else None, joint, single, evidence)
 
 
-def select(
-    monkeypatch, given, *, std=0.5, gain=0.2, number=1, screen=None, waiting=(), answered=None
-):
-    """Which model chose what: promising positions, informative positions, verdict."""
-    thinker = object.__new__(learned.Learned)
-    thinker.config = SimpleNamespace(exploit=0.5, batch=4)
-    thinker.target, thinker.costs = 1, COSTS
-    thinker.learner = SimpleNamespace(costs=COSTS, size=4)
-    thinker.stability = thinker.window = None
-    own = np.array(
-        [0, 1, 0, 2, 0, 3.0]
-    )  # the target-only fit likes the last most, the joint the 2nd
+def selected(given, *, std=0.5, gain=0.2, number=1, screen=None, waiting=(), answered=None):
+    """Which model chose what: promising positions, informative positions, verdict, calls."""
+    # The fit to the target alone likes the last most, the joint one the second.
+    own = np.array([0, 1, 0, 2, 0, 3.0])
     beliefs = {"joint": own[[0, 5, 2, 3, 4, 1]], "single": own}
 
-    def believe(_, belief, crystals):
+    def believe(belief):
         mean = np.stack([np.zeros(6), 10 * beliefs[belief.name]], axis=1)
         return Expectation(mean, np.full((6, 2), std), np.zeros((6, 2)))
 
     calls = []
 
-    def choose(_, belief, crystal, fidelity, available, pending, budget, chance):
+    def inform(belief, available, waiting, budget, limits):
         calls.append((belief.name, budget))
         first = np.flatnonzero(available)[: 1 if budget else 0]
         return Choice(first, np.array([gain])[: len(first)])
 
-    monkeypatch.setattr(learned.learning, "believe", believe)
-    monkeypatch.setattr(learned.learning, "chances", lambda *_: np.ones(6))
-    monkeypatch.setattr(learned.learning, "choose", choose)
-    monkeypatch.setattr(learned.trusting, "screening", lambda *_: screen)
     record = [SimpleNamespace(hash=f"h{i}", formula=f"f{i}", space_group=i) for i in range(6)]
-    pool = learned.CandidatePool(
+    pool = CandidatePool(
         records=record,
         fidelity=FIDELITY,
         available=~np.isin(np.arange(6), waiting),
@@ -69,37 +58,48 @@ def select(
     )
     # The spread at the target fidelity is 1.
     rows = ScoredRows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]), np.ones(3, bool))
-    acting = believe(None, given.belief, None)
-    best, cheap, choice, verdict = thinker.select(
-        round_, rows, given, pool, None, acting, np.ones(2)
+    found = select(
+        round_,
+        rows,
+        given,
+        pool,
+        believe(given.belief),
+        chance=np.ones(6),
+        believe=believe,
+        inform=inform,
+        costs=COSTS,
+        exploit=0.5,
+        batch=4,
+        screen=screen,
     )
-    return best.tolist(), [*cheap.tolist(), *choice.indices.tolist()], verdict, calls
+    asked = [*found.screened.tolist(), *found.informative.indices.tolist()]
+    return found.promising.tolist(), asked, found.verdict, calls
 
 
-def test_a_joint_fit_that_predicts_the_top_worse_is_set_aside(monkeypatch):
-    best, informative, verdict, calls = select(monkeypatch, trust(-1.6, -1.0))
+def test_a_joint_fit_that_predicts_the_top_worse_is_set_aside():
+    best, informative, verdict, calls = selected(trust(-1.6, -1.0))
     assert best == [5, 3]
     assert FIDELITY[informative].tolist() == [1]
     assert [belief for belief, _ in calls] == ["single"]
     assert verdict is None
 
 
-def test_a_joint_fit_that_is_unsure_skips_nothing(monkeypatch):
-    best, informative, verdict, _ = select(monkeypatch, trust(), std=0.5)
+def test_a_joint_fit_that_is_unsure_skips_nothing():
+    best, informative, verdict, _ = selected(trust(), std=0.5)
     assert best == [1, 5]  # the first choice of each
     assert informative == [0]
     assert not verdict.sure
 
 
-def test_a_joint_fit_that_is_sure_decides_alone(monkeypatch):
-    best, informative, verdict, _ = select(monkeypatch, trust(), std=0.05)
+def test_a_joint_fit_that_is_sure_decides_alone():
+    best, informative, verdict, _ = selected(trust(), std=0.05)
     assert best == [1, 3]
     assert informative == [0]
     assert verdict.follow
 
 
-def test_a_joint_fit_that_has_proven_itself_decides_alone_though_unsure(monkeypatch):
-    best, informative, verdict, _ = select(monkeypatch, trust(evidence=6.0), std=0.5)
+def test_a_joint_fit_that_has_proven_itself_decides_alone_though_unsure():
+    best, informative, verdict, _ = selected(trust(evidence=6.0), std=0.5)
     assert best == [1, 3]
     assert informative == [0]
     assert not verdict.sure
@@ -107,19 +107,19 @@ def test_a_joint_fit_that_has_proven_itself_decides_alone_though_unsure(monkeypa
     assert "every second" not in sentence(trust(evidence=6.0), verdict)
 
 
-def test_where_cheap_answers_screen_the_most_promising_are_asked_at_the_cheap_fidelity(monkeypatch):
-    best, cheap, _, calls = select(monkeypatch, trust(evidence=6.0), screen=0)
+def test_where_cheap_answers_screen_the_most_promising_are_asked_at_the_cheap_fidelity():
+    best, cheap, _, calls = selected(trust(evidence=6.0), screen=0)
     assert best == [1, 3]
     assert cheap == [0, 2, 4]
     assert not calls
-    assert select(monkeypatch, trust(evidence=6.0), screen=0, number=2)[1] == []
+    assert selected(trust(evidence=6.0), screen=0, number=2)[1] == []
 
 
-def test_what_has_passed_the_screen_is_asked_first(monkeypatch):
+def test_what_has_passed_the_screen_is_asked_first():
     passed = np.zeros((6, 2), bool)
     passed[5, 0] = True  # the joint fit likes 1 most, 3 next and 5 last
     for screen, expected in ((None, [1, 3]), (0, [5, 1])):
-        best, *_ = select(monkeypatch, trust(evidence=6.0), screen=screen, answered=passed)
+        best, *_ = selected(trust(evidence=6.0), screen=screen, answered=passed)
         assert best == expected
 
 
@@ -161,20 +161,20 @@ def test_evidence_counts_answers_about_other_crystals_and_about_the_same():
     assert weigh_fits(fitted(-1.0, 0.6, 15, 20), None, 1).evidence == 0.0
 
 
-def test_cheap_queries_that_promise_nothing_are_given_up(monkeypatch):
-    _, informative, verdict, calls = select(monkeypatch, trust(), gain=1e-5)
+def test_cheap_queries_that_promise_nothing_are_given_up():
+    _, informative, verdict, calls = selected(trust(), gain=1e-5)
     assert not verdict.worthwhile
     assert FIDELITY[informative].tolist() == [1]
     assert [belief for belief, _ in calls] == ["joint", "single"]
 
 
-def test_without_the_guard_nothing_is_judged(monkeypatch):
-    best, informative, verdict, _ = select(monkeypatch, trust(-9.0, -1.0, guarded=False), gain=1e-5)
+def test_without_the_guard_nothing_is_judged():
+    best, informative, verdict, _ = selected(trust(-9.0, -1.0, guarded=False), gain=1e-5)
     assert (best, informative, verdict) == ([1, 3], [0], None)
 
 
-def test_the_last_round_asks_for_no_information(monkeypatch):
-    *_, calls = select(monkeypatch, trust(), number=2)
+def test_the_last_round_asks_for_no_information():
+    *_, calls = selected(trust(), number=2)
     assert {budget for _, budget in calls} == {0.0}
 
 
