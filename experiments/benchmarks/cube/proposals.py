@@ -124,8 +124,8 @@ def _batch(
         half = config.climbers // 2
         climbed = jnp.concatenate(
             [
-                _best_climbed(lambda x: jnp.log(gain(x) + 1e-12), pool, config.climbers - half),
-                _best_climbed(improvement, pool, half),
+                best_climbed(lambda x: jnp.log(gain(x) + 1e-12), pool, config.climbers - half),
+                best_climbed(improvement, pool, half),
             ]
         )
         x = jnp.concatenate([pool, climbed])
@@ -140,7 +140,7 @@ def _batch(
             covariance + jnp.diag(noise**2),
         )
         count = jnp.floor(left / costs[-1] * (1 + 1e-6))
-        first = _improving(belief, fidelity == levels - 1, seen, improvements, count)
+        first = improving(belief, fidelity == levels - 1, seen, improvements, count)
         left = left - costs[-1] * jnp.sum(first >= 0)
         picked = choose_batch(
             belief,
@@ -178,15 +178,13 @@ def climb(
     return jax.lax.scan(step, start, lengths)[0]
 
 
-def _best_climbed(
-    score: Callable[[jax.Array], jax.Array], pool: jax.Array, count: int
-) -> jax.Array:
+def best_climbed(score: Callable[[jax.Array], jax.Array], pool: jax.Array, count: int) -> jax.Array:
     """The best of a pool, climbed, [count, D]."""
     best = jax.lax.top_k(jax.vmap(score)(pool), count)[1]
     return climb(score, pool[best], jnp.geomspace(0.1, 0.002, _CLIMBS))
 
 
-def _improving(
+def improving(
     belief: JointBelief,
     at_target: jax.Array,
     seen: jax.Array,

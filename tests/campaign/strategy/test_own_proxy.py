@@ -125,8 +125,7 @@ def test_it_runs_stops_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     run(tmp_path / "broken", from_mapping(stored))
     assert digest(tmp_path / "broken") == digest(tmp_path / "whole")
 
-    newer = own_proxies.three_lines(3)._replace(version="2")
-    monkeypatch.setattr(own_proxies, "three_lines", lambda levels: newer)
+    monkeypatch.setenv(own_proxies.VERSION, "2")
     with pytest.raises(MfalError, match="begun with proxy ridge 1, now it is ridge 2"):
         run(tmp_path / "broken")
 

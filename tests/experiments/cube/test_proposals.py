@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarks.cube.proposals import _best_climbed, _improving
+from experiments.benchmarks.cube.proposals import best_climbed, improving
 from mfal.acquisition.batch import JointBelief
 from mfal.acquisition.single import log_expected_improvement
 
@@ -18,7 +18,7 @@ def belief(correlation):
 
 
 def test_independent_points_are_taken_by_improvement_on_the_best_answer_expected():
-    got = _improving(belief(np.eye(5)), AT_TOP, 0.2, 3, 3)
+    got = improving(belief(np.eye(5)), AT_TOP, 0.2, 3, 3)
     order, best = [], 0.2
     for _ in range(3):
         score = np.array(log_expected_improvement(jnp.asarray(MEAN), jnp.asarray(STD), best))
@@ -26,20 +26,20 @@ def test_independent_points_are_taken_by_improvement_on_the_best_answer_expected
         order.append(int(score.argmax()))
         best = max(best, MEAN[order[-1]])
     assert got.tolist() == order
-    assert _improving(belief(np.eye(5)), AT_TOP, 0.2, 3, 1).tolist() == [order[0], -1, -1]
+    assert improving(belief(np.eye(5)), AT_TOP, 0.2, 3, 1).tolist() == [order[0], -1, -1]
 
 
 def test_a_point_that_an_earlier_query_answers_is_not_asked():
     twins = np.eye(5)
     twins[0, 1] = twins[1, 0] = 0.999
-    assert _improving(belief(np.eye(5)), AT_TOP, 0.2, 2, 2).tolist() == [0, 1]
-    assert _improving(belief(twins), AT_TOP, 0.2, 2, 2).tolist() == [0, 2]
+    assert improving(belief(np.eye(5)), AT_TOP, 0.2, 2, 2).tolist() == [0, 1]
+    assert improving(belief(twins), AT_TOP, 0.2, 2, 2).tolist() == [0, 2]
 
 
 def test_climbing_ends_on_the_summit_and_inside_the_cube():
     pool = jnp.asarray(np.random.default_rng(0).uniform(size=(40, 2)))
     summit = jnp.array([0.4, 0.7])
-    found = _best_climbed(lambda x: -jnp.sum((x - summit) ** 2), pool, 3)
+    found = best_climbed(lambda x: -jnp.sum((x - summit) ** 2), pool, 3)
     assert np.abs(np.asarray(found) - np.asarray(summit)).max() < 0.02
-    edge = _best_climbed(lambda x: jnp.sum(x), pool, 3)
+    edge = best_climbed(lambda x: jnp.sum(x), pool, 3)
     assert float(edge.max()) <= 1.0

@@ -165,20 +165,18 @@ def test_unknown_and_absent_calculators_are_named(monkeypatch):
         load_calculator("chgnet")
 
 
-def test_a_potential_is_loaded_by_the_first_structure_and_judges_it_by_its_own_table(monkeypatch):
+def test_a_potential_is_loaded_by_the_first_structure_and_judges_it_by_its_own_table():
     """With the embedded table's energy of Li2S, and 0.1 eV per atom above it."""
     (known,) = (e for e in potential_energies().entries if e.composition.reduced_formula == "Li2S")
     loads = []
 
-    def load(name):
-        loads.append(name)
+    def load():
+        loads.append("loaded")
         energy = known.energy_per_atom + 0.1
         return tabulated({frozenset({"Li", "S"}): {"Li": energy, "S": energy}})
 
-    monkeypatch.setattr(mlip, "load_calculator", load)
-    monkeypatch.setattr(mlip, "version", lambda name: "0.4.2")
-    monkeypatch.setattr(mlip.importlib.util, "find_spec", lambda name: object())
-    distance, formation = mlip.hull_distance(), mlip.formation_energy()
+    potential = mlip.LatePotential("0.4.2", "CHGNetCalculator", load)
+    distance, formation = mlip.hull_distance(potential), mlip.formation_energy(potential)
     assert loads == []
     (answer,) = distance.evaluate([antifluorite()])
     assert answer.value == pytest.approx(0.1, abs=1e-6)
@@ -187,14 +185,14 @@ def test_a_potential_is_loaded_by_the_first_structure_and_judges_it_by_its_own_t
     elements = reference_energies(potential_energies())
     expected = known.energy_per_atom + 0.1 - (2 * elements["Li"] + elements["S"]) / 3
     assert answer.value == pytest.approx(expected)
-    assert loads == ["chgnet", "chgnet"]
-    chain = mlip.stable_conductors()
+    assert loads == ["loaded", "loaded"]
+    chain = mlip.stable_conductors(potential)
     assert [oracle.fidelity for oracle in chain] == [0, 1, 2, 3]
     assert [oracle.name for oracle in chain[2:]] == ["hull_distance", "conductivity"]
 
 
 def test_a_potential_that_is_absent_is_named_before_a_campaign_begins(monkeypatch):
-    monkeypatch.setattr(mlip.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "chgnet", None)
     with pytest.raises(MfalError, match=r"chgnet isn't installed; pip install 'mfal\[mlip\]'"):
         mlip.stable_conductors()
 
