@@ -112,8 +112,8 @@ def relax(
     if not arrangements:
         return Relaxation([], *(np.zeros(0) for _ in range(3)))
     cell = np.asarray(cell, float)
-    table = _padded(pair_table(species))
-    translations = _translations(cell)
+    table = padded_table(pair_table(species))
+    translations = whole_cells(cell)
     counts = [_counts(space_group_number, arrangement) for arrangement in arrangements]
     num_atoms = _size(max(n for n, _ in counts), _ATOM_SIZES, "atoms")
     num_orbits = _size(max(r for _, r in counts), _ORBIT_SIZES, "orbits")
@@ -125,7 +125,7 @@ def relax(
     size = min(size, next((s for s in _BATCH_SIZES if s >= len(arrangements)), size))
 
     packed = [
-        _pack(space_group_number, cell, arrangement, num_atoms, num_orbits)
+        pack(space_group_number, cell, arrangement, num_atoms, num_orbits)
         for arrangement in arrangements
     ]
     results = []
@@ -172,9 +172,10 @@ def _size(needed: int, sizes: tuple[int, ...], what: str) -> int:
     )
 
 
-def _pack(
+def pack(
     number: int, cell: np.ndarray, arrangement: Arrangement, num_atoms: int, num_orbits: int
 ) -> Packed:
+    """One arrangement as arrays, padded to numbers of atoms and orbits; no axis of a batch."""
     gram = np.asarray(cell, float) @ np.asarray(cell, float).T
     linear = np.zeros((num_atoms, 3, 3), np.float32)
     shift = np.zeros((num_atoms, 3), np.float32)
@@ -201,7 +202,7 @@ def _pack(
     return Packed(*packed)
 
 
-def _padded(table: PairTable) -> Table:
+def padded_table(table: PairTable) -> Table:
     """Float32 arrays for `MAX_SPECIES` species and one that interacts with nothing."""
     used = len(table.charge)
     if used > MAX_SPECIES:
@@ -223,7 +224,7 @@ def _padded(table: PairTable) -> Table:
     )
 
 
-def _translations(cell: np.ndarray) -> np.ndarray:
+def whole_cells(cell: np.ndarray) -> np.ndarray:
     """[T, 3] float32 whole cells that may bring an atom within the cut-off, the zero first.
 
     Differences of coordinates are taken in [-1/2, 1/2], so an image n cells off along an axis is

@@ -5,7 +5,7 @@ import pytest
 
 from mfal.crystals.bond_valence import pair_table
 from mfal.crystals.force_field import Packed, dense_energy, forces, frames, neighbours
-from mfal.crystals.relax import Orbit, _pack, _padded, _translations
+from mfal.crystals.relax import Orbit, pack, padded_table, whole_cells
 
 SPECIES = [("Li", 1), ("Fe", 2), ("P", 5), ("O", -2)]
 CELL = np.diag([10.33, 6.01, 4.69])
@@ -38,10 +38,10 @@ def test_listed_forces_are_the_derivatives_of_the_dense_energy(weight, step):
     starts = olivines(3)
     packed = jax.tree.map(
         jnp.asarray,
-        Packed(*map(np.stack, zip(*(_pack(62, CELL, a, 48, 8) for a in starts), strict=True))),
+        Packed(*map(np.stack, zip(*(pack(62, CELL, a, 48, 8) for a in starts), strict=True))),
     )
-    cell, images = jnp.asarray(CELL, jnp.float32), jnp.asarray(_translations(CELL))
-    table = jax.tree.map(jnp.asarray, _padded(pair_table(SPECIES)))
+    cell, images = jnp.asarray(CELL, jnp.float32), jnp.asarray(whole_cells(CELL))
+    table = jax.tree.map(jnp.asarray, padded_table(pair_table(SPECIES)))
     multiplicity = packed.multiplicity
 
     def energy(free):
@@ -62,7 +62,7 @@ def test_listed_forces_are_the_derivatives_of_the_dense_energy(weight, step):
 
 def test_scaled_moves_are_ångströms():
     # position c of Pnma moves in the mirror plane only, d anywhere, a nowhere
-    packed = _pack(62, CELL, olivines(1)[0], 48, 8)
+    packed = pack(62, CELL, olivines(1)[0], 48, 8)
     batch = Packed(*(jnp.asarray(leaf)[None] for leaf in packed))
     frame = np.asarray(frames(batch, jnp.asarray(CELL, jnp.float32)))[0]
     for orbit, freedom in ((0, 0), (1, 2), (5, 3)):
