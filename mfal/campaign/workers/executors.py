@@ -28,6 +28,8 @@ from concurrent.futures import Executor, Future
 from multiprocessing import Pipe
 from typing import Any, NamedTuple, Self
 
+import psutil
+
 __all__ = ["TaskFailure", "WorkerPool"]
 
 _POLL = 0.05
@@ -220,10 +222,8 @@ def _search_path() -> list[str]:
 
 
 def _resident_gib(process: int) -> float:
-    """Resident memory of a process, 0 where the system doesn't tell (outside Linux)."""
+    """Resident memory of a process, 0 once it has ended."""
     try:
-        with open(f"/proc/{process}/statm", encoding="ascii") as file:
-            pages = int(file.read().split()[1])
-    except (OSError, ValueError, IndexError):
+        return float(psutil.Process(process).memory_info().rss) / 2**30
+    except psutil.Error:
         return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30
