@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pymatgen.analysis.bond_valence import BVAnalyzer
 from pymatgen.core import Composition, Element, Structure
 
 from mfal.crystals.elements import ELECTRONEGATIVITY, OXIDATION_STATES, atomic_number
@@ -89,6 +88,8 @@ def _is_balanced(structure: Structure) -> bool:
 
 def _analyse(structure: Structure) -> Structure | None:
     """What BVAnalyzer makes of an ordered structure, or None."""
+    from pymatgen.analysis.bond_valence import BVAnalyzer  # loads its tables for half a second
+
     anion = max(structure.composition, key=lambda element: element.X)
     forbidden = ["O-", "S-", "N-", "N2-"]
     if anion.symbol != "P":

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from pymatgen.core import Lattice, Structure
-from pymatgen.io.vasp import Poscar
 
 from mfal.crystals.elements import atomic_number
 from mfal.crystals.shelx import is_shelx, shelx_structure
@@ -106,6 +105,8 @@ def _poscar(text: str) -> list[Found]:
             raise MfalError(
                 "the elements are not named", "add a line of symbols above the numbers of atoms"
             )
+    from pymatgen.io.vasp import Poscar  # loads SciPy's signal processing and statistics
+
     return [Found(Poscar.from_str("\n".join(lines)).structure, notes)]
 
 
