@@ -37,7 +37,7 @@ LI3N = crystal(191, [3.648, 3.648, 3.875, 90, 90, 120], Li=3, N=1)
     ("known", "options"),
     [
         (LITHIUM_OXIDE, {}),
-        (LI3N, {"order": "composition-first", "element_order": "any"}),
+        (LI3N, {"groups": (191, 225)}),
         (LI3PS4, {"fractions": {"Li": (0.1, 0.9)}}),
     ],
 )

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from mfal.envs import CrystalSpec, crystal_environment
-from mfal.envs.crystal.automata import union_automaton, wyckoff_automaton
-from mfal.envs.crystal.spec import species_list
+from mfal.envs.crystal.automata import wyckoff_automaton
 from mfal.envs.crystal.validity import holds_counts
 from tests.envs.enumeration import (
     assignments,
@@ -20,37 +19,13 @@ SMALL = {"max_atoms": 10, "max_atoms_per_element": 8, "element_limits": (1, 3)}
 # Groups that hold little, of every crystal system.
 GROUPS = (2, 12, 47, 62, 123, 139, 166, 194, 205, 216, 221, 225, 229)
 SPECS = {
-    "group first": CrystalSpec(("Li", "O", "P", "F"), **SMALL, groups=GROUPS),
-    "composition first": CrystalSpec(
-        ("Li", "O", "P", "F"), **SMALL, groups=GROUPS, order="composition-first"
-    ),
-    "any order": CrystalSpec(
-        ("Li", "O", "P", "F", "Cl"), **SMALL, groups=(221, 225, 166), element_order="any"
-    ),
-    "any order, composition first": CrystalSpec(
-        ("Li", "O", "F", "Na"),
-        **SMALL,
-        groups=(221, 216),
-        element_order="any",
-        order="composition-first",
-        point_symmetry="kind",
-    ),
-    "nothing required": CrystalSpec(
-        ("Li", "O", "F"), **SMALL, groups=(123, 229), required=(), group_choice="direct"
-    ),
-    "two required, in any order": CrystalSpec(
-        ("Li", "O", "F", "P"), **SMALL, groups=(2, 225), required=("Li", "F"), element_order="any"
+    "default": CrystalSpec(("Li", "O", "P", "F"), **SMALL, groups=GROUPS),
+    "nothing required": CrystalSpec(("Li", "O", "F"), **SMALL, groups=(123, 229), required=()),
+    "two required": CrystalSpec(
+        ("Li", "O", "F", "P"), **SMALL, groups=(2, 225), required=("Li", "F")
     ),
     "fractions": CrystalSpec(
         ("Li", "O", "P", "F"), **SMALL, groups=GROUPS, fractions={"O": (0.2, 0.5)}
-    ),
-    "fractions, any order, composition first": CrystalSpec(
-        ("Li", "O", "F"),
-        **SMALL,
-        groups=(47, 166),
-        fractions={"O": (0.0, 0.3)},
-        element_order="any",
-        order="composition-first",
     ),
     "stoichiometry": CrystalSpec(stoichiometry="Li3PO4", max_atoms=24, groups=GROUPS),
     "mixed valence": CrystalSpec(
@@ -64,15 +39,13 @@ SPECS = {
         min_atoms_per_element=2,
         groups=GROUPS,
     ),
-    "every group": CrystalSpec(
-        ("Li", "O"), max_atoms=12, max_atoms_per_element=8, order="composition-first"
-    ),
+    "every group": CrystalSpec(("Li", "O"), max_atoms=12, max_atoms_per_element=8),
 }
 
 
 QUICK = (
-    "group first",
-    "any order, composition first",
+    "default",
+    "two required",
     "fractions",
     "mixed valence",
 )
@@ -99,24 +72,14 @@ def test_reached_crystals_are_the_valid_ones(name):
     assert edges == backward
 
 
-def test_canonical_order_makes_a_tree_and_any_order_does_not():
-    tree = explore(crystal_environment(SPECS["group first"]), ends=at_lattice)
+def test_each_composition_has_one_parent():
+    tree = explore(crystal_environment(SPECS["default"]), ends=at_lattice)
     assert (tree.backward.sum(1)[1:] == 1).all()
-    spec = SPECS["any order"]
-    dag = explore(crystal_environment(spec), ends=at_lattice)
-    used = (dag.states.species < len(species_list(spec))).sum(1)
-    idle = (dag.states.pending == len(species_list(spec))) & ~dag.states.finished & (used > 0)
-    assert (dag.backward.sum(1)[idle] == used[idle]).all()
-    assert used.max() == 3
 
 
-@pytest.mark.parametrize(
-    "order", ["group-first", pytest.param("composition-first", marks=pytest.mark.slow)]
-)
-def test_reached_sites_are_all_assignments(order):
+def test_reached_sites_are_all_assignments():
     spec = CrystalSpec(
-        ("Li", "O", "F"), max_atoms=7, max_atoms_per_element=4, order=order, wyckoff=True,
-        element_order="any" if order == "composition-first" else "canonical",
+        ("Li", "O", "F"), max_atoms=7, max_atoms_per_element=4, wyckoff=True,
         groups=(3, 47, 99, 115, 160, 187, 221, 225),
     )  # fmt: skip
     env = crystal_environment(spec)
@@ -175,21 +138,3 @@ def test_plain_search_agrees_with_pyxtal():
             assert holds_counts(group, tuple(counts)) == compatible, (group, counts)
             outcomes.append(compatible)
     assert 0.2 < np.mean(outcomes) < 0.95
-
-
-def test_union_accepts_what_some_group_accepts():
-    automaton = wyckoff_automaton(9)
-    rng = np.random.default_rng(3)
-    seen = set()
-    for _ in range(30):
-        groups = rng.choice(np.arange(180, 230), rng.integers(1, 5), replace=False).tolist()
-        union = union_automaton(automaton, groups)
-        for _ in range(20):
-            counts = rng.integers(1, 10, rng.integers(1, 4))
-            one = union.start[0]
-            each = automaton.start[groups]
-            for n in counts:
-                one, each = union.step[one, n], automaton.step[each, n]
-            assert (one > 0) == (each > 0).any()
-            seen.add(bool(one))
-    assert seen == {True, False}

@@ -96,9 +96,8 @@ def integrals(spec: CrystalSpec, points: int = 20_000) -> dict[tuple, float]:
 @pytest.mark.parametrize(
     ("groups", "options", "tolerance"),
     [
-        pytest.param((221, 123), {}, 0.03, marks=pytest.mark.slow),
-        ((221, 123), {"element_order": "any"}, 0.03),
-        pytest.param((221, 47, 139), {"order": "composition-first"}, 0.03, marks=pytest.mark.slow),
+        ((221, 123), {}, 0.03),
+        pytest.param((221, 47, 139), {}, 0.03, marks=pytest.mark.slow),
         ((10, 2), {"elements": ("Li", "O")}, 0.05),
     ],
 )

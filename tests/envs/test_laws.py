@@ -20,17 +20,7 @@ SMALL = {"elements": ("Li", "O", "P", "S", "Cl"), "max_atoms": 24, "max_atoms_pe
 
 SPECS = {
     "default": CrystalSpec(),
-    "composition first": CrystalSpec(**SMALL, order="composition-first"),
-    "any order": CrystalSpec(**SMALL, element_order="any"),
-    "any order, composition first": CrystalSpec(
-        **SMALL, element_order="any", order="composition-first", groups=(225, 227, 166)
-    ),
-    "direct": CrystalSpec(**SMALL, group_choice="direct"),
-    "kinds": CrystalSpec(**SMALL, point_symmetry="kind"),
     "fractions": CrystalSpec(**SMALL, fractions={"Li": (0.2, 0.5), "O": (0.0, 0.4)}),
-    "fractions, composition first": CrystalSpec(
-        **SMALL, fractions={"Li": (0.2, 0.5)}, order="composition-first", element_order="any"
-    ),
     "stoichiometry": CrystalSpec(stoichiometry="Li3PO4", max_atoms=48),
     "mixed valence": CrystalSpec({"Li": (1,), "Fe": (2, 3), "O": (-2,)}, mixed_valence=3),
     "wyckoff": CrystalSpec(**SMALL, wyckoff=True),
@@ -42,7 +32,7 @@ def crystal(name: str) -> Environment:
     return crystal_environment(SPECS[name])
 
 
-QUICK = ("default", "fractions, composition first", "wyckoff")
+QUICK = ("default", "fractions", "wyckoff")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,6 @@ def test_formulas():
         ({"fractions": {"O": (0.6, 0.4)}}, "fraction of O"),
         ({"fractions": {"Na": (0.1, 0.4)}}, "Na not among"),
         ({"groups": (0, 12)}, "groups"),
-        ({"order": "group_first"}, "order 'group_first'; choose group-first"),
         ({"max_angle": 180.0}, "max_angle"),
         ({"min_length": 9.0}, "min_length 9.0 Å is too long"),
         ({"max_length": 5.0}, "max_length 5.0 Å is too short"),

@@ -1,17 +1,12 @@
 """Crystals as a GFlowNet environment: space group, composition and lattice, valid by construction.
 
 A trajectory chooses crystal system, point symmetry and space group; then elements and their counts
-until it finishes the composition; then the free lattice parameters, angles first. Composition
-first, a direct choice of the group, and elements in any order are options of the spec.
+until it finishes the composition; then the free lattice parameters, angles first.
 
 Masks are exact (`mfal.envs.crystal.tables`): an action is legal if and only if some crystal that
 obeys the whole spec can still be reached. Terminal densities are with respect to counting measure
 on species, counts and groups times Lebesgue measure on the free lattice parameters in Å and
 degrees.
-
-Where elements come in any order, an element takes three actions: the species, its count, and the
-species again, which merges it into the composition. Undoing then names the element to take out;
-a count alone would not, where two elements have the same.
 """
 
 from mfal.envs.crystal.convert import from_crystal, species_of, to_crystal

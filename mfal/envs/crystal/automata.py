@@ -8,7 +8,6 @@ multiplicity), of which only the minimal ones matter. Such sets are few, and equ
 merged (Moore 1956), over all groups at once.
 """
 
-from collections.abc import Sequence
 from itertools import product
 from operator import le
 from typing import NamedTuple
@@ -21,7 +20,6 @@ __all__ = [
     "DEAD",
     "WyckoffAutomaton",
     "suffix_automaton",
-    "union_automaton",
     "wyckoff_automaton",
 ]
 
@@ -91,31 +89,6 @@ def suffix_automaton(max_count: int) -> WyckoffAutomaton:
             rows += _usage_rows(sizes, copies, alphabets, first=len(rows))
         start[positions * g + w] = seen[signature]
     return _minimal(start, np.array(rows, np.int32))
-
-
-def union_automaton(automaton: WyckoffAutomaton, groups: Sequence[int]) -> WyckoffAutomaton:
-    """One start: whether at least one of the groups (0 to 229) can hold the counts.
-
-    The powerset construction; states that another of the set surpasses are dropped from it.
-    """
-    surpassed = _inclusion(automaton)
-
-    def maximal(states: set[int]) -> tuple[int, ...]:
-        kept = [
-            s for s in states if s != DEAD and not any(t != s and surpassed[s, t] for t in states)
-        ]
-        return tuple(sorted(kept))
-
-    begin = maximal(set(automaton.start[list(groups)].tolist()))
-    number, queue, rows = {(): DEAD, begin: 1}, [(), begin], []
-    for states in queue:
-        reached = [maximal(set(column)) for column in automaton.step[list(states)].T.tolist()]
-        for target in reached:
-            if target not in number:
-                number[target] = len(queue)
-                queue.append(target)
-        rows.append([number[target] for target in reached])
-    return _minimal(np.array([1 if begin else DEAD], np.int32), np.array(rows, np.int32))
 
 
 def _sums(sizes: set[int], limit: int) -> np.ndarray:
@@ -191,17 +164,3 @@ def _minimal(start: np.ndarray, step: np.ndarray) -> WyckoffAutomaton:
     return WyckoffAutomaton(
         label[start].astype(np.int32), label[step[representative]].astype(np.int32)
     )
-
-
-def _inclusion(automaton: WyckoffAutomaton) -> np.ndarray:
-    """[M, M] bool, whether whatever fits from the first state also fits from the second."""
-    size = len(automaton.step)
-    alive = np.arange(size) != DEAD
-    included = ~alive[:, None] | alive[None, :]
-    while True:
-        held = included.copy()
-        for column in automaton.step.T:
-            held &= included[np.ix_(column, column)]
-        if (held == included).all():
-            return included
-        included = held

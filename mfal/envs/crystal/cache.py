@@ -24,8 +24,6 @@ __all__ = ["cached_tables"]
 # Fields of the spec that the tables don't depend on, beyond what `group_allowed` tells.
 _IRRELEVANT = {
     "groups",
-    "group_choice",
-    "point_symmetry",
     "wyckoff",
     "min_length",
     "max_length",

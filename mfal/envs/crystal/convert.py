@@ -95,8 +95,8 @@ def from_crystal(
     total = np.flatnonzero(np.asarray(static.totals) == numbers.sum())
     free = FREE_PARAMETERS[system]
     return begin._replace(
-        system=jnp.int32(CRYSTAL_SYSTEM[group]) if static.staged else begin.system,
-        point=jnp.int32(static.point_of[group]) if static.staged else begin.point,
+        system=jnp.int32(CRYSTAL_SYSTEM[group]),
+        point=jnp.int32(static.point_of[group]),
         group=jnp.int32(group),
         total=jnp.int32(total[0]) if static.totals_ahead else begin.total,
         species=jnp.asarray(slots),

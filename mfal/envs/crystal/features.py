@@ -33,7 +33,6 @@ def make_features(static: Static) -> tuple[Callable[[CrystalState], Features], i
         len(static.totals) if static.totals_ahead else 0,
         none * max_count,
         none,
-        max_count if static.any_order else 0,
         max_atoms + 1,
         2 * CHARGE_TOKENS + 1,
     ]
@@ -44,11 +43,11 @@ def make_features(static: Static) -> tuple[Callable[[CrystalState], Features], i
         atoms = jnp.sum(state.counts, dtype=jnp.int32)
         charge = jnp.sum(static.charge[state.species, state.counts], dtype=jnp.int32)
         parameter = static.parameter_order[static.lattice_system[state.group], state.placed]
-        counting = (state.pending < none).astype(jnp.int32) + (state.pending_count > 0)
-        # 0 system, 1 point, 2 group, 3 element, 4 count, 5 merging, 6 to 11 lattice, 12 end,
-        # 13 site.
+        counting = (state.pending < none).astype(jnp.int32)
+        # 0 system, 1 point, 2 group, 3 element, 4 count, 6 to 11 lattice, 12 end, 13 site; 5 is
+        # left out, so that policies trained before read the same tokens.
         at_symmetry = jnp.where(state.system < 0, 0, jnp.where(state.point < 0, 1, 2))
-        in_composition = ~state.finished & ((state.group >= 0) | (not static.group_first))
+        in_composition = ~state.finished & (state.group >= 0)
         due = jnp.where(
             in_composition,
             3 + counting,
@@ -66,20 +65,17 @@ def make_features(static: Static) -> tuple[Callable[[CrystalState], Features], i
             token(offsets[3], state.group, state.group >= 0),
             jnp.where(state.species < none, offsets[5] + element, vocabulary).astype(jnp.int32),
             token(offsets[6], state.pending, state.pending < none),
-            token(offsets[8], atoms, jnp.bool_(True)),
+            token(offsets[7], atoms, jnp.bool_(True)),
             token(
-                offsets[9],
+                offsets[8],
                 jnp.clip(charge, -CHARGE_TOKENS, CHARGE_TOKENS) + CHARGE_TOKENS,
                 jnp.bool_(True),
             ),
         ]
-        if static.staged:
-            tokens.append(token(offsets[1], state.system, state.system >= 0))
-            tokens.append(token(offsets[2], state.point, state.point >= 0))
+        tokens.append(token(offsets[1], state.system, state.system >= 0))
+        tokens.append(token(offsets[2], state.point, state.point >= 0))
         if static.totals_ahead:
             tokens.append(token(offsets[4], state.total, state.total >= 0))
-        if static.any_order:
-            tokens.append(token(offsets[7], state.pending_count - 1, state.pending_count > 0))
         lengths = state.lattice[:3] / 10
         angles = jnp.where(state.lattice[3:] > 0, (state.lattice[3:] - 90) / 45, 0)
         sums = [atoms / max_atoms, charge / CHARGE_TOKENS, jnp.log1p(static.ion_volume(state)) / 5]

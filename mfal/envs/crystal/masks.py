@@ -10,7 +10,6 @@ import numpy as np
 from mfal.crystals.groups import CRYSTAL_SYSTEM
 from mfal.envs.crystal.sites import make_site_rules
 from mfal.envs.crystal.state import CrystalState, Static
-from mfal.envs.crystal.tables import bits_of
 
 __all__ = ["Masks", "make_masks"]
 
@@ -30,38 +29,27 @@ def make_masks(static: Static) -> Masks:
     system_of = jnp.asarray(CRYSTAL_SYSTEM, jnp.int32)
     point_of = jnp.asarray(static.point_of)
     points = jnp.arange(static.num_points)
-    class_of = jnp.asarray(static.class_of)
     group_legal = jnp.asarray(static.group_legal)
     rules = make_site_rules(static)
-    in_system, in_point = (jnp.asarray(words) for words in _classes_within(static))
+    in_system, in_point = (jnp.asarray(legal) for legal in _legal_within(static))
     bit = jnp.arange(num_species)
     counts = jnp.arange(1, static.max_count + 1)
 
-    def symmetry(state: CrystalState, due: jax.Array) -> list[jax.Array]:
-        due &= state.group < 0
-        if static.group_first:
-            legal, alive = group_legal, jnp.uint32(0xFFFFFFFF)
-        else:
-            states = state.wyckoff[1:]
-            legal, alive = group_legal & (states > 0)[class_of], _pack(states > 0)
-        if not static.staged:
-            return [legal & due]
-        # One stage after the other: the next one that is open. Whether some group below is legal
-        # is asked of the classes of groups, as bits.
+    def symmetry(state: CrystalState) -> list[jax.Array]:
+        # One stage after the other: the next one that is open.
+        due = state.group < 0
         at_system, at_point = state.system < 0, (state.system >= 0) & (state.point < 0)
-        system_mask = jnp.any(in_system & alive != 0, axis=-1)
-        point_mask = jnp.any(in_point[state.system] & alive != 0, axis=-1)
-        legal &= (state.system == system_of) & (state.point == point_of)
-        return [system_mask & at_system & due, point_mask & at_point & due, legal & due]
+        legal = group_legal & (state.system == system_of) & (state.point == point_of)
+        return [in_system & at_system & due, in_point[state.system] & at_point & due, legal & due]
 
     def fits(total: jax.Array, atoms: jax.Array) -> jax.Array:
         if static.totals_ahead:
             return atoms == static.totals[total]
         return (atoms >= static.spec.min_atoms) & (atoms <= static.spec.max_atoms)
 
-    def composition(state: CrystalState, due: jax.Array) -> list[jax.Array]:
-        due &= ~state.finished
-        wyckoff = state.wyckoff[0]
+    def composition(state: CrystalState) -> list[jax.Array]:
+        due = (state.group >= 0) & ~state.finished
+        wyckoff = state.wyckoff
         centre = static.max_charge
         total_mask = []
         if static.totals_ahead:
@@ -75,13 +63,12 @@ def make_masks(static: Static) -> Masks:
         blocked = jax.lax.reduce(
             static.exclude[state.species], jnp.uint32(0), jax.lax.bitwise_or, (0,)
         )
-        idle, counting = state.pending == num_species, state.pending_count == 0
+        idle = state.pending == num_species
 
         node = static.node[total, state.pattern, atoms, charge + centre]
         words = static.options[node, wyckoff] & ~blocked
         can_follow = (words[bit // 32] >> (bit % 32).astype(jnp.uint32)) & 1 == 1
-        merging = ~counting & (bit == state.pending)
-        element_mask = jnp.where(idle, can_follow, merging) & due
+        element_mask = can_follow & idle & due
 
         def balanced(
             pattern: jax.Array, atoms: jax.Array, charge: jax.Array, wyckoff: jax.Array
@@ -100,14 +87,13 @@ def make_masks(static: Static) -> Masks:
             jnp.minimum(new_atoms, static.spec.max_atoms),
             jnp.clip(new_charge + centre, 0, 2 * centre),
         ].get(mode="promise_in_bounds")
-        look_ahead = static.wyckoff_step if static.group_first else static.union_step
-        new_wyckoff = look_ahead[wyckoff, 1:]
+        new_wyckoff = static.wyckoff_step[wyckoff, 1:]
         onward = static.options.at[row, new_wyckoff].get(mode="promise_in_bounds")
         onward &= ~(blocked | static.exclude[state.pending])
         alive = jnp.any(onward != 0, axis=-1)
         alive |= balanced(pattern, new_atoms, new_charge, new_wyckoff)
         allowed = static.count_ok[total, state.pending, 1:] & (pattern >= 0)
-        count_mask = alive & inside & allowed & due & ~idle & counting
+        count_mask = alive & inside & allowed & due & ~idle
 
         finish = balanced(state.pattern, atoms, charge, wyckoff) & idle & due
         return [*total_mask, element_mask, count_mask, finish[None]]
@@ -122,15 +108,11 @@ def make_masks(static: Static) -> Masks:
         return state.finished & (state.group >= 0) & rules.done(state)
 
     def action(state: CrystalState) -> jax.Array:
-        if static.group_first:
-            group_due, composition_due = jnp.bool_(True), state.group >= 0
-        else:
-            group_due, composition_due = state.finished, jnp.bool_(True)
         lattice = jnp.arange(6) == next_parameter(state)
         return jnp.concatenate(
             [
-                *symmetry(state, group_due),
-                *composition(state, composition_due),
+                *symmetry(state),
+                *composition(state),
                 rules.mask(state),
                 lattice,
             ]
@@ -147,35 +129,27 @@ def make_masks(static: Static) -> Masks:
         site = rules.last(state) & ~in_lattice
         late = in_lattice | jnp.any(site)
 
-        symmetry_open = ~late & untouched(state) if static.group_first else ~late
+        symmetry_open = ~late & untouched(state)
         has_group = state.group >= 0
         group = (jnp.arange(230) == state.group) & symmetry_open
         point = (points == state.point) & symmetry_open & ~has_group
         first = (systems == state.system) & symmetry_open & ~has_group & (state.point < 0)
-        symmetry_mask = [first, point, group] if static.staged else [group]
 
-        composition_open = ~late
-        if not static.group_first:
-            composition_open &= state.system < 0 if static.staged else ~has_group
-        finish = state.finished & composition_open
-        composition_open &= ~state.finished
+        finish = state.finished & ~late
+        composition_open = ~late & ~state.finished
         idle, used = state.pending == num_species, state.species < num_species
         count_due = state.counts[jnp.maximum(jnp.sum(used) - 1, 0)]
-        if static.any_order:
-            present = jnp.any(bit[:, None] == state.species, axis=1)
-            counted = state.pending_count
-            element = jnp.where(idle, present, (bit == state.pending) & (counted == 0))
-            count = (counts == counted) & ~idle
-        else:
-            element = bit == state.pending
-            count = (counts == count_due) & idle
+        element = bit == state.pending
+        count = (counts == count_due) & idle
         total_mask = []
         if static.totals_ahead:
             fresh = composition_open & idle & ~used[0]
             total_mask = [(jnp.arange(len(static.totals)) == state.total) & fresh]
         return jnp.concatenate(
             [
-                *symmetry_mask,
+                first,
+                point,
+                group,
                 *total_mask,
                 element & composition_open,
                 count & composition_open,
@@ -195,21 +169,9 @@ def make_masks(static: Static) -> Masks:
     return Masks(action, parent, terminal)
 
 
-def _classes_within(static: Static) -> tuple[np.ndarray, np.ndarray]:
-    """Bits over the classes of groups that hold the same counts.
-
-    Those with a legal group in each system, [7, V], and in each point symmetry of each system,
-    [7, P, V].
-    """
-    held = np.zeros((7, static.num_points, len(static.class_start)), bool)
+def _legal_within(static: Static) -> tuple[np.ndarray, np.ndarray]:
+    """Whether a legal group is in each system, [7] bool, and class of each system, [7, P] bool."""
+    held = np.zeros((7, static.num_points), bool)
     legal = np.flatnonzero(static.group_legal)
-    held[CRYSTAL_SYSTEM[legal], static.point_of[legal], static.class_of[legal]] = True
-    return bits_of(np.any(held, axis=1)), bits_of(held)
-
-
-def _pack(flags: jax.Array) -> jax.Array:
-    """[n] bool to [ceil(n / 32)] uint32, as `bits_of`."""
-    words = -(-flags.shape[0] // 32)
-    padded = jnp.pad(flags, (0, 32 * words - flags.shape[0])).reshape(words, 32)
-    powers = jnp.uint32(1) << jnp.arange(32, dtype=jnp.uint32)
-    return jnp.sum(jnp.where(padded, powers, jnp.uint32(0)), axis=-1, dtype=jnp.uint32)
+    held[CRYSTAL_SYSTEM[legal], static.point_of[legal]] = True
+    return np.any(held, axis=1), held

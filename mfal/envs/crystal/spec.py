@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil, floor, gcd, pi
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from mfal.crystals.elements import OXIDATION_STATES, atomic_number, ionic_radius
 from mfal.crystals.groups import NUM_GROUPS
@@ -100,16 +100,6 @@ class CrystalSpec:
     """One formula ("Li7La3Zr2O12") whose whole multiples fill the cell. It sets `elements` (but for
     their states), `required`, `fractions` and `element_limits`, and lifts the limits per element.
     """
-    order: Literal["group-first", "composition-first"] = "group-first"
-    """Whether the space group is chosen before the composition or after it."""
-    element_order: Literal["canonical", "any"] = "canonical"
-    """Elements in the order of `elements` (a composition has one parent), or in any order (it has
-    as many parents as elements)."""
-    group_choice: Literal["staged", "direct"] = "staged"
-    """Space group by way of crystal system and point symmetry, or in one choice of 230."""
-    point_symmetry: Literal["crystal-class", "kind"] = "crystal-class"
-    """Middle stage: the 32 crystal classes, or the five kinds from centrosymmetric to
-    enantiomorphic-polar."""
     wyckoff: bool = False
     """Whether a further stage assigns every atom to a Wyckoff position."""
     min_length: float = 2.5
@@ -336,18 +326,7 @@ def _validate(spec: CrystalSpec) -> None:
         )
     if spec.groups is not None and not all(1 <= g <= NUM_GROUPS for g in spec.groups):
         raise MfalError(f"groups {spec.groups}", "give space group numbers from 1 to 230")
-    for name, options in _CHOICES.items():
-        if getattr(spec, name) not in options:
-            raise MfalError(f"{name} {getattr(spec, name)!r}", f"choose {' or '.join(options)}")
     _validate_volume(spec)
-
-
-_CHOICES = {
-    "order": ("group-first", "composition-first"),
-    "element_order": ("canonical", "any"),
-    "group_choice": ("staged", "direct"),
-    "point_symmetry": ("crystal-class", "kind"),
-}
 
 
 def _validate_volume(spec: CrystalSpec) -> None:

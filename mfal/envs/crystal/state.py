@@ -10,7 +10,6 @@ import numpy as np
 from mfal.crystals.groups import (
     LATTICE_SYSTEM,
     POINT_GROUP,
-    POINT_KIND,
     WYCKOFF_MULTIPLICITY,
 )
 from mfal.envs.crystal.cache import cached_tables
@@ -31,7 +30,7 @@ class CrystalState(NamedTuple):
     system: jax.Array
     """[] int32, crystal system 0 to 6; -1 not chosen."""
     point: jax.Array
-    """[] int32, crystal class or kind; -1 not chosen."""
+    """[] int32, crystal class; -1 not chosen."""
     group: jax.Array
     """[] int32, space group number - 1; -1 not chosen."""
     total: jax.Array
@@ -41,14 +40,11 @@ class CrystalState(NamedTuple):
     counts: jax.Array
     """[K] int32, atoms of each, then 0."""
     pending: jax.Array
-    """[] int32, species whose count or merging is due; S none."""
-    pending_count: jax.Array
-    """[] int32, its count, between count and merging; 0 none."""
+    """[] int32, species whose count is due; S none."""
     pattern: jax.Array
     """[] int32, summary of the elements used (`tables`)."""
     wyckoff: jax.Array
-    """[1] or [1 + C] int32, look-ahead state, and where the composition comes first the state of
-    each class of groups."""
+    """[] int32, look-ahead state of the group after these counts; 0 before there is a group."""
     finished: jax.Array
     """[] bool, whether the composition is complete."""
     sites: jax.Array
@@ -90,38 +86,26 @@ class Static:
         tables: CompositionTables = cached_tables(
             spec, listed & self.limits.admitted[LATTICE_SYSTEM]
         )
-        self.group_first = spec.order == "group-first"
-        self.staged = spec.group_choice == "staged"
-        self.any_order = spec.element_order == "any"
         self.totals_ahead = bool(tables.totals[0])
         self.num_species = len(self.species)
         self.max_elements = spec.element_limits[1]
         self.max_count = tables.wyckoff_step.shape[1] - 1
         self.max_charge = tables.node.shape[-1] // 2
-        kind = POINT_GROUP if spec.point_symmetry == "crystal-class" else POINT_KIND
-        self.point_of = kind.astype(np.int32)
-        self.num_points = int(kind.max()) + 1
+        self.point_of = POINT_GROUP.astype(np.int32)
+        self.num_points = int(POINT_GROUP.max()) + 1
 
         begin = tables.node[:, 0, 0, self.max_charge]
         possible = (tables.options[begin] != 0).any((0, -1))
-        if self.group_first:
-            self.group_legal = possible[tables.wyckoff_start] & (tables.wyckoff_start > 0)
-            feasible = self.group_legal.any()
-        else:
-            self.group_legal = tables.wyckoff_start > 0
-            feasible = possible[tables.union_start[0]]
-        if not feasible:
+        self.group_legal = possible[tables.wyckoff_start] & (tables.wyckoff_start > 0)
+        if not self.group_legal.any():
             raise MfalError(
                 "no crystal obeys the spec",
                 "widen its groups, atoms, elements, fractions or angles",
             )
-        # Groups that hold the same counts share a state where the composition comes first.
-        self.class_start, self.class_of = np.unique(tables.wyckoff_start, return_inverse=True)
-        self.class_of = self.class_of.reshape(-1)
 
         sizes = (
-            7 * self.staged,
-            self.num_points * self.staged,
+            7,
+            self.num_points,
             230,
             len(tables.totals) * self.totals_ahead,
             self.num_species,
@@ -131,15 +115,7 @@ class Static:
             6,
         )
         self.blocks = Blocks(*np.cumsum((0, *sizes)).tolist())
-        per_element = 3 if self.any_order else 2
-        self.max_steps = (
-            (3 if self.staged else 1)
-            + self.totals_ahead
-            + per_element * self.max_elements
-            + 1
-            + self._most_orbits()
-            + 6
-        )
+        self.max_steps = 3 + self.totals_ahead + 2 * self.max_elements + 1 + self._most_orbits() + 6
 
         self.totals = jnp.asarray(tables.totals)
         self.charge = jnp.asarray(np.pad(tables.charge, ((0, 1), (0, 0))))
@@ -151,8 +127,6 @@ class Static:
         self.options = jnp.asarray(tables.options)
         self.start = jnp.asarray(tables.wyckoff_start)
         self.wyckoff_step = jnp.asarray(tables.wyckoff_step)
-        self.union_step = jnp.asarray(tables.union_step)
-        self.union_start = jnp.asarray(tables.union_start)
         self.lattice_system = jnp.asarray(LATTICE_SYSTEM, jnp.int32)
         self.parameter_order = jnp.asarray(parameter_order())
         if spec.volume_per_atom is None:
@@ -175,7 +149,6 @@ class Static:
             species=jnp.full((k,), s, jnp.int32),
             counts=jnp.zeros((k,), jnp.int32),
             pending=jnp.int32(s),
-            pending_count=jnp.int32(0),
             pattern=jnp.int32(0),
             wyckoff=self.wyckoff_of_start(none),
             finished=jnp.zeros((), bool),
@@ -192,18 +165,12 @@ class Static:
         return self.spec.max_atoms // int(sizes[self.group_legal].min())
 
     def wyckoff_of_start(self, group: jax.Array) -> jax.Array:
-        """Automaton states before any element, given the group or -1."""
-        if self.group_first:
-            return jnp.where(group >= 0, self.start[group], 0)[None]
-        return jnp.concatenate([self.union_start, jnp.asarray(self.class_start, jnp.int32)])
+        """Automaton state before any element, given the group or -1."""
+        return jnp.where(group >= 0, self.start[group], 0)
 
-    def wyckoff_after(self, states: jax.Array, count: jax.Array) -> jax.Array:
-        """Automaton states after an element with `count` atoms."""
-        if self.group_first:
-            return self.wyckoff_step[states, count]
-        return jnp.concatenate(
-            [self.union_step[states[:1], count], self.wyckoff_step[states[1:], count]]
-        )
+    def wyckoff_after(self, wyckoff: jax.Array, count: jax.Array) -> jax.Array:
+        """Automaton state after an element with `count` atoms."""
+        return self.wyckoff_step[wyckoff, count]
 
     def ion_volume(self, state: CrystalState) -> jax.Array:
         """What the volume range multiplies: summed ion volumes in Å^3, or the number of atoms."""

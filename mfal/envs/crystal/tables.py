@@ -3,17 +3,15 @@
 A partial composition is summed up by a node (total, pattern, atoms, charge) and by a Wyckoff state:
 
 - total: the fixed number of atoms in the cell, where the spec bounds fractions (else one for all);
-- pattern: how many elements are used, and, where elements come in any order, how many of each
-  class of interchangeable elements are left;
+- pattern: how many elements are used;
 - atoms and charge so far;
-- the Wyckoff state of `mfal.envs.crystal.automata`, of the chosen group (group first), or of the
-  union of the allowed groups (composition first).
+- the Wyckoff state of `mfal.envs.crystal.automata`, of the chosen group.
 
 From the last level to the first, `options[node, wyckoff]` collects the species that can be chosen
-next and, with some count, lead to a state that is complete or has options itself. With elements in
-canonical order, choices below the last element are masked out on look-up, so the same table serves
-every last element. Nothing is approximated: an action is legal if and only if a valid crystal can
-be reached through it.
+next and, with some count, lead to a state that is complete or has options itself. Elements come in
+the order of the spec: choices below the last one are masked out on look-up, so that the same table
+serves every last element. Nothing is approximated: an action is legal if and only if a valid
+crystal can be reached through it.
 
 Built in NumPy, kept on disk under the user's cache folder (or MFAL_CACHE) by a hash of what they
 depend on.
@@ -24,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mfal.envs.crystal.automata import DEAD, WyckoffAutomaton, union_automaton, wyckoff_automaton
+from mfal.envs.crystal.automata import DEAD, WyckoffAutomaton, wyckoff_automaton
 from mfal.envs.crystal.spec import CrystalSpec, Species, count_bounds, species_list
 from mfal.errors import MfalError
 
@@ -57,10 +55,6 @@ class CompositionTables(NamedTuple):
     """[230] int32, state of each group; DEAD where the spec leaves it out."""
     wyckoff_step: np.ndarray
     """[M, n + 1] int32, transitions of every group's state."""
-    union_start: np.ndarray
-    """[1] int32, state of all allowed groups together (composition first)."""
-    union_step: np.ndarray
-    """[U, n + 1] int32, its transitions."""
 
 
 def bits_of(members: np.ndarray) -> np.ndarray:
@@ -100,13 +94,11 @@ def build_tables(spec: CrystalSpec, group_allowed: np.ndarray) -> CompositionTab
 
     automaton = wyckoff_automaton(max_count)
     start = np.where(group_allowed, automaton.start, DEAD).astype(np.int32)
-    union = union_automaton(automaton, np.flatnonzero(group_allowed).tolist())
-    lookahead = automaton if spec.order == "group-first" else union
 
     graph = _Graph(spec, totals, charge, count_ok, pattern_next, pattern_done, level)
     node = _nodes(graph)
-    exclude = _exclusions(spec, species)
-    options = _options(graph, node, lookahead, species, spec.element_order == "canonical")
+    exclude = _exclusions(species)
+    options = _options(graph, node, automaton, species)
     return CompositionTables(
         totals=totals,
         charge=charge.astype(np.int32),
@@ -118,8 +110,6 @@ def build_tables(spec: CrystalSpec, group_allowed: np.ndarray) -> CompositionTab
         options=options,
         wyckoff_start=start,
         wyckoff_step=automaton.step,
-        union_start=union.start,
-        union_step=union.step,
     )
 
 
@@ -170,56 +160,18 @@ def _patterns(
     element = np.array([s.element for s in species])
     least, most = spec.element_limits
     needed = len(spec.required)
-    if spec.element_order == "canonical":
-        level = np.arange(most + 1)
-        following = np.full((most + 1, len(species)), -1, np.int32)
-        for k in range(most):
-            # The required elements head the list, so the first few choices are theirs.
-            fitting = element == k if k < needed else element >= needed
-            following[k, fitting] = k + 1
-        return following, level >= max(least, needed), level
-
-    # Elements are interchangeable where all that the spec says of them is the same.
-    kinds: dict[tuple, list[int]] = {}
-    bounds = dict(spec.bounds)
-    for e, (symbol, states) in enumerate(spec.states):
-        key = (tuple(sorted(states)), bounds.get(symbol), symbol if e < needed else None)
-        kinds.setdefault(key, []).append(e)
-    members = list(kinds.values())
-    kind_of = {e: i for i, group in enumerate(members) for e in group}
-    is_needed = [group[0] < needed for group in members]
-
-    def summary(used: tuple[int, ...]) -> tuple:
-        left = most - sum(used)
-        return (left, *(min(len(m) - u, left) for m, u in zip(members, used, strict=True)))
-
-    begin = (0,) * len(members)
-    number, queue, rows = {summary(begin): 0}, [begin], []
-    for used in queue:
-        row = np.full(len(species), -1, np.int32)
-        missing = sum(1 for n, u in zip(is_needed, used, strict=True) if n and not u)
-        for s, e in enumerate(element):
-            kind = kind_of[int(e)]
-            room = most - sum(used) - (0 if is_needed[kind] else missing)
-            if room <= 0 or used[kind] == len(members[kind]):
-                continue
-            after = tuple(u + (i == kind) for i, u in enumerate(used))
-            if summary(after) not in number:
-                number[summary(after)] = len(queue)
-                queue.append(after)
-            row[s] = number[summary(after)]
-        rows.append(row)
-    level = np.array([sum(used) for used in queue])
-    complete = [all(u or not n for n, u in zip(is_needed, used, strict=True)) for used in queue]
-    return np.array(rows), np.array(complete) & (level >= least), level
+    level = np.arange(most + 1)
+    following = np.full((most + 1, len(species)), -1, np.int32)
+    for k in range(most):
+        # The required elements head the list, so the first few choices are theirs.
+        fitting = element == k if k < needed else element >= needed
+        following[k, fitting] = k + 1
+    return following, level >= max(least, needed), level
 
 
-def _exclusions(spec: CrystalSpec, species: tuple[Species, ...]) -> np.ndarray:
+def _exclusions(species: tuple[Species, ...]) -> np.ndarray:
     element = np.array([s.element for s in species])
-    if spec.element_order == "canonical":
-        ruled_out = element[None, :] <= element[:, None]
-    else:
-        ruled_out = element[None, :] == element[:, None]
+    ruled_out = element[None, :] <= element[:, None]
     return bits_of(np.vstack([ruled_out, np.zeros(len(species), bool)]))
 
 
@@ -290,7 +242,6 @@ def _options(
     node: np.ndarray,
     automaton: WyckoffAutomaton,
     species: tuple[Species, ...],
-    canonical: bool,
 ) -> np.ndarray:
     """Fill `options` from the last level to the first."""
     states, words = len(automaton.step), -(-len(species) // 32)
@@ -303,10 +254,10 @@ def _options(
     charge_range = node.shape[-1] // 2
     members = [bits_of(element == e) for e in range(num_elements)]
     # Rank of a child: 0 dead, e + 1 if e is the last element that can come next, top if complete.
-    # A species can lead to it if its element is below the rank (any element, in any order).
+    # A species can lead to it if its element is below the rank.
     top = num_elements + 1
     ranks = np.arange(top + 1)[:, None]
-    passing = element + 1 < ranks if canonical else (ranks > 0) & (element >= 0)
+    passing = element + 1 < ranks
     classes = [
         (group, bits_of(np.isin(np.arange(len(species)), group))) for group in graph.classes()
     ]
@@ -366,5 +317,5 @@ def _options(
 def _too_large() -> MfalError:
     return MfalError(
         "the look-ahead tables of this spec would take over 2 GB",
-        "lower max_atoms, element_limits or the number of elements, or use canonical element_order",
+        "lower max_atoms, element_limits or the number of elements",
     )

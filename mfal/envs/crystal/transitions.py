@@ -43,7 +43,6 @@ def make_transitions(
             species=put(state.species, species),
             counts=put(state.counts, count),
             pending=jnp.int32(none),
-            pending_count=jnp.int32(0),
             pattern=static.pattern_next[state.pattern, species],
             wyckoff=static.wyckoff_after(state.wyckoff, count),
         )
@@ -65,7 +64,6 @@ def make_transitions(
             species=species,
             counts=counts,
             pending=state.species[place],
-            pending_count=state.counts[place] if static.any_order else jnp.int32(0),
             pattern=pattern,
             wyckoff=wyckoff,
         )
@@ -93,24 +91,12 @@ def make_transitions(
             sites=sites_moved(state.sites, index, 1),
             placed=state.placed + at_lattice,
         )
-        if static.group_first:
-            begun = jnp.where(at_group, static.wyckoff_of_start(group), state.wyckoff)
-            after = after._replace(wyckoff=begun)
-        if static.any_order:
-            merging = at_element & (state.pending < none)
-            after = after._replace(
-                pending=jnp.where(at_element, index - blocks.element, state.pending),
-                pending_count=jnp.where(at_count, count, state.pending_count),
-            )
-            merged = insert(after, state.pending, state.pending_count)
-            after = choose(merging, merged, after)
-        else:
-            after = after._replace(
-                pending=jnp.where(at_element, index - blocks.element, state.pending)
-            )
-            counted = insert(after, state.pending, jnp.clip(count, 0, static.max_count))
-            after = choose(at_count, counted, after)
-        return choose(terminal(state), state, after)
+        after = after._replace(
+            pending=jnp.where(at_element, index - blocks.element, state.pending),
+            wyckoff=jnp.where(at_group, static.wyckoff_of_start(group), state.wyckoff),
+        )
+        counted = insert(after, state.pending, jnp.clip(count, 0, static.max_count))
+        return choose(terminal(state), state, choose(at_count, counted, after))
 
     def undo(state: CrystalState, action: Action) -> CrystalState:
         index = action.index
@@ -128,18 +114,9 @@ def make_transitions(
             sites=sites_moved(state.sites, index, -1),
             placed=state.placed - at_lattice,
         )
-        if static.group_first:
-            begun = jnp.where(at_group, static.wyckoff_of_start(group), state.wyckoff)
-            before = before._replace(wyckoff=begun)
-        if static.any_order:
-            unmerging = at_element & (state.pending == none)
-            place = jnp.argmax(state.species == index - blocks.element).astype(jnp.int32)
-            unmerged = remove(before, place)
-            before = before._replace(
-                pending=jnp.where(at_element, none, state.pending),
-                pending_count=jnp.where(at_count, 0, state.pending_count),
-            )
-            return choose(unmerging, unmerged, before)
+        before = before._replace(
+            wyckoff=jnp.where(at_group, static.wyckoff_of_start(group), state.wyckoff)
+        )
         used = jnp.sum(state.species < none, dtype=jnp.int32)
         uncounted = remove(before, jnp.maximum(used - 1, 0))
         before = before._replace(pending=jnp.where(at_element, none, state.pending))
