@@ -86,7 +86,7 @@ def chance_of_feasibility(params: FeasibilityParams, composition: jax.Array) -> 
 
 
 def log_feasibility(params: FeasibilityParams, composition: jax.Array) -> jax.Array:
-    """What to add to a log reward, [] float32: log(FLOOR + (1 - FLOOR) p)."""
+    """What a log reward gains by the chance p, [] float32: log(FLOOR + (1 - FLOOR) p)."""
     return jnp.log(FLOOR + (1.0 - FLOOR) * chance_of_feasibility(params, composition))
 
 

@@ -11,17 +11,16 @@ Martinelli, Filstroff & Kaski, AISTATS 2023 (rMFBO), the joint model's proposal 
 and, in addition, if
 
 3. the joint model predicts the target observations, each left out, no worse than the target-only
-   model
-   does: the mean log density of the held-out values is not lower by more than `max_loss` nats, and
-   the evidence below, where it is given, does not speak for the target-only model.
+   model does: the mean log density of the held-out values is not lower by more than `max_loss`
+   nats, and the evidence below, where it is given, does not speak for the target-only model.
 
 Condition 1 may be replaced by proof: target observations that the joint model finds more probable,
 given the cheap ones and each other, by more than `min_evidence` nats in all (the logarithm of a
 Bayes factor, which the joint model's extra hyperparameters alone can raise by some nats).
 
 Otherwise the single-fidelity proposal is asked at the target fidelity, so that regret stays that of
-single fidelity plus what condition 1 lets slip. When a proposal is followed, the single-fidelity
-model gets the joint mean at the skipped point as a pseudo-observation.
+single fidelity plus what condition 1 lets slip. (In rMFBO the single-fidelity model then takes the
+joint mean at a skipped point for an observation; here it sees the target's own answers alone.)
 """
 
 from typing import NamedTuple
@@ -52,11 +51,11 @@ class Verdict(NamedTuple):
 
     follow: jax.Array
     sure: jax.Array
-    """Condition 1."""
+    """Whether condition 1 holds."""
     worthwhile: jax.Array
-    """Condition 2."""
+    """Whether condition 2 holds."""
     calibrated: jax.Array
-    """Condition 3."""
+    """Whether condition 3 holds."""
     proven: jax.Array
     """Whether the evidence stands in for condition 1."""
 

@@ -57,7 +57,7 @@ class KnownStability(NamedTuple):
 
     @property
     def width(self) -> float:
-        """V."""
+        """Width of the window, V; NaN if an end is unknown."""
         return self.oxidation - self.reduction
 
 
@@ -83,7 +83,7 @@ class Tradeoff(NamedTuple):
 
     @property
     def width(self) -> float:
-        """V."""
+        """Width of the window, V; NaN if an end is unknown."""
         return self.oxidation - self.reduction
 
 

@@ -1,4 +1,4 @@
-"""What a running campaign tells whoever watches."""
+"""What a running campaign reports to whoever watches."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -33,11 +33,11 @@ class Progress(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One thing worth telling."""
+    """Something that has happened, or a step of a long stage that is done."""
 
     stage: str
-    """"start", "initial", "baseline", "fit", "train", "sample", "choose", "query", "final",
-    "done"."""
+    """"start", "initial", "fit", "windows", "train", "choose", "guard", "query", "final", "done" or
+    "stopped"."""
     round: int
     rounds: int
     text: str
@@ -53,4 +53,4 @@ Notify = Callable[[Event], None]
 
 
 def silent(event: Event) -> None:
-    """Show an event to nobody."""
+    """Ignores the event."""

@@ -32,16 +32,16 @@ class Problem(NamedTuple):
     """A space of crystals, those already known in it, and the oracles."""
 
     environment: Environment
-    """Of crystals, without the fidelity."""
+    """The environment that makes crystals, without the choice of a fidelity."""
     to_crystal: Callable[[State], Crystal]
-    """Terminal state to its triple; traceable, no batch axis."""
+    """From a terminal state to its triple; JAX can trace it, and it takes no batch axis."""
     oxidation_states: Callable[[State], dict[str, float]]
-    """Terminal state to the charge of each element; on the host."""
+    """From a terminal state to the charge of each element; it runs on the host."""
     known: Callable[[], "list[tuple[str, Structure]]"]
     """Crystals whose atoms are known, with their names, in a fixed order, the most akin to the
     space first."""
     oracles: tuple[Oracle, ...]
-    """By rising fidelity; the last is the target."""
+    """The oracles by rising fidelity; the last one answers at the target fidelity."""
 
 
 @lru_cache(maxsize=4)

@@ -33,7 +33,7 @@ def to_toml(config: Any) -> str:
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:
-    """TOML has no null: an absent option has its default."""
+    """The mapping without its None: TOML has no null, and an absent option has its default."""
     return {
         name: _without_none(value) if isinstance(value, dict) else value
         for name, value in table.items()

@@ -52,7 +52,7 @@ def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
 
 
 def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """Of a parser and of those under it."""
+    """The options of a parser and of those under it."""
     found: list[argparse.Action] = []
     for action in parser._actions:
         found.append(action)

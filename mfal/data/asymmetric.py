@@ -69,7 +69,7 @@ class AsymmetricUnit(NamedTuple):
         return amounts
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain lists and dicts, for JSON."""
+        """The unit as plain lists and dicts, for JSON."""
         return {
             "space_group_number": self.space_group_number,
             "lattice": list(self.lattice),

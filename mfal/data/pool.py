@@ -147,7 +147,7 @@ def substitutes(ion: Ion, exclude: tuple[str, ...] = ()) -> list[tuple[Ion, floa
 
 
 def scale_factor(bonds: Sequence[tuple[Ion, Ion]], exchange: Mapping[Ion, Ion]) -> float:
-    """By what the parent's lengths are multiplied, no unit.
+    """The factor by which the parent's lengths are multiplied.
 
     The mean over first-shell bonds between cations and anions of the ratio of radii,
 

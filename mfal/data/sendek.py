@@ -45,9 +45,8 @@ def load_set40() -> MaterialTable:
     """40 structures of 39 formulas with measured conductivities at room temperature.
 
     Where the embedded table holds the structure, or one of the same formula and space group, it
-    is attached. `details["note"]` tells what was
-    corrected in the published formulas and where other compilations disagree by a decade or more;
-    the values are those of the paper.
+    is attached. `details["note"]` tells what was corrected in the published formulas and where
+    other compilations disagree by a decade or more; the values are those of the paper.
     """
     return MaterialTable.from_rows(_set40_row(row) for row in _read("set40.csv"))
 

@@ -15,7 +15,7 @@ from mfal.errors import MfalError, warn
 __all__ = ["INDEX_FILE", "from_cif_folder", "to_cif_folder"]
 
 INDEX_FILE = "materials.csv"
-"""Beside the CIFs, everything else of the table."""
+"""The file beside the CIFs that holds everything else of the table."""
 
 
 def to_cif_folder(table: MaterialTable, folder: str | Path) -> int:

@@ -36,7 +36,7 @@ class ReturnedAnswer(NamedTuple):
     status: str
     """"ok", "failed" (it was tried) or "abandoned" (it won't be)."""
     value: float | None
-    """In `unit`; None unless ok."""
+    """The value in `unit`; None unless the status is ok."""
     uncertainty: float | None
     """One standard deviation in `unit`, where given."""
     censoring: str

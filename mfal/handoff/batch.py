@@ -164,7 +164,7 @@ def write_batch(
 
 
 def check_new(folder: Path) -> None:
-    """That nothing is there yet.
+    """Makes sure that nothing is there yet.
 
     Raises:
       MfalError: where something is.

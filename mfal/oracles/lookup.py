@@ -216,6 +216,6 @@ def _answer(labels: list["Label"], log10: bool) -> _Entry:
 
 
 def _fingerprint(answers: dict[str, _Entry]) -> str:
-    """Another version whenever an answer changes."""
+    """A version that changes whenever an answer does."""
     text = repr(sorted(answers.items()))
     return f"1-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

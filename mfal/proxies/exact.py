@@ -55,5 +55,5 @@ def _identity(features: jax.Array) -> jax.Array:
 
 
 def _narrow(leaf: jax.Array) -> jax.Array:
-    """Single precision, as all that a campaign traces; factorised it was in double."""
+    """A state in single precision, as all that a campaign traces; it was factorised in double."""
     return leaf.astype(jnp.float32) if leaf.dtype == jnp.float64 else leaf

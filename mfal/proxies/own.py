@@ -136,7 +136,7 @@ def make_own(proxy: Proxy, num_fidelities: int) -> OwnProxy:
 
 
 def _array(leaf: Any) -> jax.Array:
-    """In single precision, as all that is traced."""
+    """An array in single precision, as all that is traced."""
     if isinstance(leaf, jax.Array):
         return leaf
     array = np.asarray(leaf)
@@ -221,7 +221,7 @@ def _measure(
 
 
 def _check_shapes(proxy: Proxy, state: OwnState, data: Dataset, levels: int) -> None:
-    """That a belief has the right shapes, before anything rests on it."""
+    """Makes sure that a belief has the right shapes, before anything rests on it."""
 
     def given(state: OwnState, crystal: Any) -> Any:
         seen = crystal if proxy.features is None else proxy.features(crystal)

@@ -20,7 +20,6 @@ __all__ = ["Lines", "Panel", "describe_best", "show_progress"]
 _STAGES = {
     "start": "start",
     "initial": "known crystals",
-    "baseline": "random search",
     "fit": "fit",
     "train": "train",
     "choose": "choose",
@@ -69,7 +68,7 @@ def _print_head(
 
 
 class _Pace:
-    """How fast it goes, and when it may be over."""
+    """How fast a campaign goes, and when it may be over."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -79,7 +78,7 @@ class _Pace:
         """Of the rounds that this run has seen, the initial data aside."""
 
     def see(self, event: Event) -> bool:
-        """Take note of an event; whether a stage begins with it."""
+        """Takes note of an event; returns whether a stage begins with it."""
         before, self._event = self._event, event
         changed = before is None or (before.stage, before.round) != (event.stage, event.round)
         if changed:
@@ -89,11 +88,11 @@ class _Pace:
         return changed
 
     def seconds(self) -> float:
-        """Since the start of this run."""
+        """Seconds since the start of this run."""
         return self._clock() - self._start
 
     def stage_seconds(self) -> float:
-        """Since the stage began."""
+        """Seconds since the stage began."""
         return self._clock() - self._stage_start
 
     def rate(self) -> str:

@@ -43,7 +43,7 @@ def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
 
 
 def write_candidates(summary: Summary, folder: Path) -> list[Path]:
-    """candidates.csv and one CIF for each candidate that has atoms; returns what was written."""
+    """Writes candidates.csv and a CIF of each candidate that has atoms; returns the paths."""
     header, rows = candidate_table(summary)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

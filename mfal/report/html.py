@@ -34,14 +34,14 @@ PAGE_NAME = "report.html"
 JSON_NAME = "report.json"
 FIGURE_FOLDER = "figures"
 MAIN_FIGURE = "best_against_cost"
-"""The one that also lies beside the page."""
+"""Name of the figure that also lies beside the page."""
 _STRUCTURES = 40
 _MAPS = 5
 """Best candidates whose site energies are shown."""
 
 
 def write_page(summary: Summary, folder: Path) -> list[Path]:
-    """The page, the same as JSON, and its figures as PNG and CSV; returns what was written.
+    """Writes the page, the same as JSON, and its figures as PNG and CSV; returns the paths.
 
     Maps of the best candidates' site energies go along as Gaussian cube files.
     """

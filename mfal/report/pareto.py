@@ -16,7 +16,7 @@ PARETO_JSON = "pareto.json"
 
 
 def write_pareto(summary: Summary, folder: Path) -> list[Path]:
-    """pareto.csv with every candidate, the front first, and pareto.json; returns what was written.
+    """Writes pareto.csv with every candidate, the front first, and pareto.json; returns the paths.
 
     Nothing is written for a campaign that doesn't look at stability.
     """

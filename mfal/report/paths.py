@@ -87,7 +87,7 @@ def page_map(site_energies: EnergyMap) -> dict[str, Any]:
 
 
 def write_map(site_energies: EnergyMap, path: Path) -> Path:
-    """The map as a Gaussian cube file for VESTA and its like."""
+    """Writes the map as a Gaussian cube file for VESTA and its like; returns the path."""
     from mfal.oracles.bond_valence.volumetric import write_cube
 
     write_cube(path, site_energies.energy, site_energies.structure)

@@ -40,7 +40,7 @@ class Figure(NamedTuple):
     """One figure of the report."""
 
     name: str
-    """Of its files, without an ending."""
+    """Name of its files, without an ending."""
     title: str
     text: str
     """What it shows and how to read it, in a sentence or two."""
@@ -54,7 +54,7 @@ class Figure(NamedTuple):
 
 
 def write_figure(figure: Figure, folder: Path) -> tuple[Path | None, Path]:
-    """NAME.png, where there is something to draw, and NAME.csv; returns both paths."""
+    """Writes NAME.png, where there is something to draw, and NAME.csv; returns both paths."""
     table = folder / f"{figure.name}.csv"
     picture = folder / f"{figure.name}.png"
     try:
@@ -72,7 +72,7 @@ def write_figure(figure: Figure, folder: Path) -> tuple[Path | None, Path]:
 
 
 def csv_text(figure: Figure) -> str:
-    """The figure's numbers; what is unknown is empty."""
+    """The figure's numbers as CSV; the cells of what is unknown are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(figure.header)

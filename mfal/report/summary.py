@@ -46,7 +46,7 @@ class Candidate(NamedTuple):
     rank: int
     crystal: CrystalRecord
     value: float
-    """Of the target oracle: its answer, or the proxy's expectation."""
+    """The target oracle's answer, or what the proxy expects it to be."""
     std: float | None
     """Spread of the answer over arrangements of atoms, or the proxy's standard deviation."""
     basis: str
@@ -210,7 +210,7 @@ def _candidates(
     better: bool,
     measured: dict[str, dict[str, str]],
 ) -> list[Candidate]:
-    """Ranked by the target oracle's answer where there is one, else by the proxy's expectation."""
+    """Candidates ranked by the target oracle's answer, or else by the proxy's expectation."""
     by_crystal: dict[str, dict[int, Answer]] = {}
     for answer in answers:
         by_crystal.setdefault(answer.query.crystal.hash, {})[answer.query.fidelity] = answer
@@ -251,7 +251,7 @@ def _tradeoffs(
     final: dict[str, Any],
     better: bool,
 ) -> dict[str, Tradeoff]:
-    """By the last word on each candidate's window, or what was known when it was chosen."""
+    """Tradeoffs by the last word on each window, or by what was known when it was chosen."""
     stability = config.get("stability", {})
     rows, limits = [], []
     for candidate in candidates:
@@ -270,7 +270,7 @@ def _tradeoffs(
 def _feasible_first(
     candidates: Sequence[Candidate], tradeoffs: dict[str, Tradeoff]
 ) -> list[Candidate]:
-    """What is known to miss the requirement goes to the end, in its order."""
+    """Candidates, those that are known to miss the requirement last; the order is kept."""
 
     def misses(candidate: Candidate) -> bool:
         found = tradeoffs.get(candidate.crystal.hash)
@@ -281,7 +281,7 @@ def _feasible_first(
 
 
 def _curve(answers: Sequence[Answer], paid: float, target: int, better: bool) -> Curve:
-    """In the order of decision, so that it doesn't depend on which answer came first."""
+    """The curve in the order of decisions, so that it doesn't depend on which answer came first."""
     curve = Curve([], [], [])
     sign = 1.0 if better else -1.0
     seen: dict[str, float] = {}
@@ -323,12 +323,12 @@ def _cost(answers: Sequence[Answer]) -> float:
 
 
 def summary_to_json(summary: Summary) -> str:
-    """For machines: everything in the summary but the CIF texts."""
+    """Everything in the summary but the CIF texts, as JSON text."""
     return json.dumps(summary_to_dict(summary), indent=1)
 
 
 def summary_to_dict(summary: Summary) -> dict[str, Any]:
-    """What `summary_to_json` writes, JSON-ready."""
+    """Everything in the summary but the CIF texts, as values for JSON."""
     return {
         "finished": summary.finished,
         "spent": summary.spent,

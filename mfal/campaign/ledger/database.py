@@ -62,7 +62,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Cursor]:
-        """All or nothing; an error inside rolls back, Ctrl-C waits until it is written."""
+        """A transaction: all of the block is written or, after an error, nothing; Ctrl-C waits."""
         with uninterrupted(), self._explained():
             cursor = self.connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")

@@ -39,7 +39,7 @@ class CrystalRecord(NamedTuple):
     source: str
     """"sampled", "random", or "known:ID" for a crystal whose atoms are known."""
     structure: str | None = None
-    """Atoms as CIF text, for known crystals; None where they are to be realised."""
+    """Atoms of a known crystal, a pymatgen structure as JSON; None where none are known."""
 
 
 class Proposal(NamedTuple):
@@ -88,7 +88,8 @@ class Outcome(NamedTuple):
     """"ok" or "failed: why"."""
     seconds: float
     detail: dict[str, Any]
-    """Answers of all structures, how many were tried, what was rejected, provenance, CIF."""
+    """The answers about all structures, how many were tried and why others were rejected, the
+    oracle's provenance, and the CIF of a typical structure."""
 
 
 def crystal_hash(

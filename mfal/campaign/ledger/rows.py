@@ -51,10 +51,10 @@ QUERY_COLUMNS = """
     q.seed, q.predicted, q.parents, c.hash, c.formula, c.composition, c.space_group, c.lattice,
     c.oxidation_states, c.source, c.structure
 """
-"""Of `query q JOIN crystal c`, as `query_of_row` reads them."""
+"""Columns of `query q JOIN crystal c`, in the order in which `query_of_row` reads them."""
 
 ANSWER_COLUMNS = f"{QUERY_COLUMNS}, e.kind, e.value, e.spread, e.seconds, e.detail"
-"""The same with `event e`, as `answer_of_row` reads them."""
+"""The same columns and those of `event e`, in the order in which `answer_of_row` reads them."""
 
 _QUERY_WIDTH = QUERY_COLUMNS.count(",") + 1
 

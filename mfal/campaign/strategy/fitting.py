@@ -99,7 +99,7 @@ def constrain(
     best: float,
     key: jax.Array,
 ) -> Belief:
-    """The information is about the best value under a constraint, and the reward weighed by it.
+    """Aims the information at the best value under a constraint, and weighs the reward by it.
 
     Args:
       learner: a `constrained` one.
@@ -138,7 +138,7 @@ def describe_fidelities(learner: Learner, belief: Belief) -> list[str]:
 
 
 def _best(rows: ScoredRows, target: int) -> float:
-    """What is to be improved on, -inf before there is any answer of the target."""
+    """The score that is to be improved on; -inf before the target has answered."""
     at_target = rows.fidelity == target
     if (at_target & rows.proposed).any():
         return float(rows.score[at_target & rows.proposed].max())
@@ -146,12 +146,12 @@ def _best(rows: ScoredRows, target: int) -> float:
 
 
 def _dataset(learner: Learner, rows: ScoredRows) -> Dataset:
-    """Padded to one capacity for the whole campaign, so that nothing compiles twice."""
+    """The rows padded to one capacity for the whole campaign, so that nothing compiles twice."""
     return make_dataset(rows.crystal, rows.fidelity, rows.score, capacity=learner.capacity)
 
 
 def _fit_chance(space: Crystal, attempts: Attempts) -> SuccessParams:
-    """The regression; where nothing was asked yet, even odds everywhere."""
+    """The regression of the chance of an answer; where nothing was asked yet, even odds."""
     number = len(attempts.answered)
     crystal = attempts.crystal if number else jax.tree.map(lambda leaf: leaf[:1], space)
     label = attempts.answered if number else np.zeros(1, bool)

@@ -89,7 +89,7 @@ class Learner(NamedTuple):
     size: int
     """Most queries that one choice takes."""
     beliefs: Callable[[Any, Crystal], Posterior]
-    """Over a batch of crystals, jitted."""
+    """(proxy state, crystals) to a belief about each, jitted."""
     uniform: Callable[..., Any]
     """(key, num) to terminal states of the environment without fidelity, jitted."""
     crystals: Callable[[Any], Crystal]

@@ -1,4 +1,4 @@
-"""What answers from outside teach: measurements and computations that people have told."""
+"""What the proxy learns from measurements and computations that people have brought back."""
 
 from collections.abc import Sequence
 

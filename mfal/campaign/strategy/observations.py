@@ -69,7 +69,7 @@ def attempts_of(round_: Round) -> Attempts:
 
 
 def score(oracle: Oracle, value: float) -> float:
-    """Larger is better, within the oracle's bounds."""
+    """The value within the oracle's bounds, its sign turned where smaller values are better."""
     clipped = float(np.clip(value, *oracle.bounds))
     return clipped if oracle.higher_is_better else -clipped
 

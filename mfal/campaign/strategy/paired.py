@@ -40,9 +40,9 @@ class Line(NamedTuple):
     low: float
     """Cheap scores below count as this."""
     mean: float
-    """Of the target's scores."""
+    """Mean of the target's scores."""
     std: float
-    """Of the target's scores."""
+    """Standard deviation of the target's scores."""
 
 
 def fit_line(cheap: np.ndarray, target: np.ndarray) -> Line | None:

@@ -53,7 +53,7 @@ class Judged(NamedTuple):
         return {name: int(np.sum(self.feasible == code)) for name, code in _CODES.items()}
 
     def plain(self, i: int) -> dict[str, Any]:
-        """One candidate's limits and verdict as JSON."""
+        """One candidate's limits and verdict as values for JSON."""
         verdict = {1: True, 0: None, -1: False}[int(self.feasible[i])]
         return stability_to_plain(self.limits[i], verdict)
 
@@ -125,7 +125,7 @@ def window_oracle(oracles: Sequence[Oracle]) -> int | None:
 
 
 def stability_to_plain(limits: KnownStability, verdict: bool | None) -> dict[str, Any]:
-    """As JSON, where NaN is null."""
+    """A stability and a verdict as values for JSON, where NaN is null."""
     numbers = {
         name: None if math.isnan(value) else str(value) if math.isinf(value) else value
         for name, value in zip(KnownStability._fields[:3], limits[:3], strict=True)
@@ -134,7 +134,7 @@ def stability_to_plain(limits: KnownStability, verdict: bool | None) -> dict[str
 
 
 def stability_from_plain(plain: dict[str, Any]) -> KnownStability:
-    """The inverse of `stability_to_plain`."""
+    """The stability that `stability_to_plain` was given."""
     reduction, oxidation, distance = (
         math.nan if plain[name] is None else float(plain[name])
         for name in KnownStability._fields[:3]

@@ -138,7 +138,7 @@ def sure(std: float, scale: float) -> bool:
 
 
 def judge(trust: Trust, std: float, scale: float, gain_per_cost: float) -> Verdict:
-    """The guard's three conditions.
+    """The guard's verdict on a round's proposal.
 
     Args:
       trust: both fits' scores.
@@ -184,7 +184,7 @@ def sentence(trust: Trust, verdict: Verdict | None) -> str:
 
 
 def record(trust: Trust, verdict: Verdict | None) -> dict[str, Any]:
-    """The decision for the round's detail, JSON-ready."""
+    """The guard's decision as the ledger keeps it in a round's detail."""
     return {
         "on": trust.single is not None,
         "follow": trust.follow and (verdict is None or bool(verdict.worthwhile)),

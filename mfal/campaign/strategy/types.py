@@ -30,28 +30,28 @@ class Round(NamedTuple):
     allowances: tuple[float, ...]
     """Cost units that each fidelity may take of them; infinite where nothing limits it."""
     asked: Callable[[Iterable[str]], set[tuple[str, int]]]
-    """Hashes of crystals to the (hash, fidelity) that have been asked."""
+    """From hashes of crystals to the pairs (hash, fidelity) that have been asked."""
     report_progress: Callable[[str, str, int, int], None]
-    """(stage, sentence, steps done, steps in all), for whoever watches."""
+    """Takes (stage, sentence, steps done, steps in all) and shows them to whoever watches."""
 
 
 class Decision(NamedTuple):
     """What to ask, and how that came about."""
 
     proposals: list[Proposal]
-    """In the order of preference; together within the allowance."""
+    """The queries in the order of preference; together they keep within the allowance."""
     detail: dict[str, Any]
-    """JSON-ready."""
+    """What the ledger keeps of how the decision was made, as values for JSON."""
 
 
 class Strategy(NamedTuple):
     """A way to run a campaign."""
 
     initial: Callable[[Round], Decision]
-    """Known crystals, before any round."""
+    """Decides which known crystals are asked about before any round."""
     propose: Callable[[Round], Decision]
-    """A round's queries."""
+    """Decides on a round's queries."""
     baseline: Callable[[Round], Decision]
-    """The same for the search that the campaign is compared with; sees no answers."""
+    """Decides for the search that the campaign is compared with, which sees no answers."""
     conclude: Callable[[Round], dict[str, Any]]
-    """After the last round: what is expected of each proposed crystal, JSON-ready."""
+    """Says after the last round what is expected of each proposed crystal, as values for JSON."""

@@ -30,7 +30,7 @@ class Task(NamedTuple):
     references: tuple[str, ...]
     """Where the oracles come from, each as module:function."""
     oracle: str
-    """Name of the one to ask."""
+    """Name of the oracle to ask."""
     structures: int
     """Atom arrangements wanted."""
     seed: int
@@ -42,7 +42,7 @@ def task_of(query: Query, references: tuple[str, ...]) -> Task:
 
 
 def evaluate(task: Task) -> Outcome:
-    """Place the atoms where they aren't known, ask the oracle, and sum its answers up.
+    """Places the atoms where they aren't known, asks the oracle, and sums its answers up.
 
     The value is the mean over the structures that the oracle answered, each clipped to the
     oracle's bounds: a triple of composition, space group and lattice stands for many crystals, and
@@ -98,7 +98,7 @@ def _failed(why: str, start: float, detail: dict[str, Any]) -> Outcome:
 
 
 def _plain(value: Any) -> Any:
-    """Provenance as JSON; what JSON doesn't know becomes text."""
+    """Provenance as values for JSON; what JSON doesn't know becomes text."""
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str):

@@ -41,7 +41,7 @@ class Framework(NamedTuple):
 
     @property
     def volume(self) -> float:
-        """Å^3."""
+        """Volume of the cell, Å^3."""
         return float(abs(np.linalg.det(self.lattice)))
 
     @property
