@@ -21,6 +21,7 @@ UNREACHED: dict[str, str] = {
     "mfal.gflownet.gradient:evaluate_rows": "the loss that the hand-made gradient is of",
     "mfal.gflownet.policy:forward_log_prob": "the policy's own density, beside the trainer's",
     "mfal.crystals.groups:CRYSTAL_SYSTEM_NAMES": "tells people what CRYSTAL_SYSTEM numbers",
+    "mfal.data.units:unit_factor": "between any two units, as `base_unit` to the table's own",
     "mfal.data.pool:exchanged": "makes the isotypes of the embedded table, experiments/tables",
     "mfal.data.pool:lattice_errors": "measures the pool's cells, experiments/data_pool.py",
 }
