@@ -1,22 +1,32 @@
 """`mfal score`: what every oracle says about a structure."""
 
 import argparse
-import json
-from collections.abc import Sequence
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfal.errors import MfalError
-from mfal.numbers import number_or_text
+from mfal.cli.score_sources import Source, expand_sources
 
 if TYPE_CHECKING:
-    from mfal.oracles.types import Observation, Oracle
+    from mfal.cli.score_table import ScoreTable
 
 __all__ = ["add_parser", "run"]
 
+SCORING = "mfal.oracles.scoring:scoring_oracles"
+
 _EPILOG = """\
+A source is a structure file (CIF, POSCAR, XDATCAR, extended XYZ, XSF, SHELX, JSON of pymatgen or
+ASE, and what else ASE reads; compressed or not), a folder of them, a pattern, a table (.json or
+.csv, or a name that `mfal data list` prints), or - for standard input. Several structures in a file
+are numbered.
+
 example:
   mfal score Li3PO4.cif Li6PS5Cl.cif --json
+  mfal score cifs/ '*.vasp' --out scores.csv
+  mfal score --ion Na Na3SbS4.cif
 """
 
 
@@ -25,95 +35,122 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "score",
         help="ask all oracles about structures in files",
-        description="Ask every oracle about the structures in CIF or POSCAR files.",
+        description="Ask every oracle about structures in files, folders or tables.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="CIF or POSCAR")
+    parser.add_argument("files", nargs="+", metavar="SOURCE", help="see below")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.csv",
+        help="also write a table; what it holds already is not scored again",
+    )
+    parser.add_argument(
+        "--ion", "--mobile", default="Li", metavar="EL", help="the ion that moves (default: Li)"
+    )
+    parser.add_argument(
+        "--processes", type=int, metavar="N", help="how many at once (default: one a core)"
+    )
     parser.add_argument(
         "--oracles",
         nargs="+",
-        default=["mfal.oracles:default_oracles"],
+        default=[SCORING],
         metavar="MODULE:FUNCTION",
-        help="oracles to ask (default: mfal.oracles:default_oracles)",
+        help=f"oracles to ask (default: {SCORING})",
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print all values; 1 where any file or oracle failed."""
+    """Print all values; 1 where any file or oracle failed, 130 after Ctrl-C."""
+    sources = expand_sources(options.files)
+    if len(sources) > 1:
+        print(f"{len(sources)} structure files", file=sys.stderr, flush=True)
     from mfal.cli.cache import use_compilation_cache
 
     use_compilation_cache()
-    from mfal.oracles.loading import load_oracles
+    from mfal.cli.score_print import Printer
+    from mfal.cli.score_work import Job, process_count
 
-    oracles = load_oracles(tuple(options.oracles))
-    results = [_score(path, oracles) for path in options.files]
-    if options.json:
-        print(json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False))
-    else:
-        _print_table(results)
-    failed = any(
-        "error" in result or any(a["status"] != "ok" for a in result["oracles"])
-        for result in results
-    )
+    job = Job(tuple(options.oracles), options.ion)
+    digests = {source.name: source.digest() for source in sources} if options.out else {}
+    with contextlib.ExitStack() as stack:
+        table = _table(options.out, job, digests) if options.out else None
+        if table is not None:
+            stack.enter_context(table)
+            held = [one for one in sources if (one.name, digests[one.name]) in table.done]
+            if held:
+                print(f"{len(held)} of them are in {options.out} already", file=sys.stderr)
+            sources = [one for one in sources if one not in held]
+        printer = stack.enter_context(Printer(options.json, len(sources)))
+        stack.enter_context(_terminable())
+        processes = process_count(len(sources), options.processes)
+        return _score(sources, job, processes, printer, table, digests)
+
+
+def _score(
+    sources: Sequence[Source],
+    job: Any,
+    processes: int,
+    printer: Any,
+    table: "ScoreTable | None",
+    digests: dict[str, str],
+) -> int:
+    """Score, write and print; the results come out in the order of the sources."""
+    from mfal.cli.score_work import results
+
+    waiting: dict[int, list[dict[str, Any]]] = {}
+    following, failed = 0, False
+    try:
+        for index, scored in results(sources, job, processes):
+            if table is not None:
+                table.add(sources[index].name, digests[sources[index].name], scored)
+            failed |= any(_has_failed(result) for result in scored)
+            waiting[index] = scored
+            printer.advance()
+            while following in waiting:
+                printer.show(waiting.pop(following))
+                following += 1
+    except KeyboardInterrupt:
+        for index in sorted(waiting):
+            printer.show(waiting[index])
+        printer.close()
+        remedy = "; the same command goes on" if table is not None else ""
+        print(
+            f"mfal: stopped after {printer.done} of {len(sources)} files{remedy}", file=sys.stderr
+        )
+        return 130
+    printer.summarise()
     return 1 if failed else 0
 
 
-def _score(path: str, oracles: "Sequence[Oracle]") -> dict[str, Any]:
-    """One file's values; a file that can't be read has an "error" instead."""
-    from mfal.crystals.reading import read_structure
-    from mfal.crystals.structures import space_group_number
-    from mfal.oracles.loading import ask_oracle
+def _has_failed(result: dict[str, Any]) -> bool:
+    return "error" in result or any(a["status"] != "ok" for a in result["oracles"])
+
+
+def _table(path: Path, job: Any, digests: dict[str, str]) -> "ScoreTable":
+    from mfal.cli.score_table import ScoreTable
+    from mfal.cli.score_work import oracles_of
+
+    oracles = [(one.name, one.version, one.unit) for one in oracles_of(job)]
+    return ScoreTable(path, oracles, digests)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM as Ctrl-C, where signals may be set."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
 
     try:
-        structure = read_structure(Path(path))
-        group = space_group_number(structure)
-    except MfalError as error:
-        return {"file": path, "error": str(error)}
-    answers = [_plain(oracle, ask_oracle(oracle, [structure])[0]) for oracle in oracles]
-    formula = structure.composition.reduced_formula
-    return {"file": path, "formula": formula, "space_group": group, "oracles": answers}
-
-
-def _plain(oracle: "Oracle", observation: "Observation") -> dict[str, Any]:
-    return {
-        "oracle": oracle.name,
-        "version": oracle.version,
-        "value": number_or_text(observation.value),
-        "uncertainty": observation.uncertainty,
-        "unit": oracle.unit,
-        "status": observation.status,
-        "seconds": round(observation.seconds, 4),
-        "cost": oracle.cost,
-    }
-
-
-def _print_table(results: Sequence[dict[str, Any]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from mfal.cli.console import make_console
-
-    console = make_console()
-    for result in results:
-        if "error" in result:
-            console.print(Text(result["error"], style="red"), soft_wrap=True)
-            continue
-        title = f"{result['file']}: {result['formula']}, space group {result['space_group']}"
-        console.print(Text(title, style="bold"), soft_wrap=True)
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for name, justify in (("oracle", "left"), ("value", "right"), ("unit", "left")):
-            table.add_column(name, justify=justify)  # type: ignore[arg-type]
-        table.add_column("note")
-        for answer in result["oracles"]:
-            value, status = answer["value"], answer["status"]
-            table.add_row(
-                answer["oracle"],
-                "–" if value is None else f"{float(value):.4g}",
-                answer["unit"],
-                Text("" if status == "ok" else status, style="red"),
-            )
-        console.print(table)
-        console.print()
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

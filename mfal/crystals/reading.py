@@ -19,17 +19,18 @@ from mfal.crystals.checks import Stated, add_notes, check_structure
 from mfal.crystals.cif import cif_structures
 from mfal.crystals.elements import SYMBOLS, atomic_number
 from mfal.crystals.expansion import MAX_SITES
+from mfal.crystals.file_names import COMPRESSED, plain_name
 from mfal.crystals.formats import is_cif, other_structures
 from mfal.errors import MfalError
 
 __all__ = [
     "STANDARD_INPUT",
     "ReadStructure",
-    "is_structure_name",
     "parse_structure",
     "read_bytes",
     "read_structure",
     "read_structures",
+    "structures_in",
     "text_of_bytes",
 ]
 
@@ -38,15 +39,6 @@ STANDARD_INPUT = "-"
 
 MAX_FILE_BYTES = 10_000_000
 """Of a file's contents, after decompression."""
-
-COMPRESSED = {".gz": b"\x1f\x8b", ".bz2": b"BZh", ".xz": b"\xfd7zXZ\x00"}
-"""How files of the three kinds end, and how they begin."""
-
-_SUFFIXES = {
-    *(".cif", ".mcif", ".vasp", ".poscar", ".contcar", ".xyz", ".extxyz", ".xsf", ".json"),
-    *(".res", ".ins", ".shelx", ".xdatcar", ".cell", ".cssr", ".gen", ".cube", ".in"),
-}
-_NAMES = ("POSCAR", "CONTCAR", "XDATCAR")
 
 
 class ReadStructure(NamedTuple):
@@ -57,13 +49,6 @@ class ReadStructure(NamedTuple):
     structure: Structure | None
     """With its notes, see `mfal.crystals.checks.notes_of`."""
     problem: MfalError | None
-
-
-def is_structure_name(path: Path) -> bool:
-    """Whether a file's name is that of a structure, so that it counts in a folder of many."""
-    if path.suffix.lower() in COMPRESSED:
-        path = path.with_suffix("")
-    return path.suffix.lower() in _SUFFIXES or path.name.upper().startswith(_NAMES)
 
 
 def read_structures(path: str | Path, *, max_sites: int = MAX_SITES) -> list[ReadStructure]:
@@ -81,7 +66,16 @@ def read_structures(path: str | Path, *, max_sites: int = MAX_SITES) -> list[Rea
     """
     name = "standard input" if str(path) == STANDARD_INPUT else str(path)
     try:
-        found = _parse(text_of_bytes(read_bytes(path)), Path(path), max_sites)
+        data = read_bytes(path)
+    except MfalError as error:
+        raise _named(error, name) from None
+    return structures_in(data, name, max_sites=max_sites)
+
+
+def structures_in(data: bytes, name: str, *, max_sites: int = MAX_SITES) -> list[ReadStructure]:
+    """As `read_structures`, from the contents of a file, decompressed; `name` is the file's."""
+    try:
+        found = _parse(text_of_bytes(data), Path(name), max_sites)
     except MfalError as error:
         raise _named(error, name) from None
     readings = []
@@ -223,10 +217,8 @@ def _parse(text: str, path: Path, max_sites: int) -> list[tuple[str, _Parsed | M
             else ("", one)
             for one in cif_structures(text, max_sites)
         ]
-    if path.suffix.lower() in COMPRESSED:
-        path = path.with_suffix("")
     return [("", _Parsed(one.structure, Stated(), one.notes)) for one in
-            other_structures(text, path.suffix)]  # fmt: skip
+            other_structures(text, plain_name(path).suffix)]  # fmt: skip
 
 
 def _sound(structure: Structure, max_sites: int) -> Structure:

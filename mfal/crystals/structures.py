@@ -29,6 +29,7 @@ __all__ = [
     "shortest_distance",
     "shortest_distances",
     "space_group_number",
+    "standard_setting",
     "structure_to_cif",
 ]
 
@@ -80,6 +81,29 @@ def conventional_structure(structure: Structure, symprec: float = SYMPREC) -> St
         [Composition(kinds[t - 1]) for t in dataset.std_types],
         dataset.std_positions,
         to_unit_cell=True,
+    )
+
+
+def standard_setting(structure: Structure, symprec: float = SYMPREC) -> Structure:
+    """The same crystal in its standard conventional cell, with its charges and notes.
+
+    Whatever cell, origin or setting a crystal is given in, this is one and the same, as far as
+    symmetry fixes it: the origin along a polar axis stays free. A structure without any symmetry
+    that spglib finds comes back as it is. `symprec` in Å.
+    """
+    contents = [site.species for site in structure]
+    kinds = list(dict.fromkeys(contents))
+    types = [kinds.index(content) + 1 for content in contents]
+    cell: Any = (structure.lattice.matrix, structure.frac_coords, types)
+    dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
+    if dataset is None:
+        return structure
+    return Structure(
+        Lattice(dataset.std_lattice),
+        [kinds[t - 1] for t in dataset.std_types],
+        dataset.std_positions,
+        to_unit_cell=True,
+        properties=structure.properties,
     )
 
 

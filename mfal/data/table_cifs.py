@@ -6,6 +6,7 @@ import csv
 from collections import Counter
 from pathlib import Path
 
+from mfal.crystals.file_names import is_structure_name, plain_name
 from mfal.data.rows import material_from_structure, structure_record
 from mfal.data.table import MaterialTable, load_structure
 from mfal.data.table_json import write_text
@@ -57,7 +58,7 @@ def from_cif_folder(folder: str | Path, *, strict: bool = False) -> MaterialTabl
     Raises:
       MfalError: when no structure can be read, or with `strict` when one can't.
     """
-    from mfal.crystals.reading import is_structure_name, read_structure
+    from mfal.crystals.reading import read_structure
 
     folder = Path(folder)
     index = folder / INDEX_FILE
@@ -112,10 +113,7 @@ def _indexed(folder: Path, index: Path, strict: bool) -> MaterialTable:
 
 def _stem(path: Path) -> str:
     """A file's name without what it is compressed by and its format."""
-    from mfal.crystals.reading import COMPRESSED
-
-    plain = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    return plain.stem
+    return plain_name(path).stem
 
 
 def _file_name(identifier: str) -> str:

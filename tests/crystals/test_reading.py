@@ -22,9 +22,9 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Poscar
 
 from mfal.crystals.checks import notes_of
+from mfal.crystals.file_names import is_structure_name
 from mfal.crystals.reading import (
     STANDARD_INPUT,
-    is_structure_name,
     parse_structure,
     read_structure,
     read_structures,

@@ -1,0 +1,121 @@
+"""What `mfal score` is to score: files, folders, globs, tables, standard input.
+
+Nothing heavy is imported before the list is known, so that the command answers at once.
+"""
+
+import glob
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mfal.crystals.file_names import is_structure_name
+from mfal.errors import MfalError
+
+if TYPE_CHECKING:
+    from mfal.data.table import MaterialTable
+
+__all__ = ["Source", "expand_sources"]
+
+_STANDARD_INPUT = "-"
+_TABLE_SUFFIXES = (".csv", ".tsv")
+
+
+class Source(NamedTuple):
+    """A file, or a row of a table."""
+
+    name: str
+    """The path of the file, or the row as TABLE:ID."""
+    contents: bytes | dict[str, Any] | MfalError | None
+    """Of what has no file of its own: standard input, a structure as its dict, or why a row has
+    none. None: the file is read where it is scored."""
+
+    def digest(self) -> str:
+        """A fingerprint of the contents; empty where they can't be read."""
+        if self.contents is None:
+            try:
+                return hashlib.sha256(Path(self.name).read_bytes()).hexdigest()[:16]
+            except OSError:
+                return ""
+        return hashlib.sha256(repr(self.contents).encode()).hexdigest()[:16]
+
+
+def expand_sources(references: Sequence[str]) -> list[Source]:
+    """All that the references name, in their order, each file once.
+
+    A folder stands for the structure files in it and in the folders within; what is no file may be
+    a pattern, or a table that `mfal data` knows.
+
+    Raises:
+      MfalError: for a table that can't be read.
+    """
+    found: dict[str, Source] = {}
+    for reference in references:
+        for source in _expand(reference):
+            found.setdefault(source.name, source)
+    return list(found.values())
+
+
+def _expand(reference: str) -> Iterator[Source]:
+    path = Path(reference)
+    if reference == _STANDARD_INPUT:
+        yield Source("standard input", sys.stdin.buffer.read())
+    elif path.is_dir():
+        names = sorted(each for each in path.rglob("*") if each.is_file())
+        inside = [each for each in names if is_structure_name(each)]
+        if not inside:
+            yield Source(
+                reference, MfalError(f"{reference} holds no structure file", "give another folder")
+            )
+        yield from (Source(str(each), None) for each in inside)
+    elif path.is_file():
+        if path.suffix.lower() in _TABLE_SUFFIXES or _is_table(path):
+            yield from _rows(reference)
+        else:
+            yield Source(reference, None)
+    elif matching := sorted(glob.glob(reference, recursive=True)):
+        for each in matching:
+            yield from _expand(each) if each != reference else ()
+    elif _is_named_table(reference):
+        yield from _rows(reference)
+    else:
+        yield Source(reference, None)  # reading it says that it does not exist
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a JSON file is a table of mfal's."""
+    if path.suffix.lower() != ".json":
+        return False
+    try:
+        with path.open("rb") as file:
+            return b'"materials"' in file.read(200)
+    except OSError:
+        return False
+
+
+def _is_named_table(reference: str) -> bool:
+    from mfal.data.named import NAMED_TABLES
+
+    return reference.partition(":")[0] in NAMED_TABLES
+
+
+def _rows(reference: str) -> Iterator[Source]:
+    from mfal.data.named import open_table
+
+    table = open_table(reference)
+    for index, identifier in enumerate(table.ids):
+        yield Source(f"{reference}:{identifier}", _structure(table, index))
+
+
+def _structure(table: "MaterialTable", index: int) -> dict[str, Any] | MfalError:
+    try:
+        structure = table.structure(index)
+    except MfalError as error:
+        return error
+    if structure is None:
+        return MfalError(f"{table.ids[index]} has no atoms", "give a structure file for it")
+    from mfal.crystals.checks import add_notes
+
+    add_notes(structure, [str(note) for note in table.details[index].get("notes", ())])
+    return dict(structure.as_dict())

@@ -1,0 +1,175 @@
+"""Scoring many sources on all cores: results as they come, and none lost when it is stopped."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mfal.cli.score_sources import Source
+from mfal.errors import MfalError
+
+if TYPE_CHECKING:
+    from mfal.oracles.types import Oracle
+
+__all__ = ["Job", "oracles_of", "process_count", "results", "score_source"]
+
+FEW = 6
+"""Sources up to which one process does: starting others takes as long as scoring some."""
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+}
+"""Environment of one process of several: each has its core."""
+
+
+class Job(NamedTuple):
+    """What every source is asked."""
+
+    oracles: tuple[str, ...]
+    """As module:function."""
+    ion: str
+    """Symbol of the mobile ion, for the oracles that come with mfal."""
+
+
+def process_count(sources: int, wanted: int | None = None) -> int:
+    """How many processes score so many sources."""
+    if wanted is not None:
+        return max(1, min(wanted, sources))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return 1 if sources <= FEW else max(1, min(int(cores or 1), sources))
+
+
+def results(
+    sources: Sequence[Source], job: Job, processes: int
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """The index of each source and its results, one for each structure in it, as they come."""
+    if processes == 1:
+        for index, source in enumerate(sources):
+            yield index, score_source(source, job)
+        return
+    left = iter(range(len(sources)))
+    again: list[int] = []
+    while True:
+        pool = _pool(processes)
+        try:
+            yield from _drain(pool, sources, job, left, processes, again)
+        finally:
+            _stop(pool)
+        if not again:
+            return
+        # A process died, and which of the sources did it is not known: each gets one of its own.
+        for index in again:
+            single = _pool(1)
+            try:
+                yield index, single.submit(score_source, sources[index], job).result()
+            except BrokenProcessPool:
+                error = f"{sources[index].name}: the process that scored it died; check its size"
+                yield index, [{"file": sources[index].name, "error": error}]
+            finally:
+                _stop(single)
+        again = []
+
+
+def _drain(
+    pool: ProcessPoolExecutor,
+    sources: Sequence[Source],
+    job: Job,
+    left: Iterator[int],
+    processes: int,
+    again: list[int],
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Results until nothing is left or a process dies; what it was at goes to `again`."""
+    running: dict[Future[list[dict[str, Any]]], int] = {}
+    while True:
+        while len(running) < processes and (index := next(left, None)) is not None:
+            running[pool.submit(score_source, sources[index], job)] = index
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            index = running.pop(future)
+            if isinstance(future.exception(), BrokenProcessPool):
+                again += [index, *running.values()]
+                return
+            yield index, future.result()
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    environment = dict(os.environ)
+    os.environ.update(ONE_THREAD)  # what is spawned inherits it
+    try:
+        pool = ProcessPoolExecutor(
+            processes, mp_context=multiprocessing.get_context("spawn"), initializer=_deaf
+        )
+        for _ in range(processes):
+            pool.submit(int)  # starts its process now
+        return pool
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _deaf() -> None:
+    """Ctrl-C goes to all processes of a terminal; the parent alone decides what becomes of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """End a pool at once, what it is at included."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in multiprocessing.active_children():
+        process.terminate()
+
+
+@lru_cache(maxsize=4)
+def oracles_of(job: Job) -> "tuple[Oracle, ...]":
+    """The oracles of a job.
+
+    Raises:
+      MfalError: for an ion that the oracles aren't made for, or a reference that leads nowhere.
+    """
+    from mfal.oracles.loading import load_oracles
+    from mfal.oracles.scoring import SCORING, scoring_oracles
+
+    if job.oracles == (SCORING,):
+        return scoring_oracles(job.ion)
+    if job.ion != "Li":
+        raise MfalError(
+            f"--ion {job.ion} with oracles of your own", "let the function return oracles for it"
+        )
+    return load_oracles(job.oracles)
+
+
+def score_source(source: Source, job: Job) -> list[dict[str, Any]]:
+    """One result for each structure of a source; what can't be read has an "error" instead."""
+    from pymatgen.core import Structure
+
+    from mfal.crystals.reading import read_structures, structures_in
+    from mfal.oracles.scoring import score_structure
+
+    oracles = oracles_of(job)
+    contents = source.contents
+    try:
+        if isinstance(contents, MfalError):
+            raise contents
+        if isinstance(contents, dict):
+            structure = Structure.from_dict(contents)
+            return [{"file": source.name} | score_structure(structure, oracles)]
+        found = (
+            read_structures(source.name)
+            if contents is None
+            else structures_in(contents, source.name)
+        )
+    except MfalError as error:
+        return [{"file": source.name, "error": str(error)}]
+    return [
+        {"file": one.name, "error": str(one.problem)}
+        if one.structure is None
+        else {"file": one.name} | score_structure(one.structure, oracles)
+        for one in found
+    ]

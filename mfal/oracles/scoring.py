@@ -1,0 +1,81 @@
+"""What `mfal score` asks about a structure, and the record of what came out."""
+
+from typing import TYPE_CHECKING, Any
+
+from mfal.errors import MfalError
+from mfal.numbers import number_or_text
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from mfal.oracles.types import Observation, Oracle
+
+__all__ = ["SCORING", "score_structure", "scoring_oracles"]
+
+SCORING = "mfal.oracles.scoring:scoring_oracles"
+"""Where the oracles come from that are asked unless others are named."""
+
+
+def scoring_oracles(ion: str = "Li") -> "tuple[Oracle, ...]":
+    """Sendek's probability, the migration barrier, the conductivity at 300 K, for one structure.
+
+    These are the campaign's, except that the barrier is read from the conductivity's finer map: one
+    structure can afford it, and its barrier then hardly depends on how the cell was chosen. For
+    ions other than lithium Sendek's regression, which was made for lithium, is left out; the
+    conductivity is for ions of one charge.
+    """
+    from dataclasses import replace
+
+    from mfal.oracles.ladder import (
+        CONDUCTIVITY_MAP,
+        bvse_oracle,
+        conductivity_oracle,
+        sendek_oracle,
+    )
+
+    options = replace(CONDUCTIVITY_MAP, mobile=ion)
+    barrier, conductivity = bvse_oracle(options), conductivity_oracle(options)
+    if ion == "Li":
+        return sendek_oracle(sampled=True), barrier, conductivity
+    return barrier, conductivity
+
+
+def score_structure(structure: "Structure", oracles: "tuple[Oracle, ...]") -> dict[str, Any]:
+    """Formula, space group, notes, and each oracle's answer, as plain values for JSON.
+
+    The oracles see the standard setting of the crystal, so that one crystal has one value in
+    whatever cell, origin or setting it is given.
+    """
+    from mfal.crystals.checks import notes_of
+    from mfal.crystals.structures import space_group_number, standard_setting
+    from mfal.oracles.loading import ask_oracle
+
+    try:
+        group = space_group_number(structure)
+        standard = standard_setting(structure)
+    except MfalError as error:
+        return {"error": str(error)}
+    return {
+        "formula": structure.composition.reduced_formula,
+        "space_group": group,
+        "notes": list(notes_of(structure)),
+        "oracles": [_answer(oracle, ask_oracle(oracle, [standard])[0]) for oracle in oracles],
+    }
+
+
+def _answer(oracle: "Oracle", observation: "Observation") -> dict[str, Any]:
+    record = observation.provenance
+    answer: dict[str, Any] = {
+        "oracle": oracle.name,
+        "version": oracle.version,
+        "value": number_or_text(observation.value),
+        "uncertainty": observation.uncertainty,
+        "unit": oracle.unit,
+        "status": observation.status,
+        "notes": [str(note) for note in record.get("warnings", ())],
+        "seconds": round(observation.seconds, 4),
+        "cost": oracle.cost,
+    }
+    if oracle.unit == "eV" and "own_barriers" in record:
+        answer["barriers"] = dict(zip(("1-D", "2-D", "3-D"), record["own_barriers"], strict=True))
+    return answer
