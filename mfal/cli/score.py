@@ -72,9 +72,10 @@ def run(options: argparse.Namespace) -> int:
 
     use_compilation_cache()
     from mfal.cli.score_print import Printer
-    from mfal.cli.score_work import Job, process_count
+    from mfal.cli.score_work import Job, oracles_of, process_count
 
-    job = Job(tuple(options.oracles), options.ion)
+    job = Job(tuple(options.oracles), options.ion.strip().capitalize())
+    oracles_of(job)  # what is wrong with them is said before anything is scored
     digests = {source.name: source.digest() for source in sources} if options.out else {}
     with contextlib.ExitStack() as stack:
         table = _table(options.out, job, digests) if options.out else None

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -10,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfal.cli.score_sources import Source
-from mfal.errors import MfalError
+from mfal.errors import MfalError, MfalWarning
 
 if TYPE_CHECKING:
     from mfal.oracles.types import Oracle
@@ -104,7 +105,7 @@ def _pool(processes: int) -> ProcessPoolExecutor:
     os.environ.update(ONE_THREAD)  # what is spawned inherits it
     try:
         pool = ProcessPoolExecutor(
-            processes, mp_context=multiprocessing.get_context("spawn"), initializer=_deaf
+            processes, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet
         )
         for _ in range(processes):
             pool.submit(int)  # starts its process now
@@ -114,9 +115,10 @@ def _pool(processes: int) -> ProcessPoolExecutor:
         os.environ.update(environment)
 
 
-def _deaf() -> None:
+def _quiet() -> None:
     """Ctrl-C goes to all processes of a terminal; the parent alone decides what becomes of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore", MfalWarning)  # the parent has said it
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mfal.errors import MfalError
+from mfal.errors import MfalError, warn
 from mfal.numbers import number_or_text
 
 if TYPE_CHECKING:
@@ -15,29 +15,39 @@ __all__ = ["SCORING", "score_structure", "scoring_oracles"]
 SCORING = "mfal.oracles.scoring:scoring_oracles"
 """Where the oracles come from that are asked unless others are named."""
 
+RESOLUTION = 0.15
+"""Å, of the map that barrier and conductivity are read from."""
+
 
 def scoring_oracles(ion: str = "Li") -> "tuple[Oracle, ...]":
     """Sendek's probability, the migration barrier, the conductivity at 300 K, for one structure.
 
     These are the campaign's, except that the barrier is read from the conductivity's finer map: one
-    structure can afford it, and its barrier then hardly depends on how the cell was chosen. For
-    ions other than lithium Sendek's regression, which was made for lithium, is left out; the
-    conductivity is for ions of one charge.
+    structure can afford it, and its barrier then hardly depends on how the cell was chosen. What
+    can't be asked about another ion is left out with a warning.
+
+    Raises:
+      MfalError: for what is no ion that the potential has rows for.
     """
-    from dataclasses import replace
+    from mfal.crystals.bond_valence import MORSE
+    from mfal.oracles.ladder import MapOptions, bvse_oracle, conductivity_oracle, sendek_oracle
 
-    from mfal.oracles.ladder import (
-        CONDUCTIVITY_MAP,
-        bvse_oracle,
-        conductivity_oracle,
-        sendek_oracle,
-    )
-
-    options = replace(CONDUCTIVITY_MAP, mobile=ion)
-    barrier, conductivity = bvse_oracle(options), conductivity_oracle(options)
+    charges = sorted({charge for symbol, charge, _, _ in MORSE if symbol == ion})
+    if not charges:
+        known = sorted({symbol for symbol, charge, _, _ in MORSE if charge in (1, 2)})
+        raise MfalError(f"--ion {ion}", f"give one of {', '.join(known)}")
+    options = MapOptions(resolution=RESOLUTION, mobile=ion, mobile_charge=charges[0])
+    barrier = bvse_oracle(options)
     if ion == "Li":
-        return sendek_oracle(sampled=True), barrier, conductivity
-    return barrier, conductivity
+        return sendek_oracle(sampled=True), barrier, conductivity_oracle(options)
+    if charges[0] == 1:
+        warn(f"{ion}: Sendek's regression was made for lithium, it is left out")
+        return barrier, conductivity_oracle(options)
+    warn(
+        f"{ion}: Sendek's regression was made for lithium, the conductivity for ions of one "
+        "charge; both are left out"
+    )
+    return (barrier,)
 
 
 def score_structure(structure: "Structure", oracles: "tuple[Oracle, ...]") -> dict[str, Any]:

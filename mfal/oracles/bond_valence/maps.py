@@ -45,13 +45,16 @@ class MapOptions:
     decorations: int = 0
     """Ordered frameworks to draw from a partly occupied one; the answer is their mean, with their
     spread as uncertainty. 0 weights each site by its occupancy instead."""
+    mobile_charge: int = 1
+    """e, of the mobile ion."""
 
     def tag(self) -> str:
         """What of these options may change a value, for an oracle's version."""
         drawn = f"-{self.decorations}d" if self.decorations else ""
         margins = (self.margin, self.shallow)
         other = "" if margins == (0.5, 0.02) else f"-{self.margin:g}-{self.shallow:g}"
-        return f"{self.mobile}-{self.resolution:g}{drawn}{other}"
+        charge = "" if self.mobile_charge == 1 else f"{self.mobile_charge:+d}"
+        return f"{self.mobile}{charge}-{self.resolution:g}{drawn}{other}"
 
 
 class Estimate(NamedTuple):
@@ -94,13 +97,34 @@ def averaged(
 def read_map(
     structure: "Structure", options: MapOptions
 ) -> tuple["Framework", "Grid", "Percolation"]:
-    """Framework, grid and what the sweep found."""
+    """Framework, grid and what the sweep found.
+
+    The last map is kept: barrier and conductivity of one structure are asked one after the other.
+    """
+    global _last
+    key = (
+        structure.lattice.matrix.tobytes(),
+        structure.frac_coords.tobytes(),
+        tuple(site.species_string for site in structure),
+        options,
+    )
+    if _last is None or _last[0] != key:
+        _last = (key, _swept(structure, options))
+    return _last[1]
+
+
+_last: tuple[Any, tuple["Framework", "Grid", "Percolation"]] | None = None
+
+
+def _swept(
+    structure: "Structure", options: MapOptions
+) -> tuple["Framework", "Grid", "Percolation"]:
     from mfal.oracles.bond_valence.framework import framework_of
     from mfal.oracles.bond_valence.percolation import percolate
     from mfal.oracles.bond_valence.site_energy import grid_shape, symmetric_map
     from mfal.oracles.bond_valence.symmetry import symmetric_grid
 
-    framework = framework_of(structure, options.mobile)
+    framework = framework_of(structure, options.mobile, options.mobile_charge)
     shape = grid_shape(framework.lattice, options.resolution)
     if math.prod(shape) > LARGEST_MAP:
         raise MfalError(
