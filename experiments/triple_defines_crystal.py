@@ -42,7 +42,7 @@ from shared import (
 
 from mfal.crystals.contacts import least_distances
 from mfal.crystals.placement import assignments
-from mfal.crystals.realise import Realisation, realise
+from mfal.crystals.realisation import Realisation, realise
 from mfal.crystals.relax import relax
 from mfal.crystals.search import VALENCE_WEIGHT
 from mfal.crystals.templates import matching_arrangements

@@ -1,7 +1,7 @@
 """Multi-fidelity active learning for solid-state ionic conductors, in JAX."""
 
-from mfal.errors import MfalError
+from mfal.errors import MfalError, MfalWarning
 
-__all__ = ["MfalError", "__version__"]
+__all__ = ["MfalError", "MfalWarning", "__version__"]
 
 __version__ = "0.2.0.dev0"

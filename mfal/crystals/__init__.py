@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         read_structure,
         read_structures,
     )
+    from mfal.crystals.realisation import Realisation, realise
     from mfal.crystals.structures import (
         conventional_structure,
         crystal_from_structure,
@@ -64,6 +65,7 @@ __all__ = [
     "WYCKOFF_MULTIPLICITY",
     "Crystal",
     "ReadStructure",
+    "Realisation",
     "add_oxidation_states",
     "atomic_number",
     "balanced_charges",
@@ -78,6 +80,7 @@ __all__ = [
     "parse_structure",
     "read_structure",
     "read_structures",
+    "realise",
     "space_group_number",
     "structure_to_cif",
     "wyckoff_letters",
@@ -100,6 +103,7 @@ __getattr__, __dir__ = lazily(
         ),
         "lattice": "cell_matrix cell_volume is_consistent",
         "reading": "ReadStructure parse_structure read_structure read_structures",
+        "realisation": "Realisation realise",
         "structures": (
             "conventional_structure crystal_from_structure space_group_number structure_to_cif"
         ),

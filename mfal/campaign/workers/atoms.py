@@ -7,7 +7,7 @@ import numpy as np
 
 from mfal.campaign.ledger.crystals import crystal_arrays
 from mfal.campaign.ledger.records import CrystalRecord
-from mfal.crystals.realise import realise
+from mfal.crystals.realisation import realise
 from mfal.crystals.templates import Template, template
 from mfal.errors import MfalError
 

@@ -5,7 +5,7 @@ from pymatgen.core import Lattice, Structure
 
 from mfal.crystals.elements import atomic_number
 from mfal.crystals.groups import WYCKOFF_MULTIPLICITY
-from mfal.crystals.realise import realise
+from mfal.crystals.realisation import realise
 from mfal.crystals.structures import (
     crystal_from_structure,
     element_charges,
