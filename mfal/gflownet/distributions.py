@@ -1,8 +1,12 @@
 """The distributions of a policy: masked categorical, and a mixture of bounded densities.
 
-Both exist twice. As distrax distributions they are what a user composes and tests against; as
-functions of noise drawn beforehand they are what the rollout runs, since one uniform number a draw
-is all they need. Tests hold the two forms to each other.
+Both are distrax distributions, and these are what the rollout and the losses run. Beside `sample`,
+which takes a key, each has `invert`: a draw from uniform numbers made beforehand, which is all that
+a training step needs and what makes its draws independent of how the batch is spread.
+
+Distrax's own `Categorical` and `MixtureSameFamily` are not used there: the first normalises its
+logits twice over and draws from as many Gumbel numbers as there are actions, where one uniform
+number will do. Tests hold both classes to them.
 
 The bounded density is the logistic distribution cut to [0, 1],
 
@@ -14,19 +18,17 @@ tends to the uniform density for large s, and is sampled by inverting F.
 
 from typing import Any, NamedTuple
 
+import chex
 import distrax
 import jax
 import jax.numpy as jnp
 
 __all__ = [
+    "BoundedMixture",
+    "MaskedCategorical",
     "Mixture",
     "TruncatedLogistic",
-    "bounded_mixture",
-    "draw_index",
-    "draw_value",
     "mask_logits",
-    "masked_categorical",
-    "mixture_log_prob",
     "value_mixture",
 ]
 
@@ -84,17 +86,118 @@ class TruncatedLogistic(distrax.Distribution):
         return TruncatedLogistic(self._loc[index], self._scale[index])
 
 
-def masked_categorical(logits: jax.Array, mask: jax.Array) -> distrax.Categorical:
-    """The categorical distribution over the legal indices; at least one must be legal."""
-    return distrax.Categorical(logits=mask_logits(logits, mask))
+class MaskedCategorical(distrax.Distribution):
+    """The categorical distribution over the legal indices, by a softmax of their logits.
+
+    Without a legal index a draw is 0, and log-probabilities are finite and mean nothing.
+    """
+
+    def __init__(self, logits: jax.Array, mask: jax.Array) -> None:
+        """Logits [..., A] and legal indices [..., A] bool."""
+        super().__init__()
+        chex.assert_equal_shape([logits, mask])
+        self._mask = mask
+        self._logits = mask_logits(logits, mask)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Empty: one index."""
+        return ()
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Shape of the logits without their last axis."""
+        return self._logits.shape[:-1]
+
+    @property
+    def probs(self) -> jax.Array:
+        """[..., A] float32, zero where illegal."""
+        return jnp.where(self._mask, jax.nn.softmax(self._logits), 0.0)
+
+    def log_normaliser(self) -> jax.Array:
+        """Log of the sum of exp(logits) over the legal indices, [...] float32."""
+        return jax.nn.logsumexp(self._logits, axis=-1)
+
+    def log_prob(self, value: Any) -> jax.Array:
+        """Log-probability of legal indices, [...] float32."""
+        # A masked sum, which on CPU beats a gather.
+        chosen = jnp.arange(self._logits.shape[-1], dtype=jnp.int32) == value[..., None]
+        logit = jnp.sum(jnp.where(chosen, self._logits, 0.0), axis=-1)
+        return logit - self.log_normaliser()
+
+    def entropy(self) -> jax.Array:
+        """In nats, [...] float32."""
+        log_probs = jax.nn.log_softmax(self._logits)
+        return -jnp.sum(jnp.where(self._mask, self.probs * log_probs, 0.0), axis=-1)
+
+    def mode(self) -> jax.Array:
+        """The likeliest index, [...] int32."""
+        return jnp.argmax(self._logits, axis=-1).astype(jnp.int32)
+
+    def invert(self, uniform: jax.Array) -> jax.Array:
+        """The index at which the cumulative probability passes `uniform`.
+
+        Args:
+          uniform: [...] float32 in [0, 1).
+
+        Returns:
+          [...] int32, always legal.
+        """
+        masked, mask = self._logits, self._mask
+        weight = jnp.exp(masked - jnp.max(masked, axis=-1, keepdims=True)) * mask
+        cumulative = _cumulative_sum(weight)
+        threshold = uniform[..., None] * cumulative[..., -1:]
+        passed = mask & (cumulative > threshold)
+        # Least and greatest places, as plain reductions: on CPU some times faster than `argmax`.
+        place = jnp.arange(mask.shape[-1], dtype=jnp.int32)
+        first = jnp.min(jnp.where(passed, place, mask.shape[-1]), axis=-1)
+        # Rounding may carry the threshold past every step: the last legal index catches it.
+        last = jnp.max(jnp.where(mask, place, 0), axis=-1)
+        return jnp.minimum(first, last)
+
+    def _sample_n(self, key: Any, n: int) -> jax.Array:
+        uniform = jax.random.uniform(key, (n, *self.batch_shape), jnp.float32)
+        return jax.vmap(self.invert)(uniform)
 
 
-def bounded_mixture(mixture: Mixture) -> distrax.MixtureSameFamily:
-    """The mixture as a distrax distribution."""
-    return distrax.MixtureSameFamily(
-        mixture_distribution=distrax.Categorical(logits=mixture.log_weight),
-        components_distribution=TruncatedLogistic(mixture.loc, mixture.scale),
-    )
+class BoundedMixture(distrax.Distribution):
+    """A mixture of truncated logistic densities on [0, 1]."""
+
+    def __init__(self, mixture: Mixture) -> None:
+        """Parameters, [..., K] each."""
+        super().__init__()
+        chex.assert_equal_shape(list(mixture))
+        self._mixture = mixture
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """Empty: one number."""
+        return ()
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """Shape of the parameters without their last axis."""
+        return self._mixture.log_weight.shape[:-1]
+
+    def log_prob(self, value: Any) -> jax.Array:
+        """Log density at values [...] in [0, 1]."""
+        mixture = self._mixture
+        density = _log_density(value[..., None], mixture.loc, mixture.scale)
+        return jax.nn.logsumexp(mixture.log_weight + density, axis=-1)
+
+    def invert(self, uniform_component: jax.Array, uniform: jax.Array) -> jax.Array:
+        """A draw, [...] in (0, 1), from two uniform numbers [...] each."""
+        mixture = self._mixture
+        every = jnp.ones(mixture.log_weight.shape, bool)
+        component = MaskedCategorical(mixture.log_weight, every).invert(uniform_component)
+        chosen = jnp.arange(every.shape[-1], dtype=jnp.int32) == component[..., None]
+        loc = jnp.sum(jnp.where(chosen, mixture.loc, 0), axis=-1)
+        scale = jnp.sum(jnp.where(chosen, mixture.scale, 0), axis=-1)
+        return _invert(uniform, loc, scale)
+
+    def _sample_n(self, key: Any, n: int) -> jax.Array:
+        uniform = jax.random.uniform(key, (2, n, *self.batch_shape), jnp.float32)
+        return jax.vmap(self.invert)(*uniform)
 
 
 def mask_logits(logits: jax.Array, mask: jax.Array) -> jax.Array:
@@ -103,30 +206,6 @@ def mask_logits(logits: jax.Array, mask: jax.Array) -> jax.Array:
     The gradient is exactly zero for illegal indices, and for a row with one legal index.
     """
     return jnp.where(mask, logits.astype(jnp.float32), _ILLEGAL)
-
-
-def draw_index(logits: jax.Array, mask: jax.Array, uniform: jax.Array) -> jax.Array:
-    """The index at which the cumulative softmax of the legal logits passes `uniform`.
-
-    Args:
-      logits: [..., A] float32.
-      mask: [..., A] bool. Without a legal index the answer is 0.
-      uniform: [...] float32 in [0, 1).
-
-    Returns:
-      [...] int32, always legal.
-    """
-    masked = mask_logits(logits, mask)
-    weight = jnp.exp(masked - jnp.max(masked, axis=-1, keepdims=True)) * mask
-    cumulative = _cumulative_sum(weight)
-    threshold = uniform[..., None] * cumulative[..., -1:]
-    passed = mask & (cumulative > threshold)
-    # Least and greatest places, as plain reductions: on CPU some times faster than `argmax`.
-    place = jnp.arange(mask.shape[-1], dtype=jnp.int32)
-    first = jnp.min(jnp.where(passed, place, mask.shape[-1]), axis=-1)
-    # Rounding may carry the threshold past every step: the last legal index catches it.
-    last = jnp.max(jnp.where(mask, place, 0), axis=-1)
-    return jnp.minimum(first, last)
 
 
 def value_mixture(raw: jax.Array) -> Mixture:
@@ -138,22 +217,6 @@ def value_mixture(raw: jax.Array) -> Mixture:
         loc=jax.nn.sigmoid(raw[..., 1, :]),
         scale=scale,
     )
-
-
-def draw_value(mixture: Mixture, uniform_component: jax.Array, uniform: jax.Array) -> jax.Array:
-    """A draw from the mixture, [...] in (0, 1), from two uniform numbers [...] each."""
-    every = jnp.ones(mixture.log_weight.shape, bool)
-    component = draw_index(mixture.log_weight, every, uniform_component)
-    chosen = jnp.arange(every.shape[-1]) == component[..., None]
-    loc = jnp.sum(jnp.where(chosen, mixture.loc, 0), axis=-1)
-    scale = jnp.sum(jnp.where(chosen, mixture.scale, 0), axis=-1)
-    return _invert(uniform, loc, scale)
-
-
-def mixture_log_prob(mixture: Mixture, value: jax.Array) -> jax.Array:
-    """Log density of the mixture at values [...] in [0, 1]."""
-    density = _log_density(value[..., None], mixture.loc, mixture.scale)
-    return jax.nn.logsumexp(mixture.log_weight + density, axis=-1)
 
 
 def _ends(loc: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -15,7 +15,7 @@ from jax import lax
 
 from mfal.envs.types import Action, Environment, Features, State
 from mfal.errors import MfalError
-from mfal.gflownet.distributions import mask_logits
+from mfal.gflownet.distributions import MaskedCategorical
 from mfal.gflownet.policy import Policy, apply_policy
 
 __all__ = [
@@ -124,7 +124,7 @@ def terminal_distribution(
         more = jnp.broadcast_to(conditions, (count, conditions.shape[-1]))
         features = features._replace(dense=jnp.concatenate([features.dense, more], axis=-1))
     heads = apply_policy(policy, params, features)
-    moves = jnp.where(graph.mask, jax.nn.softmax(mask_logits(heads.logits, graph.mask)), 0.0)
+    moves = MaskedCategorical(heads.logits, graph.mask).probs
 
     def spread(carry: tuple[jax.Array, jax.Array], _: None) -> Any:
         mass, resting = carry

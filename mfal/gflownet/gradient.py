@@ -21,12 +21,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from mfal.envs.types import Features, Stage
-from mfal.gflownet.distributions import mixture_log_prob, value_mixture
+from mfal.gflownet.distributions import BoundedMixture, MaskedCategorical, value_mixture
 from mfal.gflownet.losses import Balance
 from mfal.gflownet.policy import (
     Policy,
     apply_policy,
-    categorical_log_prob,
     continuous_slots,
     forward_log_prob,
 )
@@ -73,7 +72,7 @@ def evaluate_rows(
     log_pf = forward_log_prob(heads, slots, rows.mask, rows.index, rows.value, zero)
     log_pb = zero
     if policy.learned_backward:
-        log_pb = categorical_log_prob(heads.backward, rows.parents, rows.came_by)
+        log_pb = MaskedCategorical(heads.backward, rows.parents).log_prob(rows.came_by)
     return log_pf, log_pb, heads.log_flow
 
 
@@ -184,7 +183,7 @@ def _stage_backward(
         return by_params, by_hidden
 
     def density(raw: jax.Array) -> jax.Array:
-        log_density = mixture_log_prob(value_mixture(raw), rows.value)
+        log_density = BoundedMixture(value_mixture(raw)).log_prob(rows.value)
         mine = jnp.any(taken, axis=-1)
         return jnp.sum(weight * jnp.where(mine, log_density, 0.0))
 
@@ -211,7 +210,8 @@ def _common_heads_backward(
     if policy.learned_backward:
 
         def log_pb(logits: jax.Array) -> jax.Array:
-            return jnp.sum(weight.log_pb * categorical_log_prob(logits, rows.parents, rows.came_by))
+            backward = MaskedCategorical(logits, rows.parents)
+            return jnp.sum(weight.log_pb * backward.log_prob(rows.came_by))
 
         by_logit = jax.grad(log_pb)(rows.backward)
         by_params, more = _pull(

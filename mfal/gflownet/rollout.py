@@ -13,19 +13,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from mfal.envs.types import Action, Environment, Features, State
-from mfal.gflownet.distributions import (
-    draw_index,
-    draw_value,
-    mask_logits,
-    mixture_log_prob,
-    value_mixture,
-)
+from mfal.gflownet.distributions import BoundedMixture, MaskedCategorical, value_mixture
 from mfal.gflownet.policy import (
     Policy,
     active_heads,
     apply_policy,
-    categorical_log_prob,
-    chosen_logit,
     continuous_slots,
     is_continuous,
     value_raw,
@@ -111,19 +103,19 @@ def rollout(
         if plan is not None:
             given, follow = jnp.minimum(time, plan.index.shape[0] - 1), mine(plan.follow)
             index = jnp.where(follow, mine(plan.index[given]), index)
-        normaliser = jax.nn.logsumexp(mask_logits(heads.logits, mask), axis=-1)
-        log_pf = chosen_logit(heads.logits, index) - normaliser
+        forward = MaskedCategorical(heads.logits, mask)
+        log_pf = forward.log_prob(index)
         carries = is_continuous(slots, index)
 
         def valued() -> tuple[jax.Array, jax.Array, jax.Array]:
             """Mixtures, values drawn from them or given, and their log-densities."""
             raw = value_raw(heads.values, slots, index)
-            mixture = value_mixture(raw)
-            value = draw_value(mixture, uniform[:, 2], uniform[:, 3])
+            mixture = BoundedMixture(value_mixture(raw))
+            value = mixture.invert(uniform[:, 2], uniform[:, 3])
             value = jnp.where(lost, uniform[:, 3], value)
             if plan is not None:
                 value = jnp.where(follow, mine(plan.value[given]), value)
-            density = mixture_log_prob(mixture, value) - log_jacobian(state, Action(index, value))
+            density = mixture.log_prob(value) - log_jacobian(state, Action(index, value))
             return raw, value, jnp.where(carries, density, 0.0)
 
         blank = (
@@ -137,7 +129,7 @@ def rollout(
         log_pf += density
         log_pb = jnp.zeros_like(log_pf)
         if learned:
-            log_pb = categorical_log_prob(heads.backward, walk.parents, walk.came_by)
+            log_pb = MaskedCategorical(heads.backward, walk.parents).log_prob(walk.came_by)
             log_pb = jnp.where(walk.live & (time > 0), log_pb, 0.0)
         energy = jnp.zeros_like(log_pf) if energy_of is None else energy_of(state)
         row = _Row(
@@ -146,7 +138,7 @@ def rollout(
                 activations=activations,
                 mask=mask,
                 logits=heads.logits,
-                log_normaliser=normaliser,
+                log_normaliser=forward.log_normaliser(),
                 parents=walk.parents,
                 backward=heads.backward,
                 index=action.index,
@@ -274,9 +266,10 @@ def backward_rollout(
             dense = jnp.concatenate([sparse.dense, conditions], axis=-1)
             features = Features(sparse.tokens, dense)
             logits = apply_policy(policy, params, features).backward
-        index = draw_index(logits, mask, noise[time])
+        backward = MaskedCategorical(logits, mask)
+        index = backward.invert(noise[time])
         value = recover(state, index)
-        log_pb = log_pb + jnp.where(live, categorical_log_prob(logits, mask, index), 0.0)
+        log_pb = log_pb + jnp.where(live, backward.log_prob(index), 0.0)
         before = undo(state, Action(index, value))
         state = jax.tree.map(lambda new, old: _where(live, new, old), before, state)
         return (
@@ -364,7 +357,7 @@ def _draw_index(
         if dither.shape[-1]:
             logits = logits + exploration.dither * dither
         logits = jnp.where(lost[:, None], 0.0, logits)
-    return draw_index(logits, mask, uniform[:, 0]), lost
+    return MaskedCategorical(logits, mask).invert(uniform[:, 0]), lost
 
 
 def _uniform_backward(parents: jax.Array) -> jax.Array:

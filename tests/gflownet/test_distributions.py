@@ -8,14 +8,11 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from mfal.gflownet.distributions import (
+    BoundedMixture,
+    MaskedCategorical,
     Mixture,
     TruncatedLogistic,
-    bounded_mixture,
-    draw_index,
-    draw_value,
     mask_logits,
-    masked_categorical,
-    mixture_log_prob,
     value_mixture,
 )
 
@@ -35,26 +32,29 @@ def test_truncated_logistic_against_scipy(loc, scale):
 
 
 def test_mixture_integrates_to_one_and_equals_distrax():
-    density = lambda x: float(jnp.exp(mixture_log_prob(MIXTURE, jnp.float32(x))))  # noqa: E731
+    density = lambda x: float(jnp.exp(BoundedMixture(MIXTURE).log_prob(jnp.float32(x))))  # noqa: E731
     total, _ = integrate.quad(density, 0, 1, points=[0.1], limit=200)
     assert total == pytest.approx(1, abs=1e-4)
-    x = jnp.linspace(0.01, 0.99, 50)
-    np.testing.assert_allclose(
-        mixture_log_prob(MIXTURE, x), bounded_mixture(MIXTURE).log_prob(x), rtol=1e-5, atol=1e-5
+    reference = distrax.MixtureSameFamily(
+        distrax.Categorical(logits=MIXTURE.log_weight),
+        TruncatedLogistic(MIXTURE.loc, MIXTURE.scale),
     )
+    x = jnp.linspace(0.01, 0.99, 50)
+    found = BoundedMixture(MIXTURE).log_prob(x)
+    np.testing.assert_allclose(found, reference.log_prob(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("how", ["noise", "distrax"])
+@pytest.mark.parametrize("how", ["invert", "sample"])
 def test_sampler_and_density_are_the_same_distribution(how):
     count = 20_000
-    if how == "noise":
+    if how == "invert":
         uniform = jax.random.uniform(jax.random.key(0), (2, count))
         many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, 3)), MIXTURE)
-        values = draw_value(many, *uniform)
+        values = BoundedMixture(many).invert(*uniform)
     else:
-        values = bounded_mixture(MIXTURE).sample(seed=jax.random.key(0), sample_shape=(count,))
+        values = BoundedMixture(MIXTURE).sample(seed=jax.random.key(0), sample_shape=(count,))
     grid = np.linspace(0, 1, 2001)
-    density = np.exp(mixture_log_prob(MIXTURE, jnp.array(grid)))
+    density = np.exp(BoundedMixture(MIXTURE).log_prob(jnp.array(grid)))
     cdf = integrate.cumulative_trapezoid(density, grid, initial=0)
     result = stats.kstest(np.asarray(values), lambda x: np.interp(x, grid, cdf / cdf[-1]))
     assert result.pvalue > 1e-3
@@ -62,7 +62,7 @@ def test_sampler_and_density_are_the_same_distribution(how):
 
 def test_gradients_stay_finite_at_the_edges():
     def total(raw, x):
-        return jnp.sum(mixture_log_prob(value_mixture(raw), x))
+        return jnp.sum(BoundedMixture(value_mixture(raw)).log_prob(x))
 
     raw = jnp.array([[[0.0, 40.0], [-30.0, 30.0], [-40.0, 60.0]]])
     for x in (0.0, 1e-6, 0.5, 1.0):
@@ -79,7 +79,7 @@ def test_only_legal_indices_are_drawn(seed, size):
     mask = rng.random((16, size)) < 0.3
     mask[np.arange(16), rng.integers(size, size=16)] = True
     uniform = rng.choice([0.0, 0.5, 1 - 2**-24, rng.random()], size=16).astype(np.float32)
-    index = np.asarray(draw_index(logits, jnp.array(mask), jnp.array(uniform)))
+    index = np.asarray(MaskedCategorical(logits, jnp.array(mask)).invert(jnp.array(uniform)))
     assert mask[np.arange(16), index].all()
 
 
@@ -87,12 +87,21 @@ def test_indices_follow_the_masked_softmax():
     logits = jnp.array(np.random.default_rng(0).normal(size=50) * 2, jnp.float32)
     mask = jnp.arange(50) % 3 != 1
     uniform = (jnp.arange(40_000) + 0.5) / 40_000
-    index = draw_index(jnp.broadcast_to(logits, (40_000, 50)), mask[None] & True, uniform)
-    counts = np.bincount(np.asarray(index), minlength=50) / 40_000
-    expected = masked_categorical(logits, mask).probs
-    np.testing.assert_allclose(counts, expected, atol=1e-4)
+    many = MaskedCategorical(
+        jnp.broadcast_to(logits, (40_000, 50)), mask[None] & (uniform >= 0)[:, None]
+    )
+    counts = np.bincount(np.asarray(many.invert(uniform)), minlength=50) / 40_000
+    one = MaskedCategorical(logits, mask)
+    np.testing.assert_allclose(counts, one.probs, atol=1e-4)
+    drawn = one.sample(seed=jax.random.key(0), sample_shape=(40_000,))
+    np.testing.assert_allclose(np.bincount(drawn, minlength=50) / 40_000, one.probs, atol=0.01)
     reference = distrax.Categorical(logits=jnp.where(mask, logits, -jnp.inf))
-    np.testing.assert_allclose(expected, reference.probs, atol=1e-7)
+    np.testing.assert_allclose(one.probs, reference.probs, atol=1e-7)
+    legal = jnp.flatnonzero(mask)
+    np.testing.assert_allclose(one.log_prob(legal), reference.log_prob(legal), atol=1e-5)
+    assert one.mode() == reference.mode()
+    probs = np.asarray(reference.probs)[np.asarray(legal)]
+    assert one.entropy() == pytest.approx(-(probs * np.log(probs)).sum(), abs=1e-5)
 
 
 @pytest.mark.parametrize("legal", [0, 1])
