@@ -1,9 +1,11 @@
 """A choice of fidelity on top of any environment."""
 
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mfal.envs.observe import observe_from
 from mfal.envs.types import Action, Environment, Features, Stage
@@ -21,10 +23,13 @@ class FidelityState(NamedTuple):
     """[] int32, 0 to M - 1; -1 not chosen."""
 
 
+@lru_cache(maxsize=64)
 def with_fidelity(
     env: Environment, num_fidelities: int, when: Literal["first", "last", "any"] = "last"
 ) -> Environment:
     """The environment with M further actions, of which each trajectory takes exactly one.
+
+    Equal arguments give the same environment, and so share what is compiled for it.
 
     Args:
       env: any environment.
@@ -47,7 +52,7 @@ def with_fidelity(
             'give at least 1, "first", "last" or "any"',
         )
     first = env.num_actions
-    choices = jnp.arange(num_fidelities)
+    choices = np.arange(num_fidelities, dtype=np.int32)
 
     def open_parts(state: FidelityState) -> tuple[jax.Array, jax.Array]:
         """Whether the inner environment may move, and whether a fidelity may be chosen."""

@@ -7,10 +7,12 @@ policy matters.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mfal.envs.observe import observe_from
 from mfal.envs.types import Action, Environment, Features, Stage
@@ -59,8 +61,11 @@ class HypergridReward(NamedTuple):
     peak: float | jax.Array = 2.0
 
 
+@lru_cache(maxsize=64)
 def hypergrid(spec: HypergridSpec) -> Environment:
     """The grid as an environment; action d raises coordinate d, action D stops.
+
+    Equal specs give the same environment, and so share what is compiled for it.
 
     >>> env = hypergrid(HypergridSpec(dimensions=2, side=3))
     >>> state = env.step(env.initial_state(), Action(jnp.int32(1), jnp.float32(0)))
@@ -69,6 +74,7 @@ def hypergrid(spec: HypergridSpec) -> Environment:
     """
     dims, side = spec.dimensions, spec.side
     stop = dims
+    axes = np.arange(dims, dtype=np.int32)
 
     def initial_state() -> HypergridState:
         return HypergridState(jnp.zeros((dims,), jnp.int32), jnp.zeros((), bool))
@@ -78,21 +84,21 @@ def hypergrid(spec: HypergridSpec) -> Environment:
         return legal & ~state.stopped
 
     def step(state: HypergridState, action: Action) -> HypergridState:
-        raised = state.position + (jnp.arange(dims) == action.index)
+        raised = state.position + (axes == action.index).astype(jnp.int32)
         position = jnp.where(state.stopped, state.position, raised)
         return HypergridState(position, state.stopped | (action.index == stop))
 
     def parent_mask(state: HypergridState) -> jax.Array:
         lowered = jnp.append(state.position > 0, False)
-        return jnp.where(state.stopped, jnp.arange(dims + 1) == stop, lowered)
+        return jnp.where(state.stopped, np.arange(dims + 1) == stop, lowered)
 
     def undo(state: HypergridState, action: Action) -> HypergridState:
-        lowered = state.position - (jnp.arange(dims) == action.index)
+        lowered = state.position - (axes == action.index).astype(jnp.int32)
         position = jnp.where(state.stopped, state.position, lowered)
         return HypergridState(position, jnp.zeros((), bool))
 
     def features(state: HypergridState) -> Features:
-        tokens = jnp.arange(dims, dtype=jnp.int32) * side + state.position
+        tokens = jnp.asarray(axes * side) + state.position
         return Features(tokens, jnp.zeros((0,), jnp.float32))
 
     return Environment(
@@ -115,6 +121,7 @@ def hypergrid(spec: HypergridSpec) -> Environment:
     )
 
 
+@lru_cache(maxsize=64)
 def hypergrid_log_reward(
     spec: HypergridSpec,
 ) -> Callable[[HypergridReward, HypergridState], jax.Array]:
@@ -125,9 +132,9 @@ def hypergrid_log_reward(
     """
 
     def reward(params: HypergridReward, state: HypergridState) -> jax.Array:
-        distance = jnp.abs(state.position / (spec.side - 1) - 0.5)
-        plateau = jnp.all(distance > 0.25)
-        peak = jnp.all((distance > 0.3) & (distance < 0.4))
+        distance = jnp.abs(state.position.astype(jnp.float32) / (spec.side - 1) - 0.5)
+        plateau = jnp.all(distance > 0.25).astype(jnp.float32)
+        peak = jnp.all((distance > 0.3) & (distance < 0.4)).astype(jnp.float32)
         return jnp.log(params.base + params.plateau * plateau + params.peak * peak)
 
     return reward

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from mfal.gflownet.conditions import Conditions
 from mfal.gflownet.estimates import (
     Diversity,
     Quality,
@@ -13,8 +14,9 @@ from mfal.gflownet.estimates import (
 )
 from mfal.gflownet.exact import ExactMetrics, StateGraph, enumerate_states, exact_metrics
 from mfal.gflownet.exploration import ExplorationConfig, Schedule
-from mfal.gflownet.losses import LOSSES
-from mfal.gflownet.policy import PolicyConfig
+from mfal.gflownet.losses import LOSSES, Balance, Loss
+from mfal.gflownet.network import Network, Outputs
+from mfal.gflownet.policy import PolicyConfig, make_policy
 from mfal.gflownet.progress import Callback, chain, json_lines, progress_bar, tensorboard
 from mfal.gflownet.replay import ReplayConfig
 from mfal.gflownet.rewards import (
@@ -30,6 +32,7 @@ from mfal.gflownet.rewards import (
     temper,
     transform_reward,
 )
+from mfal.gflownet.rollout import draw_noise, rollout
 from mfal.gflownet.temperature import TemperatureConfig
 from mfal.gflownet.train import (
     DataSet,
@@ -40,6 +43,7 @@ from mfal.gflownet.train import (
     TrainState,
     make_trainer,
 )
+from mfal.gflownet.trajectories import Trajectories
 from mfal.lazy import lazily
 
 if TYPE_CHECKING:
@@ -48,14 +52,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOSSES",
+    "Balance",
     "Callback",
     "ClipParams",
+    "Conditions",
     "DataSet",
     "Diversity",
     "ExactMetrics",
     "ExplorationConfig",
     "LogReward",
+    "Loss",
     "Metrics",
+    "Network",
+    "Outputs",
     "PolicyConfig",
     "Quality",
     "ReplayConfig",
@@ -68,9 +77,11 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "Trainer",
+    "Trajectories",
     "TransformedParams",
     "chain",
     "clip",
+    "draw_noise",
     "enumerate_states",
     "evidence_bounds",
     "exact_metrics",
@@ -78,11 +89,13 @@ __all__ = [
     "from_score",
     "json_lines",
     "log_prob",
+    "make_policy",
     "make_trainer",
     "measure_diversity",
     "measure_quality",
     "progress_bar",
     "restore",
+    "rollout",
     "run_in_folder",
     "save",
     "standardise",

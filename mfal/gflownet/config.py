@@ -47,6 +47,17 @@ class TrainConfig:
     """Train for a range of inverse temperatures at once, the policy being told which."""
     steps_per_dispatch: int = 50
     """Training steps of one compiled call."""
+    zero_reward_gap: float | None = None
+    """What to do with states of reward zero (log R = -inf). None refuses them. A number c teaches
+    the policy to end in any one of them with probability e^-c at most (`mfal.gflownet.losses`), so
+    c should exceed the logarithm of their number by some; all other states keep their exact
+    proportions."""
+    micro_batches: int = 1
+    """Parts that a batch is done in, one after the other, with one update at the end: memory is
+    that of one part. log Z then starts at the first part's estimate."""
+    rematerialise: bool = False
+    """Whether the network is run anew for the gradient, instead of keeping what each layer gave in
+    the rollout: less memory, more time."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.steps_per_dispatch < 1:
@@ -54,6 +65,18 @@ class TrainConfig:
                 f"batch_size {self.batch_size}, steps_per_dispatch {self.steps_per_dispatch}",
                 "give positive numbers",
             )
+        if self.micro_batches < 1 or self.batch_size % self.micro_batches:
+            raise MfalError(
+                f"{self.micro_batches} micro-batches of a batch of {self.batch_size}",
+                "give a number that divides batch_size",
+            )
+        if self.micro_batches > 1 and self.loss == "vargrad":
+            raise MfalError(
+                "loss 'vargrad' in micro-batches: it compares all trajectories of a batch",
+                "choose tb, db or subtb, or micro_batches=1",
+            )
+        if self.zero_reward_gap is not None and not self.zero_reward_gap > 0:
+            raise MfalError(f"zero_reward_gap {self.zero_reward_gap}", "give a positive number")
         if not 0 <= self.data_share <= 1:
             raise MfalError(f"data_share {self.data_share}", "give a share from 0 to 1")
         if self.loss == "vargrad" and self.temperature is not None:
@@ -111,7 +134,11 @@ class Metrics(NamedTuple):
     """Mean number of actions."""
     grad_norm: jax.Array
     dropped: jax.Array
-    """Trajectories left out because their reward was not finite."""
+    """Trajectories left out because their reward was not a number."""
+    zero: jax.Array
+    """Trajectories that ended where the reward is zero."""
+    unended: jax.Array
+    """Trajectories without a proper end, which only an environment that breaks its laws has."""
 
 
 class Samples(NamedTuple):

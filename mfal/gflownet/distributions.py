@@ -22,6 +22,7 @@ import chex
 import distrax
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 __all__ = [
     "BoundedMixture",
@@ -121,7 +122,7 @@ class MaskedCategorical(distrax.Distribution):
     def log_prob(self, value: Any) -> jax.Array:
         """Log-probability of legal indices, [...] float32."""
         # A masked sum, which on CPU beats a gather.
-        chosen = jnp.arange(self._logits.shape[-1], dtype=jnp.int32) == value[..., None]
+        chosen = _places(self._logits) == value[..., None]
         logit = jnp.sum(jnp.where(chosen, self._logits, 0.0), axis=-1)
         return logit - self.log_normaliser()
 
@@ -144,12 +145,14 @@ class MaskedCategorical(distrax.Distribution):
           [...] int32, always legal.
         """
         masked, mask = self._logits, self._mask
-        weight = jnp.exp(masked - jnp.max(masked, axis=-1, keepdims=True)) * mask
+        weight = jnp.exp(masked - jnp.max(masked, axis=-1, keepdims=True)) * mask.astype(
+            jnp.float32
+        )
         cumulative = _cumulative_sum(weight)
         threshold = uniform[..., None] * cumulative[..., -1:]
         passed = mask & (cumulative > threshold)
         # Least and greatest places, as plain reductions: on CPU some times faster than `argmax`.
-        place = jnp.arange(mask.shape[-1], dtype=jnp.int32)
+        place = _places(masked)
         first = jnp.min(jnp.where(passed, place, mask.shape[-1]), axis=-1)
         # Rounding may carry the threshold past every step: the last legal index catches it.
         last = jnp.max(jnp.where(mask, place, 0), axis=-1)
@@ -190,7 +193,7 @@ class BoundedMixture(distrax.Distribution):
         mixture = self._mixture
         every = jnp.ones(mixture.log_weight.shape, bool)
         component = MaskedCategorical(mixture.log_weight, every).invert(uniform_component)
-        chosen = jnp.arange(every.shape[-1], dtype=jnp.int32) == component[..., None]
+        chosen = _places(mixture.loc) == component[..., None]
         loc = jnp.sum(jnp.where(chosen, mixture.loc, 0), axis=-1)
         scale = jnp.sum(jnp.where(chosen, mixture.scale, 0), axis=-1)
         return _invert(uniform, loc, scale)
@@ -251,7 +254,7 @@ def _cumulative_sum(weight: jax.Array) -> jax.Array:
     padding = [(0, 0)] * (weight.ndim - 1) + [(0, blocks * _BLOCK - size)]
     grouped = jnp.pad(weight, padding).reshape(*weight.shape[:-1], blocks, _BLOCK)
     inside = _product(grouped, _upper(_BLOCK))
-    before = _product(inside[..., -1], _upper(blocks) - jnp.eye(blocks))
+    before = _product(inside[..., -1], _upper(blocks) - jnp.eye(blocks, dtype=jnp.float32))
     total = inside + before[..., None]
     return total.reshape(*weight.shape[:-1], blocks * _BLOCK)[..., :size]
 
@@ -260,6 +263,11 @@ def _upper(size: int) -> jax.Array:
     return jnp.triu(jnp.ones((size, size), jnp.float32))
 
 
+def _places(like: jax.Array) -> jax.Array:
+    """Numbers along the last axis, int32, of the rank of an array."""
+    return lax.broadcast_to_rank(jnp.arange(like.shape[-1], dtype=jnp.int32), like.ndim)
+
+
 def _product(left: jax.Array, right: jax.Array) -> jax.Array:
     # Probabilities need all digits; accelerators would round the operands by default.
-    return jnp.matmul(left, right, precision=jax.lax.Precision.HIGHEST)
+    return jnp.matmul(left, right, precision=lax.Precision.HIGHEST)

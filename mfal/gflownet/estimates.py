@@ -13,7 +13,7 @@ target (Malkin et al. 2022, arXiv:2210.00580; Blessing et al. 2024, arXiv:2406.0
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,10 +21,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from mfal.envs.types import State
-from mfal.gflownet.config import Samples
+from mfal.gflownet.backward import backward_rollout
+from mfal.gflownet.config import Params, Samples
 from mfal.gflownet.rewards import LogReward
-from mfal.gflownet.rollout import backward_rollout, draw_noise, rollout
-from mfal.gflownet.temperature import condition_of
+from mfal.gflownet.rollout import draw_noise, rollout
+from mfal.gflownet.sample import told_of
+from mfal.gflownet.step import Parts
 from mfal.gflownet.train import Trainer
 
 __all__ = [
@@ -82,21 +84,38 @@ class Diversity(NamedTuple):
 
 
 def log_prob(trainer: Trainer, num_trajectories: int = 10) -> Callable[..., LogProb]:
-    """A compiled `(params, states, key, beta=1.0) -> LogProb` for N terminal states.
+    """A compiled `(params, states, key, beta=1.0, condition=None) -> LogProb` of N terminal states.
 
     Args:
       trainer: whose policy is asked; `params` are those of its state.
       num_trajectories: backward trajectories a state. One is exact where states have one parent.
     """
-    env, policy, config = trainer.env, trainer.policy, trainer.config
+    return partial(_log_prob, trainer.parts, num_trajectories)
+
+
+def _log_prob(
+    parts: Parts,
+    num_trajectories: int,
+    params: Params,
+    states: State,
+    key: jax.Array,
+    beta: jax.Array | float = 1.0,
+    condition: Any = None,
+) -> LogProb:
+    told = told_of(parts, beta, condition, 1)[0]
+    return _compiled_log_prob(parts, num_trajectories)(params, states, key, told)
+
+
+@lru_cache(maxsize=16)
+def _compiled_log_prob(parts: Parts, num_trajectories: int) -> Callable[..., LogProb]:
+    """`(params, states, key, told [C]) -> LogProb`; equal trainers share it."""
+    env, policy, config = parts.env, parts.policy, parts.config
     uniform = config.policy.backward == "uniform"
 
     @jax.jit
-    def estimate(
-        params: Any, states: State, key: jax.Array, beta: jax.Array | float = 1.0
-    ) -> LogProb:
+    def estimate(params: Params, states: State, key: jax.Array, told: jax.Array) -> LogProb:
         count = jax.tree.leaves(states)[0].shape[0]
-        conditions = condition_of(config.temperature, jnp.full((count,), beta, jnp.float32))
+        conditions = jnp.broadcast_to(told, (count, told.shape[0]))
 
         def one(key: jax.Array) -> jax.Array:
             plan, log_pb, _ = backward_rollout(
@@ -110,6 +129,7 @@ def log_prob(trainer: Trainer, num_trajectories: int = 10) -> Callable[..., LogP
                 plan=plan,
                 conditions=conditions,
                 uniform_backward=uniform,
+                keep="nothing",
             )
             return jnp.sum(drawn.log_pf, axis=0) - log_pb
 

@@ -16,6 +16,7 @@ from jax import lax
 from mfal.envs.types import Action, Environment, Features, State
 from mfal.errors import MfalError
 from mfal.gflownet.distributions import MaskedCategorical
+from mfal.gflownet.network import OwnPolicy
 from mfal.gflownet.policy import Policy, apply_policy
 
 __all__ = [
@@ -108,7 +109,7 @@ def enumerate_states(env: Environment, *, limit: int = 200_000) -> StateGraph:
 
 
 def terminal_distribution(
-    graph: StateGraph, policy: Policy, params: Any, conditions: jax.Array | None = None
+    graph: StateGraph, policy: Policy | OwnPolicy, params: Any, conditions: jax.Array | None = None
 ) -> jax.Array:
     """Probability of ending in each state, [S] float32; zero where the state isn't terminal.
 
@@ -163,18 +164,51 @@ def compare(probability: jax.Array, log_reward: jax.Array, log_z: jax.Array) -> 
 
 def exact_metrics(
     graph: StateGraph,
-    policy: Policy,
+    policy: Policy | OwnPolicy,
     log_reward: Callable[[Any, State], jax.Array],
 ) -> Callable[..., ExactMetrics]:
-    """A compiled `(policy_params, reward_params, log_z, conditions=None) -> ExactMetrics`."""
+    """A compiled `(params, reward_params, log_z, conditions=None, beta=1.0) -> ExactMetrics`.
+
+    For a policy trained over a range of temperatures, give the inverse temperature `beta` that is
+    meant, what the policy is told of it (`condition_of(config.temperature, beta)`), and log Z there
+    (`trainer.log_z(params, beta)`): the target is then R^beta.
+
+    Raises:
+      MfalError: if the policy is conditioned and no conditions are given, or the other way round.
+    """
+    told = policy.num_dense - graph.features.dense.shape[-1]
 
     @jax.jit
-    def measure(
-        params: Any, reward_params: Any, log_z: jax.Array, conditions: jax.Array | None = None
+    def compiled(
+        params: Any,
+        reward_params: Any,
+        log_z: jax.Array,
+        conditions: jax.Array | None,
+        beta: jax.Array,
     ) -> ExactMetrics:
         rewards = jax.vmap(log_reward, in_axes=(None, 0))(reward_params, graph.states)
-        rewards = jnp.where(graph.terminal, rewards, -jnp.inf)
+        rewards = jnp.where(graph.terminal, beta * rewards, -jnp.inf)
         return compare(terminal_distribution(graph, policy, params, conditions), rewards, log_z)
+
+    def measure(
+        params: Any,
+        reward_params: Any,
+        log_z: jax.Array | float,
+        conditions: jax.Array | None = None,
+        beta: jax.Array | float = 1.0,
+    ) -> ExactMetrics:
+        given = 0 if conditions is None else jnp.shape(conditions)[-1]
+        if given != told:
+            raise MfalError(
+                f"{given} conditions for a policy that is told {told}",
+                "leave them out"
+                if not told
+                else "give conditions=condition_of(config.temperature, beta) and beta, or those "
+                "of one's own",
+            )
+        wide = (jnp.asarray(x, jnp.float32) for x in (log_z, beta))
+        log_z, beta = wide
+        return compiled(params, reward_params, log_z, conditions, beta)
 
     return measure
 

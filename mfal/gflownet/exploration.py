@@ -21,7 +21,7 @@ class Schedule:
 
     def __call__(self, step: jax.Array) -> jax.Array:
         """The value at a training step, [] float32."""
-        share = jnp.clip(step / max(self.steps, 1), 0.0, 1.0)
+        share = jnp.clip(step.astype(jnp.float32) / max(self.steps, 1), 0.0, 1.0)
         return jnp.float32(self.start) + share * jnp.float32(self.end - self.start)
 
 

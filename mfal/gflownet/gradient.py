@@ -10,6 +10,9 @@ one backward pass through the network with those derivatives as weights,
 It equals automatic differentiation through the whole, for every loss, on-policy or not; but the
 network is not run forward again, rows past a trajectory's end are dropped, and each head sees only
 the rows of its own stage. Rows go through in chunks of one static size, as many chunks as needed.
+
+A network of one's own is run forward again on the same rows and differentiated automatically
+(`autodiff_gradient`); the default one too where activations are not to be kept.
 """
 
 from collections.abc import Callable
@@ -23,6 +26,7 @@ from jax import lax
 from mfal.envs.types import Features, Stage
 from mfal.gflownet.distributions import BoundedMixture, MaskedCategorical, value_mixture
 from mfal.gflownet.losses import Balance
+from mfal.gflownet.network import OwnPolicy
 from mfal.gflownet.policy import (
     Policy,
     apply_policy,
@@ -31,7 +35,13 @@ from mfal.gflownet.policy import (
 )
 from mfal.gflownet.trajectories import Rows, Trajectories
 
-__all__ = ["RowWeights", "evaluate_rows", "loss_and_weights", "policy_gradient"]
+__all__ = [
+    "RowWeights",
+    "autodiff_gradient",
+    "evaluate_rows",
+    "loss_and_weights",
+    "policy_gradient",
+]
 
 # Bounds of the chunk size. Small chunks waste less, large ones run closer to the peak.
 _SMALLEST, _LARGEST = 64, 512
@@ -60,7 +70,7 @@ def loss_and_weights(
 
 
 def evaluate_rows(
-    policy: Policy, params: Any, rows: Rows
+    policy: Policy | OwnPolicy, params: Any, rows: Rows
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """log_pf, log_pb (zero unless learned) and log_flow of rows, run through the network anew.
 
@@ -76,35 +86,34 @@ def evaluate_rows(
     return log_pf, log_pb, heads.log_flow
 
 
+def autodiff_gradient(
+    policy: Policy | OwnPolicy, params: Any, trajectories: Trajectories, weights: RowWeights
+) -> Any:
+    """Gradient by the parameters of any network, which is run anew on the rows, a chunk at a time.
+
+    Only `Rows.features`, the masks and the actions are read, so memory is that of one chunk.
+    """
+    rows, weights, _, needed, taken = _flat(policy, trajectories, weights)
+
+    def through_network(grads: Any, place: jax.Array, inside: jax.Array) -> Any:
+        part = jax.tree.map(partial(taken, place=place), rows)
+        weight = jax.tree.map(lambda w: jnp.where(inside, w[place], 0.0), weights)
+
+        def weighted(params: Any) -> jax.Array:
+            found = evaluate_rows(policy, params, part)
+            return sum((jnp.sum(w * x) for w, x in zip(weight, found, strict=True)), jnp.float32(0))
+
+        return jax.tree.map(jnp.add, grads, jax.grad(weighted)(params))
+
+    return _over_chunks(needed, through_network, jax.tree.map(jnp.zeros_like, params))
+
+
 def policy_gradient(
     policy: Policy, params: Any, trajectories: Trajectories, weights: RowWeights
 ) -> Any:
-    """Gradient by the network's parameters."""
+    """Gradient by the default network's parameters."""
     count = trajectories.acting.size
-    # With a learned backward policy a terminal state may be a row, too.
-    needed = trajectories.evaluated if policy.learned_backward else trajectories.acting
-    column = trajectories.column
-    stands = None
-    if column is not None:
-        height, batch = column.shape
-        stands = (jnp.arange(height)[:, None] * batch + column).reshape(-1)
-
-    def taken(leaf: jax.Array, place: jax.Array | None = None) -> jax.Array:
-        """Rows of `leaf` for these trajectories' rows, or for all in order."""
-        if stands is not None:
-            place = stands if place is None else stands[place]
-        return leaf if place is None else leaf[place]
-
-    flat = jax.tree.map(
-        lambda leaf: leaf.reshape(count, *leaf.shape[2:]),
-        (trajectories.rows, weights, trajectories.acting, needed),
-    )
-    rows, weights, acting, needed = flat
-    weights = RowWeights(
-        log_pf=jnp.where(acting, weights.log_pf, 0.0),
-        log_pb=jnp.where(needed, weights.log_pb, 0.0),
-        log_flow=jnp.where(needed, weights.log_flow, 0.0),
-    )
+    rows, weights, acting, needed, taken = _flat(policy, trajectories, weights)
     grads = jax.tree.map(jnp.zeros_like, params)
     width = policy.hidden[-1]
     alone = len(policy.stages) == 1
@@ -143,6 +152,37 @@ def policy_gradient(
     return _over_chunks(needed, through_trunk, grads)
 
 
+def _flat(
+    policy: Policy | OwnPolicy, trajectories: Trajectories, weights: RowWeights
+) -> tuple[Rows, RowWeights, jax.Array, jax.Array, Callable[..., jax.Array]]:
+    """Rows and weights in one line, which rows act and are needed, and how to take rows."""
+    count = trajectories.acting.size
+    # With a learned backward policy a terminal state may be a row, too.
+    needed = trajectories.evaluated if policy.learned_backward else trajectories.acting
+    column = trajectories.column
+    stands = None
+    if column is not None:
+        height, batch = column.shape
+        stands = (jnp.arange(height, dtype=jnp.int32)[:, None] * batch + column).reshape(-1)
+
+    def taken(leaf: jax.Array, place: jax.Array | None = None) -> jax.Array:
+        """Rows of `leaf` for these trajectories' rows, or for all in order."""
+        if stands is not None:
+            place = stands if place is None else stands[place]
+        return leaf if place is None else leaf[place]
+
+    rows, weights, acting, needed = jax.tree.map(
+        lambda leaf: leaf.reshape(count, *leaf.shape[2:]),
+        (trajectories.rows, weights, trajectories.acting, needed),
+    )
+    weights = RowWeights(
+        log_pf=jnp.where(acting, weights.log_pf, 0.0),
+        log_pb=jnp.where(needed, weights.log_pb, 0.0),
+        log_flow=jnp.where(needed, weights.log_flow, 0.0),
+    )
+    return rows, weights, acting, needed, taken
+
+
 def _over_chunks(
     chosen: jax.Array, body: Callable[[Any, jax.Array, jax.Array], Any], carry: Any
 ) -> Any:
@@ -151,6 +191,7 @@ def _over_chunks(
     size = min(max(1 << (count // 16).bit_length(), _SMALLEST), _LARGEST)
     # Padding the list to a whole number of chunks keeps slices from being moved back.
     (order,) = jnp.nonzero(chosen, size=-(-count // size) * size, fill_value=count)
+    order = order.astype(jnp.int32)
     total = jnp.sum(chosen, dtype=jnp.int32)
 
     def go_on(state: Any) -> jax.Array:
@@ -171,9 +212,14 @@ def _stage_backward(
     """Gradient of sum(weight * log_pf) through one stage's heads: parameters, hidden [C, width]."""
     block = slice(stage.start, stage.start + stage.size)
     # d log_pf / d logit = [taken] - probability.
-    taken = rows.index[:, None] == jnp.arange(stage.start, stage.start + stage.size)
+    taken = (
+        rows.index[:, None]
+        == jnp.arange(stage.start, stage.start + stage.size, dtype=jnp.int32)[None]
+    )
     probability = jnp.exp(rows.logits[:, block] - rows.log_normaliser[:, None])
-    by_logit = weight[:, None] * (taken - jnp.where(rows.mask[:, block], probability, 0.0))
+    by_logit = weight[:, None] * (
+        taken.astype(jnp.float32) - jnp.where(rows.mask[:, block], probability, 0.0)
+    )
     hidden = rows.activations[-1]
     name = f"heads_{stage.name}"
     by_params, by_hidden = _pull(

@@ -49,6 +49,8 @@ class PolicyConfig:
     """Operands of matrix products, float32 or bfloat16; sums and parameters stay float32."""
 
     def __post_init__(self) -> None:
+        # As a tuple, so that equal configurations are equal keys of what is compiled.
+        object.__setattr__(self, "hidden", tuple(self.hidden))
         if self.backward not in _BACKWARDS:
             raise MfalError(
                 f"backward policy {self.backward!r}", f"choose one of {', '.join(_BACKWARDS)}"
@@ -86,12 +88,14 @@ class SparseDense(nn.Module):
         tokens = features.tokens.shape[-1]
         scale = 1.0 / max(1, tokens + self.num_dense)
         init = nn.initializers.normal(scale**0.5)
-        table = self.param("table", init, (self.vocabulary, self.width))
-        out = self.param("bias", nn.initializers.zeros, (self.width,))
+        table = self.param("table", init, (self.vocabulary, self.width), jnp.float32)
+        out = self.param("bias", nn.initializers.zeros, (self.width,), jnp.float32)
+        rank = features.dense.ndim
+        out = lax.broadcast_to_rank(out, rank)
         if tokens:
             out = out + sum_rows(table, features.tokens)
         if self.num_dense:
-            kernel = self.param("kernel", init, (self.num_dense, self.width))
+            kernel = self.param("kernel", init, (self.num_dense, self.width), jnp.float32)
             out = out + product(features.dense, kernel, self.dtype)
         return out
 
@@ -107,9 +111,9 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[..., n] to [..., width] float32."""
-        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.width))
-        bias = self.param("bias", self.bias_init, (self.width,))
-        return product(x, kernel, self.dtype) + bias
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.width), jnp.float32)
+        bias = self.param("bias", self.bias_init, (self.width,), jnp.float32)
+        return product(x, kernel, self.dtype) + lax.broadcast_to_rank(bias, x.ndim)
 
 
 class Policy(nn.Module):
@@ -222,16 +226,18 @@ def make_policy(
     )
 
 
-def apply_policy(policy: Policy, params: Any, features: Features) -> Heads:
+def apply_policy(policy: Any, params: Any, features: Features) -> Heads:
     """All heads of the network at features with any leading batch axes."""
-    heads: Heads = policy.apply({"params": params}, features)  # type: ignore[assignment]
+    heads: Heads = policy.apply({"params": params}, features)
     return heads
 
 
 def active_heads(
-    policy: Policy, params: Any, features: Features, mask: jax.Array
+    policy: Any, params: Any, features: Features, mask: jax.Array
 ) -> tuple[tuple[jax.Array, ...], Heads]:
     """The trunk's activations [B, hidden[i]], and the heads of stages with a legal action.
+
+    A network of one's own gives no activations, and all heads.
 
     Args:
       policy: network.
@@ -244,6 +250,8 @@ def active_heads(
     def call(method: Any, *arguments: Any) -> Any:
         return policy.apply({"params": params}, *arguments, method=method)
 
+    if not isinstance(policy, Policy):
+        return (), apply_policy(policy, params, features)
     activations = call(Policy.trunk, features)
     hidden = activations[-1]
     batch, width = hidden.shape[0], 3 * policy.components
@@ -279,7 +287,7 @@ def active_heads(
 
 def is_continuous(slots: tuple[int, ...], index: jax.Array) -> jax.Array:
     """Whether an action carries a value, [...] bool."""
-    return jnp.any(index[..., None] == jnp.array(slots, jnp.int32), axis=-1)
+    return jnp.any(_equals(index, slots), axis=-1)
 
 
 def continuous_slots(stages: Sequence[Stage]) -> tuple[int, ...]:
@@ -291,7 +299,7 @@ def continuous_slots(stages: Sequence[Stage]) -> tuple[int, ...]:
 
 def value_raw(values: jax.Array, slots: tuple[int, ...], index: jax.Array) -> jax.Array:
     """Raw mixture parameters of the chosen index, [..., 3, K]; zeros where it is discrete."""
-    chosen = index[..., None] == jnp.array(slots, jnp.int32)
+    chosen = _equals(index, slots)
     raw = jnp.sum(jnp.where(chosen[..., None], values, 0.0), axis=-2)
     return raw.reshape(*raw.shape[:-1], 3, -1)
 
@@ -322,16 +330,22 @@ def forward_log_prob(
     return log_prob
 
 
+def _equals(index: jax.Array, numbers: tuple[int, ...]) -> jax.Array:
+    """Which of the numbers an index is, [..., n] bool."""
+    row = jnp.array(numbers, jnp.int32)
+    return index[..., None] == lax.broadcast_to_rank(row, index.ndim + 1)
+
+
 def _spread_bias(size: int, components: int) -> Any:
     """Bias under which the components start side by side, so that none is another's copy."""
 
     def init(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        centre = (jnp.arange(components) + 0.5) / components
+        centre = (jnp.arange(components, dtype=jnp.float32) + 0.5) / components
         raw = jnp.stack(
             [
-                jnp.zeros(components),
+                jnp.zeros((components,), jnp.float32),
                 jnp.log(centre) - jnp.log1p(-centre),
-                jnp.full((components,), jnp.log(jnp.expm1(1.0 / components))),
+                jnp.full((components,), jnp.log(jnp.expm1(jnp.float32(1.0 / components)))),
             ]
         )
         return jnp.tile(raw.reshape(-1), size).astype(dtype).reshape(shape)

@@ -90,7 +90,7 @@ def add(
     """
     capacity, steps = buffer.index.shape
     batch = min(log_priority.shape[0], capacity)
-    place = (buffer.cursor + jnp.arange(batch)) % capacity
+    place = (buffer.cursor + jnp.arange(batch, dtype=jnp.int32)) % capacity
     return ReplayBuffer(
         index=buffer.index.at[place].set(index[:steps, :batch].T),
         value=buffer.value.at[place].set(value[:steps, :batch].T),
@@ -110,11 +110,13 @@ def draw(buffer: ReplayBuffer, key: jax.Array, count: int) -> tuple[Plan, jax.Ar
     top = jnp.max(jnp.where(filled, buffer.log_priority, -jnp.inf), initial=-1e30)
     weight = jnp.where(filled, jnp.exp(buffer.log_priority - top), 0.0)
     cumulative = jnp.cumsum(weight)
-    level = jax.random.uniform(key, (count,)) * cumulative[-1]
+    level = jax.random.uniform(key, (count,), jnp.float32) * cumulative[-1]
     last = weight.shape[0] - 1
     place = jnp.minimum(jnp.searchsorted(cumulative, level, side="right"), last)
     # Rounding must not lead to an empty place.
-    place = jnp.where(filled[place], place, jnp.argmax(weight)).astype(jnp.int32)
+    place = jnp.where(filled[place], place, jnp.argmax(weight).astype(place.dtype)).astype(
+        jnp.int32
+    )
     follow = jnp.broadcast_to(jnp.any(filled), (count,))
     return Plan(follow, buffer.index[place].T, buffer.value[place].T), place
 

@@ -1,23 +1,30 @@
-"""Trajectories: drawn forward, followed where they are given, or drawn backward from the end.
+"""Trajectories: drawn forward, or followed where they are given.
 
 Arrays of a batch are time-major: row t of a trajectory is its state s_t. The loop ends when every
 trajectory of the batch has ended, and before that grows narrower, so that the longest trajectory is
 not everybody's price. All random numbers are drawn ahead, in one call.
+
+Reverse-mode differentiation can't go through such a loop, and the trainer doesn't need it (see
+`gradient`). For a loss of one's own in a loop of one's own, `rollout(..., scan=True)` runs the same
+steps under `lax.scan`, up to `env.max_steps` of them whatever the batch does, and can be
+differentiated by `params`. Actions are held fixed there, as every loss of the module `losses` takes
+them: no derivative goes through a drawn value.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from mfal.envs.types import Action, Environment, Features, State
 from mfal.gflownet.distributions import BoundedMixture, MaskedCategorical, value_mixture
+from mfal.gflownet.network import OwnPolicy
 from mfal.gflownet.policy import (
     Policy,
     active_heads,
-    apply_policy,
     continuous_slots,
     is_continuous,
     value_raw,
@@ -30,7 +37,6 @@ __all__ = [
     "Plan",
     "Rows",
     "Trajectories",
-    "backward_rollout",
     "draw_noise",
     "rollout",
 ]
@@ -40,14 +46,16 @@ def draw_noise(key: jax.Array, env: Environment, batch: int, dither: bool = Fals
     """Random numbers for a batch."""
     key_uniform, key_dither = jax.random.split(key)
     return Noise(
-        uniform=jax.random.uniform(key_uniform, (env.max_steps, batch, 4)),
-        dither=jax.random.normal(key_dither, (batch, env.num_actions if dither else 0)),
+        uniform=jax.random.uniform(key_uniform, (env.max_steps, batch, 4), jnp.float32),
+        dither=jax.random.normal(
+            key_dither, (batch, env.num_actions if dither else 0), jnp.float32
+        ),
     )
 
 
 def rollout(
     env: Environment,
-    policy: Policy,
+    policy: Policy | OwnPolicy,
     params: Any,
     noise: Noise,
     *,
@@ -57,6 +65,8 @@ def rollout(
     uniform_backward: bool = True,
     intermediate: Any = None,
     widths: tuple[int, ...] | None = None,
+    keep: Literal["all", "inputs", "nothing"] = "all",
+    scan: bool = False,
 ) -> Trajectories:
     """Draw a batch of trajectories.
 
@@ -74,8 +84,22 @@ def rollout(
         size: once no more than the next are under way, the loop goes on with these alone. By
         default the batch is halved at most twice, and not below 64; not at all where the policy
         has several stages, since each width is compiled apart, which takes seconds there.
+      keep: of each row, all that the gradient needs, only what the network saw (so that it is run
+        anew for the gradient), or nothing.
+      scan: whether to run all of `env.max_steps` under `lax.scan`, so that the log-probabilities
+        and flows can be differentiated by `params`; `widths` is not read then.
     """
     batch = noise.uniform.shape[1]
+    chex.assert_shape(noise.uniform, (env.max_steps, batch, 4))
+    chex.assert_shape(noise.dither, (batch, {0, env.num_actions}))
+    chex.assert_type(noise.uniform, float)
+    if plan is not None:
+        chex.assert_shape(plan.follow, (batch,))
+        chex.assert_shape([plan.index, plan.value], (None, batch))
+    if conditions is not None:
+        chex.assert_shape(conditions, (batch, None))
+    if scan:
+        widths = (batch,)
     widths = _halvings(env, batch) if widths is None else widths
     slots = continuous_slots(env.stages)
     learned = policy.learned_backward
@@ -83,7 +107,7 @@ def rollout(
     forward_mask, backward_mask = jax.vmap(env.action_mask), jax.vmap(env.parent_mask)
     is_terminal, log_jacobian = jax.vmap(env.is_terminal), jax.vmap(env.log_jacobian)
     energy_of = None if intermediate is None else jax.vmap(intermediate)
-    conditions = jnp.zeros((batch, 0)) if conditions is None else conditions
+    conditions = jnp.zeros((batch, 0), jnp.float32) if conditions is None else conditions
 
     def visit(time: jax.Array, walk: _Walk, order: jax.Array | None) -> tuple[_Row, Action]:
         """The row of each state, and the action taken from it."""
@@ -115,6 +139,7 @@ def rollout(
             value = jnp.where(lost, uniform[:, 3], value)
             if plan is not None:
                 value = jnp.where(follow, mine(plan.value[given]), value)
+            value = lax.stop_gradient(value) if scan else value
             density = mixture.log_prob(value) - log_jacobian(state, Action(index, value))
             return raw, value, jnp.where(carries, density, 0.0)
 
@@ -132,20 +157,23 @@ def rollout(
             log_pb = MaskedCategorical(heads.backward, walk.parents).log_prob(walk.came_by)
             log_pb = jnp.where(walk.live & (time > 0), log_pb, 0.0)
         energy = jnp.zeros_like(log_pf) if energy_of is None else energy_of(state)
+        rows = Rows(
+            features=features,
+            activations=activations,
+            mask=mask,
+            logits=heads.logits,
+            log_normaliser=forward.log_normaliser(),
+            parents=walk.parents,
+            backward=heads.backward,
+            index=action.index,
+            value=action.value,
+            raw=raw,
+            came_by=walk.came_by,
+        )
+        # Where no action is legal, which an environment must not do, nothing sensible follows.
+        log_pf = jnp.where(jnp.any(mask, axis=-1), log_pf, jnp.inf)
         row = _Row(
-            rows=Rows(
-                features=features,
-                activations=activations,
-                mask=mask,
-                logits=heads.logits,
-                log_normaliser=forward.log_normaliser(),
-                parents=walk.parents,
-                backward=heads.backward,
-                index=action.index,
-                value=action.value,
-                raw=raw,
-                came_by=walk.came_by,
-            ),
+            rows=_kept(rows, keep),
             acting=walk.acting,
             live=walk.live,
             log_pf=jnp.where(walk.acting, log_pf, 0.0),
@@ -155,8 +183,8 @@ def rollout(
         )
         return row, action
 
-    def advance(order: jax.Array | None, carry: Any) -> Any:
-        time, walk, record = carry
+    def move(time: jax.Array, walk: _Walk, order: jax.Array | None) -> tuple[_Walk, _Row]:
+        """The row of each state, and where the action leads."""
         row, action = visit(time, walk, order)
         after = step(walk.state, action)
         acting = live = walk.acting & ~is_terminal(after)
@@ -168,8 +196,12 @@ def rollout(
         elif uniform_backward:
             log_pb = _uniform_backward(backward_mask(after))
             row = row._replace(log_pb=jnp.where(walk.acting, log_pb, 0.0))
-        record = jax.tree.map(partial(_write, time), record, row)
-        return time + 1, _Walk(after, live, acting, action.index, parents), record
+        return _Walk(after, live, acting, action.index, parents), row
+
+    def advance(order: jax.Array | None, carry: Any) -> Any:
+        time, walk, record = carry
+        walk, row = move(time, walk, order)
+        return time + 1, walk, jax.tree.map(partial(_write, time), record, row)
 
     def go_on(fewest: int, carry: Any) -> jax.Array:
         time, walk, _ = carry
@@ -182,20 +214,24 @@ def rollout(
     parents = backward_mask(start) if learned else jnp.zeros((batch, 0), bool)
     walk = _Walk(start, everyone, everyone, jnp.zeros((batch,), jnp.int32), parents)
     rows_count = env.max_steps + 1
+    numbers = jnp.arange(rows_count, dtype=jnp.int32)
+    if scan:
+        walk, record = lax.scan(lambda walk, time: move(time, walk, None), walk, numbers)
+        return _trajectories(record, None, walk.state, learned)
     shape = jax.eval_shape(lambda: visit(jnp.int32(0), walk, None)[0])
     record = jax.tree.map(lambda leaf: jnp.zeros((rows_count, *leaf.shape), leaf.dtype), shape)
 
     time, final, order, column = jnp.int32(0), start, None, None
-    numbers = jnp.arange(rows_count)[:, None]
     for width, fewest in zip(widths, (*widths[1:], 0), strict=True):
         if width < batch:
             # Those under way come first, in their order; the others are there to fill up.
-            kept = jnp.argsort(~walk.live, stable=True)[:width]
+            kept = jnp.argsort(~walk.live, stable=True)[:width].astype(jnp.int32)
             walk = jax.tree.map(lambda leaf, kept=kept: leaf[kept], walk)
             order = kept if order is None else order[kept]
-            place = jnp.full((batch,), batch, jnp.int32).at[order].set(jnp.arange(width))
-            column = jnp.arange(batch, dtype=jnp.int32) if column is None else column
-            column = jnp.where(numbers >= time, place, column)
+            columns = jnp.arange(batch, dtype=jnp.int32)
+            place = jnp.full((batch,), batch, jnp.int32).at[order].set(columns[:width])
+            column = columns if column is None else column
+            column = jnp.where(numbers[:, None] >= time, place, column)
         carry = (time, walk, record)
         time, walk, record = lax.while_loop(partial(go_on, fewest), partial(advance, order), carry)
         final = (
@@ -206,102 +242,7 @@ def rollout(
             )
         )
 
-    numbered = jax.tree.map(partial(aligned, column=column), record._replace(rows=()))
-    length = jnp.sum(numbered.acting, axis=0, dtype=jnp.int32)
-    log_pb = numbered.log_pb
-    if not learned:
-        # It was found with the action, and belongs to the row that this leads to.
-        log_pb = jnp.concatenate([jnp.zeros_like(log_pb[:1]), log_pb[:-1]])
-    return Trajectories(
-        rows=record.rows,
-        column=column,
-        acting=numbered.acting,
-        evaluated=numbered.live,
-        visited=numbers <= length,
-        log_pf=numbered.log_pf,
-        log_pb=log_pb,
-        log_flow=numbered.log_flow,
-        energy=numbered.energy,
-        final=final,
-        length=length,
-    )
-
-
-def backward_rollout(
-    env: Environment,
-    policy: Policy,
-    params: Any,
-    key: jax.Array,
-    final: State,
-    *,
-    conditions: jax.Array | None = None,
-) -> tuple[Plan, jax.Array, jax.Array]:
-    """Draw trajectories backward from terminal states by the backward policy.
-
-    Args:
-      env: the environment.
-      policy: its network; a policy without a backward head draws uniformly over parents.
-      params: of the network.
-      key: PRNG key.
-      final: [B] terminal states.
-      conditions: [B, C'] numbers that the policy is conditioned on.
-
-    Returns:
-      The plan that leads forward to the same states, log P_B of the draws [B], and the number of
-      steps [B].
-    """
-    batch = jax.tree.leaves(final)[0].shape[0]
-    noise = jax.random.uniform(key, (env.max_steps, batch))
-    conditions = jnp.zeros((batch, 0)) if conditions is None else conditions
-    undo, recover = jax.vmap(env.undo), jax.vmap(env.recover_value)
-    backward_mask = jax.vmap(env.parent_mask)
-
-    def body(carry: Any) -> Any:
-        time, state, log_pb, length, index_rows, value_rows = carry
-        mask = backward_mask(state)
-        live = jnp.any(mask, axis=-1)
-        logits = jnp.zeros(mask.shape, jnp.float32)
-        if policy.learned_backward:
-            sparse = jax.vmap(env.features)(state)
-            dense = jnp.concatenate([sparse.dense, conditions], axis=-1)
-            features = Features(sparse.tokens, dense)
-            logits = apply_policy(policy, params, features).backward
-        backward = MaskedCategorical(logits, mask)
-        index = backward.invert(noise[time])
-        value = recover(state, index)
-        log_pb = log_pb + jnp.where(live, backward.log_prob(index), 0.0)
-        before = undo(state, Action(index, value))
-        state = jax.tree.map(lambda new, old: _where(live, new, old), before, state)
-        return (
-            time + 1,
-            state,
-            log_pb,
-            length + live,
-            index_rows.at[time].set(index),
-            value_rows.at[time].set(value),
-        )
-
-    def go_on(carry: Any) -> jax.Array:
-        time, state = carry[:2]
-        return (time < env.max_steps) & jnp.any(backward_mask(state))
-
-    start = (
-        jnp.int32(0),
-        final,
-        jnp.zeros((batch,), jnp.float32),
-        jnp.zeros((batch,), jnp.int32),
-        jnp.zeros((env.max_steps, batch), jnp.int32),
-        jnp.zeros((env.max_steps, batch), jnp.float32),
-    )
-    _, _, log_pb, length, index, value = lax.while_loop(go_on, body, start)
-    # Step t of the way forward is step length - 1 - t of the way back.
-    order = jnp.maximum(length - 1 - jnp.arange(env.max_steps)[:, None], 0)
-    plan = Plan(
-        follow=jnp.ones((batch,), bool),
-        index=jnp.take_along_axis(index, order, axis=0),
-        value=jnp.take_along_axis(value, order, axis=0),
-    )
-    return plan, log_pb, length
+    return _trajectories(record, column, final, learned)
 
 
 class _Walk(NamedTuple):
@@ -330,6 +271,49 @@ class _Row(NamedTuple):
     energy: jax.Array
 
 
+def _trajectories(
+    record: _Row, column: jax.Array | None, final: State, learned: bool
+) -> Trajectories:
+    """The record of a whole batch in the order of trajectories."""
+    blank: Any = ()
+    numbered = jax.tree.map(partial(aligned, column=column), record._replace(rows=blank))
+    numbers = jnp.arange(numbered.acting.shape[0], dtype=jnp.int32)[:, None]
+    length = jnp.sum(numbered.acting, axis=0, dtype=jnp.int32)
+    log_pb = numbered.log_pb
+    if not learned:
+        # It was found with the action, and belongs to the row that this leads to.
+        log_pb = jnp.concatenate([jnp.zeros_like(log_pb[:1]), log_pb[:-1]])
+    return Trajectories(
+        rows=record.rows,
+        column=column,
+        acting=numbered.acting,
+        evaluated=numbered.live,
+        visited=numbers <= length[None],
+        log_pf=numbered.log_pf,
+        log_pb=log_pb,
+        log_flow=numbered.log_flow,
+        energy=numbered.energy,
+        final=final,
+        length=length,
+    )
+
+
+def _kept(rows: Rows, keep: str) -> Any:
+    """What is to be kept of the rows; what is left out has size zero."""
+    if keep == "all":
+        return rows
+    if keep == "nothing":
+        return ()
+    batch = rows.index.shape[0]
+    return rows._replace(
+        activations=(),
+        logits=rows.logits[:, :0],
+        log_normaliser=jnp.zeros((batch, 0), jnp.float32),
+        backward=rows.backward[:, :0],
+        raw=rows.raw[..., :0],
+    )
+
+
 def _halvings(env: Environment, batch: int) -> tuple[int, ...]:
     """Under 64 rows a product is hardly cheaper."""
     if len(env.stages) > 1:
@@ -339,7 +323,7 @@ def _halvings(env: Environment, batch: int) -> tuple[int, ...]:
 
 def _write(time: jax.Array, whole: jax.Array, part: jax.Array) -> jax.Array:
     """Set the first columns of row `time`."""
-    return lax.dynamic_update_slice(whole, part[None], (time,) + (0,) * part.ndim)
+    return lax.dynamic_update_slice(whole, part[None], (time,) + (jnp.int32(0),) * part.ndim)
 
 
 def _draw_index(
@@ -363,7 +347,3 @@ def _draw_index(
 def _uniform_backward(parents: jax.Array) -> jax.Array:
     count = jnp.sum(parents, axis=-1)
     return -jnp.log(jnp.maximum(count, 1).astype(jnp.float32))
-
-
-def _where(mask: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    return jnp.where(mask.reshape(mask.shape + (1,) * (jnp.ndim(new) - mask.ndim)), new, old)

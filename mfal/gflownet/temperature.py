@@ -32,6 +32,7 @@ class TemperatureConfig:
             )
 
 
+@dataclass(frozen=True)
 class LogZ:
     """log Z as a function of the condition: a number, or a polynomial in log beta.
 
@@ -39,8 +40,7 @@ class LogZ:
     better than a second network would, and learn at the rate of a single number.
     """
 
-    def __init__(self, conditional: bool) -> None:
-        self.conditional = conditional
+    conditional: bool
 
     def init(self, key: jax.Array) -> jax.Array:
         """Coefficients, zero at first."""
@@ -53,7 +53,7 @@ class LogZ:
         if not self.conditional:
             return jnp.broadcast_to(coefficients[0], (batch,))
         angle = jnp.arccos(jnp.clip(conditions[:, 0], -1.0, 1.0))
-        basis = jnp.cos(angle[:, None] * jnp.arange(_DEGREE + 1))
+        basis = jnp.cos(angle[:, None] * jnp.arange(_DEGREE + 1, dtype=jnp.float32)[None])
         return basis @ coefficients
 
     def start(self, coefficients: Any, step: jax.Array, estimate: jax.Array) -> jax.Array:
@@ -65,7 +65,7 @@ def condition_of(config: TemperatureConfig | None, beta: jax.Array) -> jax.Array
     """What the policy is told, [B, 1]: log beta scaled to -1..1; [B, 0] if not conditional."""
     if config is None:
         return jnp.zeros((*beta.shape, 0), jnp.float32)
-    low, high = jnp.log(config.low), jnp.log(config.high)
+    low, high = _log_range(config)
     return (2 * (jnp.log(beta) - low) / (high - low) - 1)[..., None]
 
 
@@ -73,5 +73,9 @@ def draw_beta(config: TemperatureConfig | None, key: jax.Array, batch: int) -> j
     """Inverse temperatures of a batch, [B]; ones if not conditional."""
     if config is None:
         return jnp.ones((batch,), jnp.float32)
-    low, high = jnp.log(config.low), jnp.log(config.high)
-    return jnp.exp(jax.random.uniform(key, (batch,), minval=low, maxval=high))
+    low, high = _log_range(config)
+    return jnp.exp(jax.random.uniform(key, (batch,), jnp.float32, low, high))
+
+
+def _log_range(config: TemperatureConfig) -> tuple[jax.Array, jax.Array]:
+    return jnp.log(jnp.float32(config.low)), jnp.log(jnp.float32(config.high))

@@ -208,7 +208,7 @@ def make_gaussian_process(
             """One step of one start: of each in turn, then of the one that is ahead."""
             params, opts, reached = carry
             turn = step // max(first, 1)
-            i = jnp.where(turn < len(starts), turn, jnp.argmax(reached))
+            i = jnp.where(turn < len(starts), turn, _ahead(reached))
             param, opt = jax.tree.map(lambda leaf: leaf[i], (params, opts))
             loss, grads = jax.value_and_grad(lambda p: -log_density(p, *arrays))(param)
             finite = jax.tree.reduce(
@@ -230,7 +230,7 @@ def make_gaussian_process(
         carry = (stacked, jax.vmap(optimiser.init)(stacked), jnp.full(len(starts), -jnp.inf))
         steps = jnp.arange(config.steps + (len(starts) - 1) * first)
         (stacked, _, reached), _ = jax.lax.scan(update, carry, steps)
-        params = jax.tree.map(lambda leaf: leaf[jnp.argmax(reached)], stacked)
+        params = jax.tree.map(lambda leaf: leaf[_ahead(reached)], stacked)
         lower = jnp.linalg.cholesky(noisy(params, x, data.fidelity, valid))
         white = solve_triangular(lower, y, lower=True)
         density = -0.5 * white @ white - jnp.sum(jnp.log(jnp.diagonal(lower)))
@@ -343,6 +343,16 @@ def make_gaussian_process(
     return GaussianProcess(
         config, fit, belief, joint, mean, leave_one_out, leave_groups_out, evidence, correlation
     )
+
+
+def _ahead(reached: jax.Array) -> jax.Array:
+    """The first place of the largest, [] int32.
+
+    Not `jnp.argmax`: that is lowered in the precision of whoever compiles, which within an outer
+    `jit` is float32 as a rule, and fails on float64.
+    """
+    place = jnp.arange(len(reached), dtype=jnp.int32)
+    return jnp.min(jnp.where(reached == jnp.max(reached), place, len(reached) - 1))
 
 
 def _distance(x: jax.Array, z: jax.Array) -> jax.Array:

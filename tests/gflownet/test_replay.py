@@ -4,11 +4,12 @@ import numpy as np
 
 from mfal.envs.hypergrid import HypergridReward, HypergridSpec, hypergrid, hypergrid_log_reward
 from mfal.gflownet import replay
+from mfal.gflownet.backward import backward_rollout
 from mfal.gflownet.config import DataSet, TrainConfig
 from mfal.gflownet.exact import enumerate_states, exact_metrics
 from mfal.gflownet.exploration import ExplorationConfig, Schedule
 from mfal.gflownet.policy import PolicyConfig, make_policy
-from mfal.gflownet.rollout import backward_rollout, draw_noise, rollout
+from mfal.gflownet.rollout import draw_noise, rollout
 from mfal.gflownet.train import make_trainer
 
 SPEC = HypergridSpec(dimensions=2, side=5)

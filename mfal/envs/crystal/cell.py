@@ -12,6 +12,7 @@ Lengths must bring the volume into its range, and stay within an aspect ratio of
 logarithms all of this is linear, so again an interval is left.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -80,7 +81,7 @@ def parameter_order() -> np.ndarray:
 def fill_tied(system: jax.Array, lattice: jax.Array) -> jax.Array:
     """The whole lattice [6], with what symmetry ties, from the free parameters of a system []."""
     lengths = lattice[jnp.asarray(TIED_LENGTH, jnp.int32)[system]]
-    fixed = jnp.asarray(TIED_ANGLE)[system]
+    fixed = jnp.asarray(TIED_ANGLE, jnp.float32)[system]
     return jnp.concatenate([lengths, jnp.where(jnp.isnan(fixed), lattice[3:], fixed)])
 
 
@@ -150,10 +151,10 @@ def _angle_interval(
     root = _root((1 - ca**2) * (1 - cb**2) - limits.factor**2)
     third = (jnp.clip(ca * cb - root, low, high), jnp.clip(ca * cb + root, low, high))
     # The only free angle of the monoclinic cells: its sine is the volume over a b c.
-    alone = np.sqrt(1 - limits.factor**2)
+    alone = math.sqrt(1 - limits.factor**2)
     only = (max(low, -alone), min(high, alone))
     second = _second_angle(limits, ca)
-    first = _first_angle(np, limits)
+    first = [float(end) for end in _first_angle(np, limits)]
     cosines = []
     for end in range(2):
         beta = jnp.where(system == 0, second[end], only[end])
@@ -183,7 +184,7 @@ def _length_interval(
     before = tied < axis
     # At least 1: keeps the unused branch finite, where an angle is set.
     power = jnp.maximum(jnp.sum(tied == axis), 1).astype(jnp.float32)
-    after = jnp.maximum(3 - power - jnp.sum(before), 0)
+    after = jnp.maximum(3 - power - jnp.sum(before).astype(jnp.float32), 0)
     whole = fill_tied(system, lattice)
     lengths = jnp.where(before & (whole[:3] > 0), whole[:3], 1)
     # Those to come lie between these, by themselves and beside the lengths before.

@@ -40,6 +40,12 @@ def crystal_environment(spec: CrystalSpec | None = None) -> Environment:
 
 @lru_cache(maxsize=8)
 def _environment(spec: CrystalSpec) -> Environment:
+    # The tables outlive whatever is being traced when they are first asked for.
+    with jax.ensure_compile_time_eval():
+        return _make_environment(spec)
+
+
+def _make_environment(spec: CrystalSpec) -> Environment:
     static = static_of(spec)
     masks = make_masks(static)
     step, undo = make_transitions(static)

@@ -78,8 +78,10 @@ def make_features(static: Static) -> tuple[Callable[[CrystalState], Features], i
             tokens.append(token(offsets[4], state.total, state.total >= 0))
         lengths = state.lattice[:3] / 10
         angles = jnp.where(state.lattice[3:] > 0, (state.lattice[3:] - 90) / 45, 0)
-        sums = [atoms / max_atoms, charge / CHARGE_TOKENS, jnp.log1p(static.ion_volume(state)) / 5]
-        orbits = jnp.log1p(state.sites.reshape(-1))
+        size, balance = atoms.astype(jnp.float32), charge.astype(jnp.float32)
+        volume = jnp.log1p(static.ion_volume(state))
+        sums = [size / max_atoms, balance / CHARGE_TOKENS, volume / 5]
+        orbits = jnp.log1p(state.sites.reshape(-1).astype(jnp.float32))
         dense = jnp.concatenate([lengths, angles, jnp.stack(sums), orbits]).astype(jnp.float32)
         return Features(jnp.concatenate(tokens), dense)
 

@@ -25,15 +25,17 @@ class Masks(NamedTuple):
 def make_masks(static: Static) -> Masks:
     """Masks over the action blocks of `Blocks`, exact by the look-ahead tables."""
     blocks, num_species = static.blocks, static.num_species
-    systems = jnp.arange(7)
+    systems = np.arange(7, dtype=np.int32)
     system_of = jnp.asarray(CRYSTAL_SYSTEM, jnp.int32)
     point_of = jnp.asarray(static.point_of)
-    points = jnp.arange(static.num_points)
+    points = np.arange(static.num_points, dtype=np.int32)
+    groups = np.arange(230, dtype=np.int32)
+    parameters = np.arange(6, dtype=np.int32)
     group_legal = jnp.asarray(static.group_legal)
     rules = make_site_rules(static)
     in_system, in_point = (jnp.asarray(legal) for legal in _legal_within(static))
-    bit = jnp.arange(num_species)
-    counts = jnp.arange(1, static.max_count + 1)
+    bit = np.arange(num_species, dtype=np.int32)
+    counts = np.arange(1, static.max_count + 1, dtype=np.int32)
 
     def symmetry(state: CrystalState) -> list[jax.Array]:
         # One stage after the other: the next one that is open.
@@ -58,8 +60,8 @@ def make_masks(static: Static) -> Masks:
             total_mask = [possible & due & (state.total < 0)]
             due &= state.total >= 0
         total = jnp.maximum(state.total, 0)
-        atoms = jnp.sum(state.counts)
-        charge = jnp.sum(static.charge[state.species, state.counts])
+        atoms = jnp.sum(state.counts, dtype=jnp.int32)
+        charge = jnp.sum(static.charge[state.species, state.counts], dtype=jnp.int32)
         blocked = jax.lax.reduce(
             static.exclude[state.species], jnp.uint32(0), jax.lax.bitwise_or, (0,)
         )
@@ -67,7 +69,7 @@ def make_masks(static: Static) -> Masks:
 
         node = static.node[total, state.pattern, atoms, charge + centre]
         words = static.options[node, wyckoff] & ~blocked
-        can_follow = (words[bit // 32] >> (bit % 32).astype(jnp.uint32)) & 1 == 1
+        can_follow = (words[bit // 32] >> (bit % 32).astype(np.uint32)) & 1 == 1
         element_mask = can_follow & idle & due
 
         def balanced(
@@ -89,7 +91,7 @@ def make_masks(static: Static) -> Masks:
         ].get(mode="promise_in_bounds")
         new_wyckoff = static.wyckoff_step[wyckoff, 1:]
         onward = static.options.at[row, new_wyckoff].get(mode="promise_in_bounds")
-        onward &= ~(blocked | static.exclude[state.pending])
+        onward &= ~(blocked | static.exclude[state.pending])[None]
         alive = jnp.any(onward != 0, axis=-1)
         alive |= balanced(pattern, new_atoms, new_charge, new_wyckoff)
         allowed = static.count_ok[total, state.pending, 1:] & (pattern >= 0)
@@ -108,7 +110,7 @@ def make_masks(static: Static) -> Masks:
         return state.finished & (state.group >= 0) & rules.done(state)
 
     def action(state: CrystalState) -> jax.Array:
-        lattice = jnp.arange(6) == next_parameter(state)
+        lattice = parameters == next_parameter(state)
         return jnp.concatenate(
             [
                 *symmetry(state),
@@ -125,26 +127,26 @@ def make_masks(static: Static) -> Masks:
         system = static.lattice_system[state.group]
         last = static.parameter_order[system, jnp.maximum(state.placed - 1, 0)]
         in_lattice = state.placed > 0
-        lattice = (jnp.arange(6) == last) & in_lattice
+        lattice = (parameters == last) & in_lattice
         site = rules.last(state) & ~in_lattice
         late = in_lattice | jnp.any(site)
 
         symmetry_open = ~late & untouched(state)
         has_group = state.group >= 0
-        group = (jnp.arange(230) == state.group) & symmetry_open
+        group = (groups == state.group) & symmetry_open
         point = (points == state.point) & symmetry_open & ~has_group
         first = (systems == state.system) & symmetry_open & ~has_group & (state.point < 0)
 
         finish = state.finished & ~late
         composition_open = ~late & ~state.finished
         idle, used = state.pending == num_species, state.species < num_species
-        count_due = state.counts[jnp.maximum(jnp.sum(used) - 1, 0)]
+        count_due = state.counts[jnp.maximum(jnp.sum(used, dtype=jnp.int32) - 1, 0)]
         element = bit == state.pending
         count = (counts == count_due) & idle
         total_mask = []
         if static.totals_ahead:
             fresh = composition_open & idle & ~used[0]
-            total_mask = [(jnp.arange(len(static.totals)) == state.total) & fresh]
+            total_mask = [(np.arange(len(static.totals), dtype=np.int32) == state.total) & fresh]
         return jnp.concatenate(
             [
                 first,

@@ -53,8 +53,8 @@ def make_site_rules(static: Static) -> SiteRules:
     onward = jnp.asarray(automaton.step)
     multiplicity = jnp.asarray(WYCKOFF_MULTIPLICITY, jnp.int32)
     free = jnp.asarray(WYCKOFF_FREEDOM > 0)
-    index = jnp.arange(size)
-    slot = jnp.arange(slots)
+    index = np.arange(size, dtype=np.int32)
+    slot = np.arange(slots, dtype=np.int32)
 
     def remaining(state: CrystalState) -> jax.Array:
         """[K] int32, atoms without a position."""
@@ -71,18 +71,20 @@ def make_site_rules(static: Static) -> SiteRules:
     def mask(state: CrystalState) -> jax.Array:
         left = remaining(state)
         sizes, is_free = multiplicity[state.group], free[state.group]
-        fits = (sizes[:, None] > 0) & (left >= sizes[:, None])
+        fits = (sizes[:, None] > 0) & (left[None] >= sizes[:, None])
         # After the orbit is placed, by letter and slot: atoms left of each element.
-        after = left - sizes[:, None, None] * (slot[:, None] == slot)
+        same = (slot[:, None] == slot).astype(np.int32)
+        after = left[None, None] - sizes[:, None, None] * same[None]
         after = jnp.maximum(after, 0)
         # Elements from the placed one on may take the same letter again.
-        word = after + (slot >= slot[:, None]) * (static.max_count + 1)
+        onward_word = (slot >= slot[:, None]).astype(np.int32) * (static.max_count + 1)
+        word = after + onward_word[None]
         suffix = jnp.broadcast_to(start[state.group][:, None], (NUM_LETTERS, slots))
         for k in range(slots):
             suffix = onward[suffix, word[:, :, k]]
         last = pointer(state)
         later = index.reshape(NUM_LETTERS, slots) >= last
-        letter = jnp.arange(NUM_LETTERS)[:, None]
+        letter = np.arange(NUM_LETTERS, dtype=np.int32)[:, None]
         repeatable = is_free[:, None] | (letter > last // slots) | (last < 0)
         legal = fits & (suffix > 0) & later & repeatable
         return legal.reshape(-1) & state.finished & (state.group >= 0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil, floor, gcd, pi
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from mfal.crystals.elements import OXIDATION_STATES, atomic_number, ionic_radius
@@ -243,6 +244,12 @@ def _normalise(spec: CrystalSpec) -> None:
         else:
             symbol, states = entry
             atomic_number(symbol)
+        for state in states:
+            if int(state) != state:
+                raise MfalError(
+                    f"oxidation state {state} of {symbol}",
+                    "give whole numbers; mixed_valence allows mixtures of two neighbouring ones",
+                )
         elements[symbol] = tuple(dict.fromkeys(int(state) for state in states))
 
     formula = spec.stoichiometry
@@ -283,6 +290,9 @@ def _normalise(spec: CrystalSpec) -> None:
 
 
 def _validate(spec: CrystalSpec) -> None:
+    for field in _WHOLE:
+        if isinstance(value := getattr(spec, field), bool) or not isinstance(value, Integral):
+            raise MfalError(f"{field} {value!r}", "give a whole number, such as 16")
     elements = dict(spec.states)
     for symbol, states in elements.items():
         if not states or 0 in states:
@@ -327,6 +337,15 @@ def _validate(spec: CrystalSpec) -> None:
     if spec.groups is not None and not all(1 <= g <= NUM_GROUPS for g in spec.groups):
         raise MfalError(f"groups {spec.groups}", "give space group numbers from 1 to 230")
     _validate_volume(spec)
+
+
+_WHOLE = (
+    "min_atoms",
+    "max_atoms",
+    "min_atoms_per_element",
+    "max_atoms_per_element",
+    "mixed_valence",
+)
 
 
 def _validate_volume(spec: CrystalSpec) -> None:

@@ -189,4 +189,6 @@ class Static:
 @lru_cache(maxsize=8)
 def static_of(spec: CrystalSpec) -> Static:
     """The tables and sizes of a spec, made once."""
-    return Static(spec)
+    # They outlive whatever is being traced when they are first asked for.
+    with jax.ensure_compile_time_eval():
+        return Static(spec)

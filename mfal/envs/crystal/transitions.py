@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mfal.envs.crystal.masks import make_masks
 from mfal.envs.crystal.state import Blocks, CrystalState, Static
@@ -19,7 +20,8 @@ def make_transitions(
 ]:
     """`step` and `undo` of an environment."""
     blocks, none = static.blocks, static.num_species
-    slots = jnp.arange(static.max_elements)
+    slots = np.arange(static.max_elements, dtype=np.int32)
+    parameters = np.arange(6, dtype=np.int32)
     terminal = make_masks(static).terminal
 
     def within(index: jax.Array, block: str) -> jax.Array:
@@ -28,8 +30,8 @@ def make_transitions(
 
     def sites_moved(sites: jax.Array, index: jax.Array, change: int) -> jax.Array:
         """One orbit more or less, where the action places one."""
-        here = jnp.arange(sites.size) == index - blocks.site
-        return sites + change * here.reshape(sites.shape)
+        here = np.arange(sites.size, dtype=np.int32) == index - blocks.site
+        return sites + change * here.reshape(sites.shape).astype(jnp.int32)
 
     def insert(state: CrystalState, species: jax.Array, count: jax.Array) -> CrystalState:
         """The composition with one more element, no longer pending."""
@@ -80,7 +82,7 @@ def make_transitions(
 
         low, width = static.interval(state, jnp.clip(index - blocks.lattice, 0, 5))
         parameter = low + width * action.value
-        here = at_lattice & (jnp.arange(6) == index - blocks.lattice)
+        here = at_lattice & (parameters == index - blocks.lattice)
         after = state._replace(
             system=jnp.where(within(index, "system"), index - blocks.system, state.system),
             point=jnp.where(within(index, "point"), index - blocks.point, state.point),
@@ -89,7 +91,7 @@ def make_transitions(
             finished=state.finished | within(index, "finish"),
             lattice=jnp.where(here, parameter, state.lattice).astype(jnp.float32),
             sites=sites_moved(state.sites, index, 1),
-            placed=state.placed + at_lattice,
+            placed=state.placed + at_lattice.astype(jnp.int32),
         )
         after = after._replace(
             pending=jnp.where(at_element, index - blocks.element, state.pending),
@@ -103,7 +105,7 @@ def make_transitions(
         at_group, at_element = within(index, "group"), within(index, "element")
         at_count, at_lattice = within(index, "count"), within(index, "lattice")
         group = jnp.where(at_group, -1, state.group)
-        cleared = at_lattice & (jnp.arange(6) == index - blocks.lattice)
+        cleared = at_lattice & (parameters == index - blocks.lattice)
         before = state._replace(
             system=jnp.where(within(index, "system"), -1, state.system),
             point=jnp.where(within(index, "point"), -1, state.point),
@@ -112,7 +114,7 @@ def make_transitions(
             finished=state.finished & ~within(index, "finish"),
             lattice=jnp.where(cleared, 0, state.lattice),
             sites=sites_moved(state.sites, index, -1),
-            placed=state.placed - at_lattice,
+            placed=state.placed - at_lattice.astype(jnp.int32),
         )
         before = before._replace(
             wyckoff=jnp.where(at_group, static.wyckoff_of_start(group), state.wyckoff)
