@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from mfal.errors import MfalError
 from mfal.gflownet.conditions import num_conditions
@@ -79,7 +79,10 @@ def strong(params: Any) -> Any:
 def _compiled(parts: Parts, num: int, chunk: int | None) -> Any:
     """`(params, reward_params, key, told [C]) -> Samples`; equal trainers share it."""
 
-    @jax.jit
+    # Whole on every device, so that any host can read it.
+    everywhere = None if parts.mesh is None else NamedSharding(parts.mesh, PartitionSpec())
+
+    @partial(jax.jit, out_shardings=everywhere)
     def draw(params: Params, reward_params: Any, key: jax.Array, told: jax.Array) -> Samples:
         part = partial(_draw, parts, params, reward_params, told)
         if chunk is None:

@@ -204,12 +204,12 @@ def _run(
         raise MfalError("data_share without data", "give init a DataSet, or set the share to 0")
     reward_params = strong(reward_params)
     compiled = _compiled(parts)
-    if mesh is not None:
+    # Within another compiled function nothing can be looked at.
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(state))
+    if mesh is not None and not traced:
         everywhere = NamedSharding(mesh, PartitionSpec())
         if any(leaf.sharding != everywhere for leaf in jax.tree.leaves(state)):
             state = compiled.spread(state)
-    # Within another compiled function nothing can be looked at.
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(state))
     stacked: list[Metrics] = []
     done = told = 0
 
