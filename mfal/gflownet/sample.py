@@ -78,7 +78,6 @@ def strong(params: Any) -> Any:
 @functools.lru_cache(maxsize=32)
 def _compiled(parts: Parts, num: int, chunk: int | None) -> Any:
     """`(params, reward_params, key, told [C]) -> Samples`; equal trainers share it."""
-
     # Whole on every device, so that any host can read it.
     everywhere = None if parts.mesh is None else NamedSharding(parts.mesh, PartitionSpec())
 
