@@ -63,14 +63,11 @@ def rebuild(storage: np.ndarray, offset: int, size: tuple, stride: tuple, *_: ob
     return view.copy()
 
 
-def convert(wheel: zipfile.ZipFile, version: str) -> dict[str, np.ndarray]:
+def convert(checkpoint: bytes, version: str) -> dict[str, np.ndarray]:
     """The arrays to write, under the names of chgnet's `state_dict`."""
-    folder = f"chgnet/pretrained/{version}/"
-    member = next(n for n in wheel.namelist() if n.startswith(folder) and n.endswith(".pth.tar"))
-    with zipfile.ZipFile(io.BytesIO(wheel.read(member))) as archive:
+    with zipfile.ZipFile(io.BytesIO(checkpoint)) as archive:
         model = Weights(archive).load()["model"]
     arguments = model["model_args"]
-    # The oldest checkpoint misspells the argument; chgnet then takes its own default.
     values = {name: np.float64(arguments[key]) for name, key in SAVED_ARGUMENTS.items()}
     values["envelope"] = np.int64(arguments["cutoff_coeff"])
     values["version"] = np.str_(version)
@@ -90,7 +87,10 @@ def main(version: str, output: Path) -> None:
         command += ["--python-version", "3.11", PACKAGE]
         subprocess.run(command, check=True)
         with zipfile.ZipFile(next(Path(folder).glob("chgnet-*.whl"))) as wheel:
-            values = convert(wheel, version)
+            start = f"chgnet/pretrained/{version}/"
+            inside = [name for name in wheel.namelist() if name.startswith(start)]
+            checkpoint = next(name for name in inside if name.endswith(".pth.tar"))
+            values = convert(wheel.read(checkpoint), version)
             licence = wheel.read(LICENCE)
     np.savez(output, **values)
     output.with_suffix(".LICENSE").write_bytes(licence)
