@@ -1,0 +1,338 @@
+"""Molecular dynamics of several replicas at once, stopped and continued bit for bit.
+
+    state = start(potential, crystals, masses, integrator, key, temperature=800.0)
+    state, trajectory = run(potential, integrator, state, steps=10_000, every=10)
+
+Many steps run in one dispatch. Before each the new positions are known, and the forces are only
+asked for if the neighbour tables hold there for every replica; otherwise the program stops and the
+host makes new tables where they are needed. So no force ever comes from an outdated table, and
+where tables are renewed depends on the state alone, which carries them: a run that is stopped and
+continued gives the same bits as one that isn't.
+
+A replica whose energy or forces are not finite, or whose atoms move by more than half the skin
+within one step, has exploded: it stays where it was and the others go on.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mfal.errors import MfalError
+from mfal.potentials.integrators import (
+    Integrator,
+    Methods,
+    Motion,
+    Settings,
+    degrees_of_freedom,
+    kinetic_energy,
+    maxwell_boltzmann,
+)
+from mfal.potentials.neighbours import Neighbours, outdated
+from mfal.potentials.renewal import renewed
+from mfal.potentials.types import Energy, Potential, pad_atoms
+from mfal.potentials.units import BOLTZMANN
+
+__all__ = ["DynamicsState", "Frames", "run", "start"]
+
+_FRAMES = 32
+"""Frames held on the device before the host fetches them."""
+
+
+class DynamicsState(NamedTuple):
+    """Replicas at one moment: all that is needed to go on."""
+
+    step: jax.Array
+    """[] int32, steps done."""
+    motion: Motion
+    """Positions, velocities, forces and bath, each with a leading axis [replicas]."""
+    potential_energy: jax.Array
+    """[replicas] eV."""
+    cell: jax.Array
+    """[replicas, 3, 3] Å, lattice vectors as rows."""
+    species: jax.Array
+    """[replicas, N] int32 atomic numbers, 0 for absent atoms."""
+    inverse_masses: jax.Array
+    """[replicas, N] 1/u, 0 for absent atoms."""
+    key: jax.Array
+    """[replicas, 2] uint32, data of each replica's key; the noise of a step is drawn from it folded
+    with the step's number."""
+    exploded: jax.Array
+    """[replicas] bool."""
+    neighbours: Neighbours
+    """The tables in use, which hold at `motion.positions`."""
+
+
+class Frames(NamedTuple):
+    """Moments of a run, thinned. Arrays of numpy."""
+
+    step: np.ndarray
+    """[frames] int, steps done; times the timestep it is the time."""
+    positions: np.ndarray
+    """[frames, replicas, N, 3] Å, not wrapped into the cell."""
+    velocities: np.ndarray
+    """[frames, replicas, N, 3] Å/fs."""
+    potential_energy: np.ndarray
+    """[frames, replicas] eV."""
+    kinetic_energy: np.ndarray
+    """[frames, replicas] eV."""
+    temperature: np.ndarray
+    """[frames, replicas] K, twice the kinetic energy over Boltzmann's constant and 3 (n - 1)."""
+    conserved: np.ndarray
+    """[frames, replicas] eV, what exact integration would keep constant."""
+
+
+def start(
+    potential: Potential,
+    crystals: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    masses: Sequence[np.ndarray],
+    integrator: Integrator,
+    key: jax.Array,
+    *,
+    temperature: float | np.ndarray,
+    skin: float = 0.5,
+    atoms: int | None = None,
+    dtype: Any = None,
+) -> DynamicsState:
+    """Replicas at their first step, with velocities drawn at a temperature.
+
+    Args:
+      potential: an interatomic potential.
+      crystals: (positions [n, 3] Å, cell [3, 3] Å, species [n] atomic numbers) of each replica;
+        repeat one for several replicas of it.
+      masses: [n] u, of each replica.
+      integrator: the one that `run` will use.
+      key: a PRNG key; replicas draw from keys of their own.
+      temperature: K, [] or [replicas]. A crystal at rest turns half of it into potential energy.
+      skin: Å, of the neighbour tables: wider ones last longer and cost more each step.
+      atoms: atoms to pad to; by default the next bucket.
+      dtype: of the computation; by default JAX's float.
+
+    Raises:
+      MfalError: crystals that the potential refuses, or masses that don't fit them.
+    """
+    if not skin > 0:
+        raise MfalError(f"a skin of {skin:g} Å", "use some tenths of an Å")
+    positions, cell, species = pad_atoms(crystals, atoms, dtype)
+    inverse = np.zeros(species.shape)
+    for row, (mass, (_, _, kinds)) in enumerate(zip(masses, crystals, strict=True)):
+        if np.shape(mass) != np.shape(kinds) or not np.all(np.asarray(mass) > 0):
+            raise MfalError(
+                f"replica {row} has {len(kinds)} atoms and masses of shape {np.shape(mass)}",
+                "give a positive mass for each atom",
+            )
+        inverse[row, : len(kinds)] = 1 / np.asarray(mass)
+    inverse_masses = jnp.asarray(inverse, positions.dtype)
+    keys = jax.vmap(lambda n: jax.random.split(jax.random.fold_in(key, n)))(
+        jnp.arange(len(species))
+    )
+    temperatures = jnp.broadcast_to(jnp.asarray(temperature, positions.dtype), len(species))
+    velocities = jax.vmap(maxwell_boltzmann)(keys[:, 0], inverse_masses, temperatures)
+    neighbours = potential.neighbours(positions, cell, species, skin=skin)
+    energy, forces = _evaluate(
+        potential.energy, potential.params, positions, cell, species, neighbours
+    )
+    bath = jnp.zeros((len(species), integrator.methods.bath_size), positions.dtype)
+    return DynamicsState(
+        step=jnp.zeros((), jnp.int32),
+        motion=Motion(positions, velocities, forces, bath),
+        potential_energy=energy,
+        cell=cell,
+        species=species,
+        inverse_masses=inverse_masses,
+        key=jax.random.key_data(keys[:, 1]),
+        exploded=~_finite(energy, forces),
+        neighbours=neighbours,
+    )
+
+
+def run(
+    potential: Potential,
+    integrator: Integrator,
+    state: DynamicsState,
+    steps: int,
+    *,
+    every: int = 10,
+    report: Callable[[int], None] | None = None,
+) -> tuple[DynamicsState, Frames]:
+    """Go on by a number of steps.
+
+    Args:
+      potential: the one that `start` was given.
+      integrator: its temperature may change from run to run; a change of method starts a new bath.
+      state: from `start` or an earlier run; it is left as it is.
+      steps: how many.
+      every: a frame is kept where the number of steps done is a multiple of this.
+      report: called now and then with the number of steps done so far in all.
+
+    Returns:
+      The state after the last step, and the frames after the first one.
+
+    Raises:
+      MfalError: where all replicas have exploded.
+    """
+    if steps < 0 or every < 1:
+        raise MfalError(f"{steps} steps with a frame every {every}", "give positive numbers")
+    dtype = state.motion.positions.dtype
+    settings = Settings(
+        *(jnp.broadcast_to(jnp.asarray(x, dtype), len(state.cell)) for x in integrator.settings)
+    )
+    if state.motion.bath.shape[-1] != integrator.methods.bath_size:
+        bath = jnp.zeros((len(state.cell), integrator.methods.bath_size), dtype)
+        state = state._replace(motion=state.motion._replace(bath=bath))
+    last = int(state.step) + steps
+    collected: list[Frames] = []
+    fresh = np.zeros(len(state.cell), bool)
+    while int(state.step) < last:
+        before = int(state.step)
+        state, stale, frames, count = _advance(
+            potential.energy,
+            integrator.methods,
+            potential.params,
+            settings,
+            state,
+            jnp.asarray(last, jnp.int32),
+            jnp.asarray(every, jnp.int32),
+        )
+        collected.append(jax.tree.map(lambda leaf, n=int(count): np.asarray(leaf[:n]), frames))
+        now, wanted = int(state.step), np.asarray(stale)
+        if now > before:
+            fresh[:] = False
+        lost = wanted & fresh
+        # Tables made at these very positions don't hold after one step: the step is too wide.
+        rows = np.nonzero(wanted & ~fresh)[0]
+        if len(rows):
+            neighbours, refused = renewed(
+                potential,
+                state.neighbours,
+                rows,
+                state.motion.positions,
+                state.cell,
+                np.asarray(state.species),
+            )
+            lost[list(refused)] = True
+            state = state._replace(neighbours=neighbours)
+            fresh[rows] = True
+        if lost.any():
+            state = state._replace(exploded=state.exploded | jnp.asarray(lost))
+        if bool(state.exploded.all()):
+            raise MfalError(
+                f"the dynamics exploded after {now} steps",
+                "relax the crystal first, or use a shorter timestep",
+            )
+        if report is not None:
+            report(now)
+    if not collected:
+        return state, _no_frames(state)
+    return state, jax.tree.map(lambda *parts: np.concatenate(parts), *collected)
+
+
+@partial(jax.jit, static_argnames=("energy",))
+def _evaluate(
+    energy: Energy,
+    params: Any,
+    positions: jax.Array,
+    cell: jax.Array,
+    species: jax.Array,
+    neighbours: Neighbours,
+) -> tuple[jax.Array, jax.Array]:
+    """Energies [replicas] and forces [replicas, N, 3]."""
+    values, gradients = jax.vmap(jax.value_and_grad(partial(energy, params)))(
+        positions, cell, species, neighbours
+    )
+    return values, -gradients
+
+
+def _finite(energy: jax.Array, forces: jax.Array) -> jax.Array:
+    return jnp.isfinite(energy) & jnp.isfinite(forces).all((1, 2))
+
+
+@partial(jax.jit, static_argnames=("energy", "methods"))
+def _advance(
+    energy: Energy,
+    methods: Methods,
+    params: Any,
+    settings: Settings,
+    state: DynamicsState,
+    last: jax.Array,
+    every: jax.Array,
+) -> tuple[DynamicsState, jax.Array, Frames, jax.Array]:
+    """Steps until the last, or a replica's tables don't hold for the next, or frames are full.
+
+    Returns:
+      The state, which replicas need new tables, frames [_FRAMES, ...] and how many there are.
+    """
+
+    def step(state: DynamicsState) -> tuple[DynamicsState, jax.Array]:
+        """The state one step on, or the same where tables don't hold; and where they don't."""
+        keys = jax.vmap(jax.random.fold_in, (0, None))(
+            jax.random.wrap_key_data(state.key), state.step
+        )
+        moved = jax.vmap(methods.before)(settings, state.inverse_masses, keys, state.motion)
+        stale = jax.vmap(outdated)(state.neighbours, moved.positions, state.cell) & ~state.exploded
+
+        def finish() -> DynamicsState:
+            values, forces = _evaluate(
+                energy, params, moved.positions, state.cell, state.species, state.neighbours
+            )
+            done = jax.vmap(methods.after)(
+                settings, state.inverse_masses, moved._replace(forces=forces)
+            )
+            lost = state.exploded | ~_finite(values, forces)
+            motion, values = jax.tree.map(
+                lambda old, new: jnp.where(lost.reshape(-1, *[1] * (new.ndim - 1)), old, new),
+                (state.motion, state.potential_energy),
+                (done, values),
+            )
+            return state._replace(
+                step=state.step + 1, motion=motion, potential_energy=values, exploded=lost
+            )
+
+        return jax.lax.cond(stale.any(), lambda: state, finish), stale
+
+    def going(carry: tuple[DynamicsState, jax.Array, Frames, jax.Array]) -> jax.Array:
+        state, stale, _, count = carry
+        return ~stale.any() & (state.step < last) & (count < _FRAMES)
+
+    def body(
+        carry: tuple[DynamicsState, jax.Array, Frames, jax.Array],
+    ) -> tuple[DynamicsState, jax.Array, Frames, jax.Array]:
+        old, _, frames, count = carry
+        state, stale = step(old)
+        keep = (state.step > old.step) & (state.step % every == 0)
+        frame = _frame(methods, settings, state)
+        # Where no frame is kept it is written to a place that is written again or never read.
+        frames = jax.tree.map(lambda all, one: all.at[count].set(one), frames, frame)
+        return state, stale, frames, count + keep
+
+    frame = jax.eval_shape(partial(_frame, methods), settings, state)
+    frames = jax.tree.map(lambda leaf: jnp.zeros((_FRAMES, *leaf.shape), leaf.dtype), frame)
+    none = jnp.zeros(len(state.cell), bool)
+    return jax.lax.while_loop(going, body, (state, none, frames, jnp.zeros((), jnp.int32)))
+
+
+def _frame(methods: Methods, settings: Settings, state: DynamicsState) -> Frames:
+    """The fields of one frame, traced."""
+    kinetic = jax.vmap(kinetic_energy)(state.inverse_masses, state.motion.velocities)
+    freedom = jnp.maximum(jax.vmap(degrees_of_freedom)(state.inverse_masses), 1)
+    bath = jax.vmap(methods.bath_energy)(settings, state.inverse_masses, state.motion)
+    fields: Any = (
+        state.step,
+        state.motion.positions,
+        state.motion.velocities,
+        state.potential_energy,
+        kinetic,
+        2 * kinetic / (freedom * BOLTZMANN),
+        state.potential_energy + kinetic + bath,
+    )
+    return Frames(*fields)
+
+
+def _no_frames(state: DynamicsState) -> Frames:
+    replicas, atoms = state.species.shape
+    none = np.zeros((0, replicas), state.potential_energy.dtype)
+    vectors = np.zeros((0, replicas, atoms, 3), state.potential_energy.dtype)
+    return Frames(np.zeros(0, np.int32), vectors, vectors, none, none, none, none)
