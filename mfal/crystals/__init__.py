@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         wyckoff_letters,
     )
     from mfal.crystals.lattice import cell_matrix, cell_volume, is_consistent
+    from mfal.crystals.operations import Operations, find_operations, symmetrised
     from mfal.crystals.reading import (
         ReadStructure,
         parse_structure,
@@ -64,6 +65,7 @@ __all__ = [
     "SYMBOLS",
     "WYCKOFF_MULTIPLICITY",
     "Crystal",
+    "Operations",
     "ReadStructure",
     "Realisation",
     "add_oxidation_states",
@@ -73,6 +75,7 @@ __all__ = [
     "cell_volume",
     "conventional_structure",
     "crystal_from_structure",
+    "find_operations",
     "formula_amounts",
     "ionic_radius",
     "is_consistent",
@@ -83,6 +86,7 @@ __all__ = [
     "realise",
     "space_group_number",
     "structure_to_cif",
+    "symmetrised",
     "wyckoff_letters",
 ]
 
@@ -102,6 +106,7 @@ __getattr__, __dir__ = lazily(
             "WYCKOFF_MULTIPLICITY wyckoff_letters"
         ),
         "lattice": "cell_matrix cell_volume is_consistent",
+        "operations": "Operations find_operations symmetrised",
         "reading": "ReadStructure parse_structure read_structure read_structures",
         "realisation": "Realisation realise",
         "structures": (

@@ -4,13 +4,13 @@ An operation takes fractional coordinates x to W x + w, and atom i to the place 
 permutation names. Everything here is numpy on the host; spglib finds the operations.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mfal.errors import MfalError
 
-__all__ = ["Operations", "find_operations", "identity", "symmetrised"]
+__all__ = ["Operations", "find_operations", "no_symmetry", "symmetrised"]
 
 
 class Operations(NamedTuple):
@@ -24,7 +24,7 @@ class Operations(NamedTuple):
     """[G, N] int: operation g takes atom i to where atom permutations[g, i] is."""
 
 
-def identity(atoms: int) -> Operations:
+def no_symmetry(atoms: int) -> Operations:
     """No symmetry but the lattice's."""
     return Operations(np.eye(3, dtype=int)[None], np.zeros((1, 3)), np.arange(atoms)[None])
 
@@ -47,7 +47,8 @@ def find_operations(
 
     fractional = np.asarray(positions, np.float64) @ np.linalg.inv(cell)
     try:
-        found = spglib.get_symmetry_dataset((cell, fractional, species), symprec=symprec)
+        contents: Any = (cell, fractional, species)
+        found = spglib.get_symmetry_dataset(contents, symprec=symprec)
     except Exception as error:  # spglib's errors have no common base
         raise MfalError(
             f"no symmetry found within {symprec:g} Å ({error})",
@@ -71,7 +72,7 @@ def find_operations(
     # With a wide tolerance two atoms may come nearest to one place; such an operation is no use.
     proper = np.all(np.sort(permutations, axis=1) == np.arange(len(kinds)), axis=1)
     if not proper.all():
-        return identity(len(kinds))
+        return no_symmetry(len(kinds))
     return Operations(rotations, translations, permutations)
 
 

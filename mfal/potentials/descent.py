@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mfal.potentials.neighbours import Neighbours, outdated
+from mfal.potentials.neighbours import NeighbourTables, outdated
 from mfal.potentials.types import Energy
 
 __all__ = [
@@ -27,13 +27,13 @@ __all__ = [
     "EXPLODED",
     "GOING",
     "USED_UP",
+    "CartesianGroup",
     "Descent",
-    "Group",
-    "Targets",
+    "DescentTargets",
     "at_trial",
     "descend",
     "geometry",
-    "initial",
+    "start_of_descent",
     "trial_outdated",
 ]
 
@@ -51,7 +51,7 @@ _EXPANSION = 4.0
 """Factor by which a cell's volume may change before it counts as exploded."""
 
 
-class Targets(NamedTuple):
+class DescentTargets(NamedTuple):
     """When to stop. Traced; [] each."""
 
     force: jax.Array | float
@@ -64,7 +64,7 @@ class Targets(NamedTuple):
     """Whether the cell relaxes."""
 
 
-class Group(NamedTuple):
+class CartesianGroup(NamedTuple):
     """Space group operations as they act on Cartesian rows."""
 
     rotations: jax.Array
@@ -86,7 +86,7 @@ class Descent(NamedTuple):
     """[N] int32, 0 for absent atoms."""
     stretch: jax.Array
     """[] Å, J."""
-    group: Group
+    group: CartesianGroup
     place: jax.Array
     """[N + 3, 3] Å, z, the best so far."""
     trial: jax.Array
@@ -113,7 +113,9 @@ class Descent(NamedTuple):
     """[] int32: GOING, CONVERGED, USED_UP or EXPLODED."""
 
 
-def initial(positions: jax.Array, cell: jax.Array, species: jax.Array, group: Group) -> Descent:
+def start_of_descent(
+    positions: jax.Array, cell: jax.Array, species: jax.Array, group: CartesianGroup
+) -> Descent:
     """Before the first evaluation, which is of the crystal as it stands."""
     rows = len(species) + 3
     dtype = positions.dtype
@@ -148,14 +150,14 @@ def geometry(descent: Descent, place: jax.Array) -> tuple[jax.Array, jax.Array]:
     )
 
 
-def trial_outdated(descent: Descent, neighbours: Neighbours) -> jax.Array:
+def trial_outdated(descent: Descent, neighbours: NeighbourTables) -> jax.Array:
     """Whether the crystal goes on and its tables don't hold where it will look next; [] bool."""
     stale = outdated(neighbours, *geometry(descent, descent.trial))
     return stale & (descent.status == GOING)
 
 
 def at_trial(
-    energy: Energy, params: Any, descent: Descent, neighbours: Neighbours
+    energy: Energy, params: Any, descent: Descent, neighbours: NeighbourTables
 ) -> tuple[jax.Array, jax.Array]:
     """Energy [] eV and its gradient by z [N + 3, 3] at the trial."""
 
@@ -166,7 +168,9 @@ def at_trial(
     return jax.value_and_grad(of)(descent.trial)
 
 
-def descend(descent: Descent, targets: Targets, energy: jax.Array, gradient: jax.Array) -> Descent:
+def descend(
+    descent: Descent, targets: DescentTargets, energy: jax.Array, gradient: jax.Array
+) -> Descent:
     """One step, given energy and gradient at the trial."""
     gradient, force, stress = _symmetric(descent, targets, gradient)
     expansion = jnp.abs(jnp.linalg.det(_deformation(descent, descent.trial)))
@@ -241,7 +245,7 @@ def _longest(rows: jax.Array) -> jax.Array:
 
 
 def _symmetric(
-    descent: Descent, targets: Targets, gradient: jax.Array
+    descent: Descent, targets: DescentTargets, gradient: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The gradient averaged over the operations; longest force and stress at the trial."""
     group = descent.group

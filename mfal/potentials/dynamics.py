@@ -1,7 +1,7 @@
 """Molecular dynamics of several replicas at once, stopped and continued bit for bit.
 
-    state = start(potential, crystals, masses, integrator, key, temperature=800.0)
-    state, trajectory = run(potential, integrator, state, steps=10_000, every=10)
+    state = start_dynamics(potential, crystals, masses, integrator, key, temperature=800.0)
+    state, trajectory = run_dynamics(potential, integrator, state, steps=10_000, every=10)
 
 Many steps run in one dispatch. Before each the new positions are known, and the forces are only
 asked for if the neighbour tables hold there for every replica; otherwise the program stops and the
@@ -24,22 +24,22 @@ import numpy as np
 from mfal.errors import MfalError
 from mfal.potentials.integrators import (
     Integrator,
-    Methods,
+    IntegratorMethods,
+    IntegratorSettings,
     Motion,
-    Settings,
     degrees_of_freedom,
     kinetic_energy,
     maxwell_boltzmann,
 )
-from mfal.potentials.neighbours import Neighbours, outdated
+from mfal.potentials.neighbours import NeighbourTables, outdated
 from mfal.potentials.renewal import renewed
 from mfal.potentials.types import Energy, Potential, pad_atoms
 from mfal.potentials.units import BOLTZMANN
 
-__all__ = ["DynamicsState", "Frames", "run", "start"]
+__all__ = ["DynamicsState", "TrajectoryFrames", "run_dynamics", "start_dynamics"]
 
 _FRAMES = 32
-"""Frames held on the device before the host fetches them."""
+"""TrajectoryFrames held on the device before the host fetches them."""
 
 
 class DynamicsState(NamedTuple):
@@ -62,11 +62,11 @@ class DynamicsState(NamedTuple):
     with the step's number."""
     exploded: jax.Array
     """[replicas] bool."""
-    neighbours: Neighbours
+    neighbours: NeighbourTables
     """The tables in use, which hold at `motion.positions`."""
 
 
-class Frames(NamedTuple):
+class TrajectoryFrames(NamedTuple):
     """Moments of a run, thinned. Arrays of numpy."""
 
     step: np.ndarray
@@ -85,7 +85,7 @@ class Frames(NamedTuple):
     """[frames, replicas] eV, what exact integration would keep constant."""
 
 
-def start(
+def start_dynamics(
     potential: Potential,
     crystals: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     masses: Sequence[np.ndarray],
@@ -104,7 +104,7 @@ def start(
       crystals: (positions [n, 3] Å, cell [3, 3] Å, species [n] atomic numbers) of each replica;
         repeat one for several replicas of it.
       masses: [n] u, of each replica.
-      integrator: the one that `run` will use.
+      integrator: the one that `run_dynamics` will use.
       key: a PRNG key; replicas draw from keys of their own.
       temperature: K, [] or [replicas]. A crystal at rest turns half of it into potential energy.
       skin: Å, of the neighbour tables: wider ones last longer and cost more each step.
@@ -149,7 +149,7 @@ def start(
     )
 
 
-def run(
+def run_dynamics(
     potential: Potential,
     integrator: Integrator,
     state: DynamicsState,
@@ -157,13 +157,13 @@ def run(
     *,
     every: int = 10,
     report: Callable[[int], None] | None = None,
-) -> tuple[DynamicsState, Frames]:
+) -> tuple[DynamicsState, TrajectoryFrames]:
     """Go on by a number of steps.
 
     Args:
-      potential: the one that `start` was given.
+      potential: the one that `start_dynamics` was given.
       integrator: its temperature may change from run to run; a change of method starts a new bath.
-      state: from `start` or an earlier run; it is left as it is.
+      state: from `start_dynamics` or an earlier run; it is left as it is.
       steps: how many.
       every: a frame is kept where the number of steps done is a multiple of this.
       report: called now and then with the number of steps done so far in all.
@@ -177,14 +177,14 @@ def run(
     if steps < 0 or every < 1:
         raise MfalError(f"{steps} steps with a frame every {every}", "give positive numbers")
     dtype = state.motion.positions.dtype
-    settings = Settings(
+    settings = IntegratorSettings(
         *(jnp.broadcast_to(jnp.asarray(x, dtype), len(state.cell)) for x in integrator.settings)
     )
     if state.motion.bath.shape[-1] != integrator.methods.bath_size:
         bath = jnp.zeros((len(state.cell), integrator.methods.bath_size), dtype)
         state = state._replace(motion=state.motion._replace(bath=bath))
     last = int(state.step) + steps
-    collected: list[Frames] = []
+    collected: list[TrajectoryFrames] = []
     fresh = np.zeros(len(state.cell), bool)
     while int(state.step) < last:
         before = int(state.step)
@@ -237,7 +237,7 @@ def _evaluate(
     positions: jax.Array,
     cell: jax.Array,
     species: jax.Array,
-    neighbours: Neighbours,
+    neighbours: NeighbourTables,
 ) -> tuple[jax.Array, jax.Array]:
     """Energies [replicas] and forces [replicas, N, 3]."""
     values, gradients = jax.vmap(jax.value_and_grad(partial(energy, params)))(
@@ -253,13 +253,13 @@ def _finite(energy: jax.Array, forces: jax.Array) -> jax.Array:
 @partial(jax.jit, static_argnames=("energy", "methods"))
 def _advance(
     energy: Energy,
-    methods: Methods,
+    methods: IntegratorMethods,
     params: Any,
-    settings: Settings,
+    settings: IntegratorSettings,
     state: DynamicsState,
     last: jax.Array,
     every: jax.Array,
-) -> tuple[DynamicsState, jax.Array, Frames, jax.Array]:
+) -> tuple[DynamicsState, jax.Array, TrajectoryFrames, jax.Array]:
     """Steps until the last, or a replica's tables don't hold for the next, or frames are full.
 
     Returns:
@@ -293,13 +293,13 @@ def _advance(
 
         return jax.lax.cond(stale.any(), lambda: state, finish), stale
 
-    def going(carry: tuple[DynamicsState, jax.Array, Frames, jax.Array]) -> jax.Array:
+    def going(carry: tuple[DynamicsState, jax.Array, TrajectoryFrames, jax.Array]) -> jax.Array:
         state, stale, _, count = carry
         return ~stale.any() & (state.step < last) & (count < _FRAMES)
 
     def body(
-        carry: tuple[DynamicsState, jax.Array, Frames, jax.Array],
-    ) -> tuple[DynamicsState, jax.Array, Frames, jax.Array]:
+        carry: tuple[DynamicsState, jax.Array, TrajectoryFrames, jax.Array],
+    ) -> tuple[DynamicsState, jax.Array, TrajectoryFrames, jax.Array]:
         old, _, frames, count = carry
         state, stale = step(old)
         keep = (state.step > old.step) & (state.step % every == 0)
@@ -314,7 +314,9 @@ def _advance(
     return jax.lax.while_loop(going, body, (state, none, frames, jnp.zeros((), jnp.int32)))
 
 
-def _frame(methods: Methods, settings: Settings, state: DynamicsState) -> Frames:
+def _frame(
+    methods: IntegratorMethods, settings: IntegratorSettings, state: DynamicsState
+) -> TrajectoryFrames:
     """The fields of one frame, traced."""
     kinetic = jax.vmap(kinetic_energy)(state.inverse_masses, state.motion.velocities)
     freedom = jnp.maximum(jax.vmap(degrees_of_freedom)(state.inverse_masses), 1)
@@ -328,11 +330,11 @@ def _frame(methods: Methods, settings: Settings, state: DynamicsState) -> Frames
         2 * kinetic / (freedom * BOLTZMANN),
         state.potential_energy + kinetic + bath,
     )
-    return Frames(*fields)
+    return TrajectoryFrames(*fields)
 
 
-def _no_frames(state: DynamicsState) -> Frames:
+def _no_frames(state: DynamicsState) -> TrajectoryFrames:
     replicas, atoms = state.species.shape
     none = np.zeros((0, replicas), state.potential_energy.dtype)
     vectors = np.zeros((0, replicas, atoms, 3), state.potential_energy.dtype)
-    return Frames(np.zeros(0, np.int32), vectors, vectors, none, none, none, none)
+    return TrajectoryFrames(np.zeros(0, np.int32), vectors, vectors, none, none, none, none)

@@ -4,11 +4,11 @@
     langevin(timestep, temperature, friction)        BAOAB
     nose_hoover(timestep, temperature, period)       Nosé-Hoover chain
 
-Every step is symmetric in time and evaluates the forces once, between its two halves:
-`Methods.before` moves the atoms to their new places, `Methods.after` finishes the velocities by
-the forces there. Total momentum is zero and stays zero, so n atoms have 3 (n - 1) degrees of
-freedom; under Langevin the noise is projected on velocities without drift, which samples the
-canonical distribution of those exactly.
+Every step is symmetric in time and evaluates the forces once, between its two halves: the method
+`before` moves the atoms to their new places, `after` finishes the velocities by the forces there.
+Total momentum is zero and stays zero, so n atoms have 3 (n - 1) degrees of freedom; under Langevin
+the noise is projected on velocities without drift, which samples the canonical distribution of
+those exactly.
 
 Units: fs, Å, u, eV, K (`mfal.potentials.units`). Absent atoms have an inverse mass of zero.
 """
@@ -24,9 +24,9 @@ from mfal.potentials.units import ACCELERATION, BOLTZMANN
 
 __all__ = [
     "Integrator",
-    "Methods",
+    "IntegratorMethods",
+    "IntegratorSettings",
     "Motion",
-    "Settings",
     "degrees_of_freedom",
     "kinetic_energy",
     "langevin",
@@ -51,7 +51,7 @@ class Motion(NamedTuple):
     `nose_hoover` the chain's coordinates and then their rates (1/fs), under `nve` nothing."""
 
 
-class Settings(NamedTuple):
+class IntegratorSettings(NamedTuple):
     """Numbers of an integrator, all traced: others need no new program. [] each, or [replicas]."""
 
     timestep: jax.Array | float
@@ -62,16 +62,16 @@ class Settings(NamedTuple):
     """1/fs: friction under `langevin`, inverse period under `nose_hoover`, unused by `nve`."""
 
 
-Before = Callable[[Settings, jax.Array, jax.Array, Motion], Motion]
+Before = Callable[[IntegratorSettings, jax.Array, jax.Array, Motion], Motion]
 """(settings, inverse masses [N], key of this step, motion) -> motion, its forces out of date."""
-After = Callable[[Settings, jax.Array, Motion], Motion]
+After = Callable[[IntegratorSettings, jax.Array, Motion], Motion]
 """(settings, inverse masses [N], motion with the new forces) -> motion at the end of the step."""
-BathEnergy = Callable[[Settings, jax.Array, Motion], jax.Array]
+BathEnergy = Callable[[IntegratorSettings, jax.Array, Motion], jax.Array]
 """(settings, inverse masses [N], motion) -> [] eV; added to kinetic and potential energy it gives
 what exact integration conserves."""
 
 
-class Methods(NamedTuple):
+class IntegratorMethods(NamedTuple):
     """The functions of an integrator; hashable, so a static argument of `jax.jit`."""
 
     name: str
@@ -85,14 +85,17 @@ class Methods(NamedTuple):
 class Integrator(NamedTuple):
     """Functions and numbers apart."""
 
-    methods: Methods
-    settings: Settings
+    methods: IntegratorMethods
+    settings: IntegratorSettings
 
 
 def nve(timestep: float) -> Integrator:
     """Newton's equations by velocity Verlet: energy is conserved, symplectically."""
     _positive("timestep", timestep)
-    return Integrator(Methods("nve", _nve_before, _kick, _no_energy, 0), Settings(timestep, 0, 0))
+    return Integrator(
+        IntegratorMethods("nve", _nve_before, _kick, _no_energy, 0),
+        IntegratorSettings(timestep, 0, 0),
+    )
 
 
 def langevin(timestep: float, temperature: float | jax.Array, friction: float) -> Integrator:
@@ -110,8 +113,8 @@ def langevin(timestep: float, temperature: float | jax.Array, friction: float) -
     """
     _positive("timestep", timestep)
     _positive("friction", friction)
-    methods = Methods("langevin", _langevin_before, _kick, _langevin_energy, 1)
-    return Integrator(methods, Settings(timestep, temperature, friction))
+    methods = IntegratorMethods("langevin", _langevin_before, _kick, _langevin_energy, 1)
+    return Integrator(methods, IntegratorSettings(timestep, temperature, friction))
 
 
 def nose_hoover(
@@ -133,10 +136,10 @@ def nose_hoover(
     _positive("period", period)
     if chain < 1:
         raise MfalError(f"a chain of {chain} thermostats", "use at least one")
-    methods = Methods(
+    methods = IntegratorMethods(
         "nose_hoover", _nose_hoover_before, _nose_hoover_after, _nose_hoover_energy, 2 * chain
     )
-    return Integrator(methods, Settings(timestep, temperature, 1 / period))
+    return Integrator(methods, IntegratorSettings(timestep, temperature, 1 / period))
 
 
 def degrees_of_freedom(inverse_masses: jax.Array) -> jax.Array:
@@ -181,7 +184,7 @@ def _thermal(inverse_masses: jax.Array, temperature: jax.Array | float) -> jax.A
     return jnp.sqrt(BOLTZMANN * temperature * ACCELERATION * inverse_masses)[:, None]
 
 
-def _kick(settings: Settings, inverse_masses: jax.Array, motion: Motion) -> Motion:
+def _kick(settings: IntegratorSettings, inverse_masses: jax.Array, motion: Motion) -> Motion:
     """Half a timestep of acceleration."""
     gain = settings.timestep * ACCELERATION / 2 * inverse_masses[:, None] * motion.forces
     return motion._replace(velocities=motion.velocities + gain)
@@ -192,17 +195,19 @@ def _drift(motion: Motion, time: jax.Array | float) -> Motion:
 
 
 def _nve_before(
-    settings: Settings, inverse_masses: jax.Array, key: jax.Array, motion: Motion
+    settings: IntegratorSettings, inverse_masses: jax.Array, key: jax.Array, motion: Motion
 ) -> Motion:
     return _drift(_kick(settings, inverse_masses, motion), settings.timestep)
 
 
-def _no_energy(settings: Settings, inverse_masses: jax.Array, motion: Motion) -> jax.Array:
+def _no_energy(
+    settings: IntegratorSettings, inverse_masses: jax.Array, motion: Motion
+) -> jax.Array:
     return jnp.zeros((), motion.positions.dtype)
 
 
 def _langevin_before(
-    settings: Settings, inverse_masses: jax.Array, key: jax.Array, motion: Motion
+    settings: IntegratorSettings, inverse_masses: jax.Array, key: jax.Array, motion: Motion
 ) -> Motion:
     half = settings.timestep / 2
     motion = _drift(_kick(settings, inverse_masses, motion), half)
@@ -217,7 +222,9 @@ def _langevin_before(
     return _drift(motion, half)
 
 
-def _langevin_energy(settings: Settings, inverse_masses: jax.Array, motion: Motion) -> jax.Array:
+def _langevin_energy(
+    settings: IntegratorSettings, inverse_masses: jax.Array, motion: Motion
+) -> jax.Array:
     return -motion.bath[0]
 
 
@@ -228,17 +235,19 @@ _COMPOSITION = (_OUTER, 1 - 2 * _OUTER, _OUTER)
 
 
 def _nose_hoover_before(
-    settings: Settings, inverse_masses: jax.Array, key: jax.Array, motion: Motion
+    settings: IntegratorSettings, inverse_masses: jax.Array, key: jax.Array, motion: Motion
 ) -> Motion:
     return _nve_before(settings, inverse_masses, key, _chain(settings, inverse_masses, motion))
 
 
-def _nose_hoover_after(settings: Settings, inverse_masses: jax.Array, motion: Motion) -> Motion:
+def _nose_hoover_after(
+    settings: IntegratorSettings, inverse_masses: jax.Array, motion: Motion
+) -> Motion:
     return _chain(settings, inverse_masses, _kick(settings, inverse_masses, motion))
 
 
 def _chain_masses(
-    settings: Settings, inverse_masses: jax.Array, length: int
+    settings: IntegratorSettings, inverse_masses: jax.Array, length: int
 ) -> tuple[jax.Array, jax.Array]:
     """Q / kT [M] in fs², and the degrees of freedom."""
     freedom = degrees_of_freedom(inverse_masses)
@@ -246,7 +255,7 @@ def _chain_masses(
     return ones / settings.rate**2, freedom
 
 
-def _chain(settings: Settings, inverse_masses: jax.Array, motion: Motion) -> Motion:
+def _chain(settings: IntegratorSettings, inverse_masses: jax.Array, motion: Motion) -> Motion:
     """Half a timestep of the thermostats: their rates inwards, velocities scaled, rates outwards.
 
     Energies are in units of kT throughout.
@@ -276,7 +285,9 @@ def _chain(settings: Settings, inverse_masses: jax.Array, motion: Motion) -> Mot
     return motion._replace(velocities=factor * motion.velocities, bath=bath)
 
 
-def _nose_hoover_energy(settings: Settings, inverse_masses: jax.Array, motion: Motion) -> jax.Array:
+def _nose_hoover_energy(
+    settings: IntegratorSettings, inverse_masses: jax.Array, motion: Motion
+) -> jax.Array:
     length = len(motion.bath) // 2
     masses, freedom = _chain_masses(settings, inverse_masses, length)
     places, rates = motion.bath[:length], motion.bath[length:]

@@ -1,6 +1,6 @@
 """Crystals relaxed together: positions and cell, within their symmetry or free of it.
 
-    relaxed = relax(potential, [(positions, cell, species), ...], operations)
+    relaxed = relax_crystals(potential, [(positions, cell, species), ...], operations)
 
 A batch has a fixed number of places. Crystals that are done leave theirs to the next, so that one
 compiled program serves a whole group of crystals of about the same size. A step is only taken with
@@ -21,21 +21,21 @@ from mfal.potentials.descent import (
     CONVERGED,
     EXPLODED,
     GOING,
+    CartesianGroup,
     Descent,
-    Group,
-    Targets,
+    DescentTargets,
     at_trial,
     descend,
     geometry,
-    initial,
+    start_of_descent,
     trial_outdated,
 )
-from mfal.potentials.neighbours import Neighbours, Sizes, bucket, sizes_of
+from mfal.potentials.neighbours import NeighbourTables, Sizes, bucket, sizes_of
 from mfal.potentials.pairs import pairs_within
 from mfal.potentials.renewal import renewed, with_rows
 from mfal.potentials.types import GPA, Energy, Potential, pad_atoms
 
-__all__ = ["RelaxSettings", "RelaxedCrystal", "relax"]
+__all__ = ["RelaxSettings", "RelaxedCrystal", "relax_crystals"]
 
 Atoms: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Positions [n, 3] Å, cell [3, 3] Å with lattice vectors as rows, species [n] atomic numbers."""
@@ -89,7 +89,7 @@ class RelaxedCrystal(NamedTuple):
     common drift."""
 
 
-def relax(
+def relax_crystals(
     potential: Potential,
     crystals: Sequence[Atoms],
     operations: Sequence[Operations | None] | None = None,
@@ -136,8 +136,8 @@ def relax(
         _check_shapes(number, crystal, symmetry)
         try:
             sizes[number] = sizes_of(potential.neighbours(*crystal, skin=settings.skin))
-        except MfalError as error:
-            finish(number, _refused(crystal, error.what))
+        except MfalError as refusal:
+            finish(number, _refused(crystal, refusal.what))
         else:
             positions, cell, species = crystal
             if symmetry is not None:
@@ -209,7 +209,7 @@ def _relax_group(
     waiting = list(reversed(queue))
     width = bucket(max(len(crystal[2]) for _, crystal, _ in queue))
     orders = bucket(max(1 if s is None else len(s.rotations) for _, _, s in queue))
-    targets = Targets(
+    targets = DescentTargets(
         force=settings.force,
         stress=settings.stress / GPA if settings.cell else np.inf,
         steps=settings.steps,
@@ -219,7 +219,7 @@ def _relax_group(
     def at_start(crystal: Atoms, symmetry: Operations | None) -> Descent:
         positions, cell, species = (part[0] for part in pad_atoms([crystal], width, dtype))
         group = _cartesian(symmetry, crystal[1], width, orders, positions.dtype)
-        return initial(positions, cell, species, group)
+        return start_of_descent(positions, cell, species, group)
 
     nobody = at_start((np.zeros((0, 3)), np.eye(3), np.zeros(0, int)), None)
     descent = jax.tree.map(lambda leaf: jnp.stack([leaf] * places), nobody)
@@ -244,11 +244,13 @@ def _relax_group(
         stale[list(entering)] = True
         refused: Mapping[int, str] = {}
         if stale.any():
+            positions, cell = _trial(descent)
             neighbours, refused = renewed(
                 potential,
                 neighbours,
                 np.nonzero(stale)[0],
-                *_trial(descent),
+                positions,
+                cell,
                 np.asarray(descent.species),
             )
         if refused:
@@ -270,7 +272,11 @@ def _trial(descent: Descent) -> tuple[jax.Array, jax.Array]:
 
 @partial(jax.jit, static_argnames="energy")
 def _go_down(
-    energy: Energy, params: Any, targets: Targets, descent: Descent, neighbours: Neighbours
+    energy: Energy,
+    params: Any,
+    targets: DescentTargets,
+    descent: Descent,
+    neighbours: NeighbourTables,
 ) -> tuple[Descent, jax.Array]:
     """Steps until a crystal is done or its tables don't hold where it will look next.
 
@@ -301,7 +307,7 @@ def _go_down(
 
 def _cartesian(
     symmetry: Operations | None, cell: np.ndarray, atoms: int, orders: int, dtype: Any
-) -> Group:
+) -> CartesianGroup:
     """Operations that act on Cartesian rows, padded to a number of atoms and of operations."""
     rotations = np.zeros((orders, 3, 3))
     permutations = np.tile(np.arange(atoms, dtype=np.int32), (orders, 1))
@@ -314,7 +320,7 @@ def _cartesian(
         rotations[:count] = np.linalg.inv(cell) @ turned @ cell
         permutations[:count, :present] = symmetry.permutations
         weights[:count] = 1 / count
-    return Group(
+    return CartesianGroup(
         jnp.asarray(rotations, dtype), jnp.asarray(permutations), jnp.asarray(weights, dtype)
     )
 
@@ -345,7 +351,7 @@ def _result(
         cell=cell,
         energy=float(descent.energy) / atoms if np.isfinite(descent.energy) else float("nan"),
         force=float(descent.force),
-        stress=descent.stress.astype(np.float64) * GPA,
+        stress=np.asarray(descent.stress, np.float64) * GPA,
         steps=int(descent.steps),
         status=f"exploded: {error}" if error else ended,
         volume_change=volume / volume_before - 1,

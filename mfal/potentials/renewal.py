@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mfal.errors import MfalError
-from mfal.potentials.neighbours import Neighbours, Sizes, sizes_of
+from mfal.potentials.neighbours import NeighbourTables, Sizes, sizes_of
 from mfal.potentials.types import Potential
 
 __all__ = ["renewed", "with_rows"]
@@ -18,12 +18,12 @@ Tree = TypeVar("Tree")
 
 def renewed(
     potential: Potential,
-    neighbours: Neighbours,
+    neighbours: NeighbourTables,
     rows: np.ndarray,
     positions: jax.Array,
     cell: jax.Array,
     species: np.ndarray,
-) -> tuple[Neighbours, Mapping[int, str]]:
+) -> tuple[NeighbourTables, Mapping[int, str]]:
     """The tables with those of some crystals made anew, at the sizes kept where they suffice.
 
     Args:
@@ -39,7 +39,7 @@ def renewed(
       The tables, and why there are none for some of the rows, whose tables mean nothing.
     """
     skin, sizes = float(neighbours.skin[0]), sizes_of(neighbours)
-    made: dict[int, Neighbours] = {}
+    made: dict[int, NeighbourTables] = {}
     refused: dict[int, str] = {}
     for row in np.asarray(rows).tolist():
         one = (np.asarray(positions[row]), np.asarray(cell[row]), species[row])
@@ -75,6 +75,6 @@ def with_rows(batch: Tree, rows: Mapping[int, Tree]) -> Tree:
     return jax.tree.map(replaced, batch, *rows.values())
 
 
-def _like(old: Neighbours, new: Neighbours) -> Neighbours:
+def _like(old: NeighbourTables, new: NeighbourTables) -> NeighbourTables:
     """The same dtypes."""
-    return Neighbours(*(jnp.asarray(n, o.dtype) for n, o in zip(new, old, strict=True)))
+    return NeighbourTables(*(jnp.asarray(n, o.dtype) for n, o in zip(new, old, strict=True)))

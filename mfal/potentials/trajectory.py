@@ -6,22 +6,23 @@ https://github.com/libAtoms/extxyz.
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from mfal.crystals.elements import SYMBOLS
 from mfal.errors import MfalError
-from mfal.potentials.dynamics import DynamicsState, Frames
+from mfal.potentials.dynamics import DynamicsState, TrajectoryFrames
 from mfal.potentials.integrators import Motion
-from mfal.potentials.neighbours import Neighbours
+from mfal.potentials.neighbours import NeighbourTables
 
 __all__ = ["load_state", "save_state", "write_extxyz"]
 
 
 def write_extxyz(
     path: str | PathLike[str],
-    frames: Frames,
+    frames: TrajectoryFrames,
     state: DynamicsState,
     timestep: float,
     *,
@@ -32,7 +33,7 @@ def write_extxyz(
 
     Args:
       path: the file.
-      frames: from `mfal.potentials.dynamics.run`.
+      frames: from `mfal.potentials.dynamics.run_dynamics`.
       state: any state of that run, for the cell and the species.
       timestep: fs.
       replica: which.
@@ -74,13 +75,14 @@ def save_state(path: str | PathLike[str], state: DynamicsState) -> None:
     Raises:
       MfalError: a file that cannot be written.
     """
-    fields = state._asdict()
+    fields: dict[str, Any] = state._asdict()
     motion, neighbours = fields.pop("motion"), fields.pop("neighbours")
     fields |= {f"motion.{name}": leaf for name, leaf in motion._asdict().items()}
     fields |= {f"neighbours.{name}": leaf for name, leaf in neighbours._asdict().items()}
     try:
         with Path(path).open("wb") as file:
-            np.savez(file, **{name: np.asarray(leaf) for name, leaf in fields.items()})
+            arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in fields.items()}
+            np.savez(file, **arrays)
     except OSError as error:
         raise MfalError(
             f"{path}: cannot be written ({error.strerror})", "give another file"
@@ -98,12 +100,12 @@ def load_state(path: str | PathLike[str]) -> DynamicsState:
             arrays = {name: jnp.asarray(file[name]) for name in file.files}
     except (OSError, ValueError) as error:
         raise MfalError(f"{path}: no state can be read ({error})", "give a saved state") from error
-    parts: dict[str, dict] = {"": {}, "motion": {}, "neighbours": {}}
+    parts: dict[str, dict[str, Any]] = {"": {}, "motion": {}, "neighbours": {}}
     for name, array in arrays.items():
         head, _, tail = name.rpartition(".")
         parts.setdefault(head, {})[tail] = array
     try:
-        motion, neighbours = Motion(**parts["motion"]), Neighbours(**parts["neighbours"])
+        motion, neighbours = Motion(**parts["motion"]), NeighbourTables(**parts["neighbours"])
         return DynamicsState(**parts[""], motion=motion, neighbours=neighbours)
     except TypeError as error:
         raise MfalError(f"{path}: not a state of dynamics", "give a saved state") from error

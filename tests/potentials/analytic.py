@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mfal.potentials.neighbours import Neighbours, neighbour_tables
+from mfal.potentials.neighbours import NeighbourTables, neighbour_tables
 from mfal.potentials.types import Potential
 
 __all__ = ["argon", "free", "lennard_jones", "oscillators"]
 
 
-def _distances(positions: jax.Array, cell: jax.Array, n: Neighbours) -> jax.Array:
+def _distances(positions: jax.Array, cell: jax.Array, n: NeighbourTables) -> jax.Array:
     """[N, K] Å; beyond any cutoff where there is no neighbour."""
     real = n.neighbour < len(positions)
     there = jnp.take(positions, n.neighbour, axis=0, mode="fill", fill_value=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mfal.errors import MfalError
-from mfal.potentials.dynamics import run, start
+from mfal.potentials.dynamics import run_dynamics, start_dynamics
 from mfal.potentials.integrators import langevin, nose_hoover, nve
 from mfal.potentials.trajectory import load_state, save_state, write_extxyz
 from mfal.potentials.units import ACCELERATION, BOLTZMANN
@@ -18,7 +18,7 @@ def argon_state(integrator, *, replicas=1, temperature=60.0, seed=0, **options):
     crystal = argon(2)
     masses = [np.full(32, MASS)] * replicas
     key = jax.random.key(seed)
-    return start(
+    return start_dynamics(
         ARGON, [crystal] * replicas, masses, integrator, key, temperature=temperature, **options
     )
 
@@ -62,14 +62,14 @@ def test_velocity_verlet_is_that_of_ase():
         crystal = (sites, np.eye(3) * 8, np.array([3, 8, 15, 16]))
         integrator = nve(1.0)
         potential = oscillators(stiffness, sites)
-        state = start(
+        state = start_dynamics(
             potential, [crystal], [masses], integrator, jax.random.key(1), temperature=500.0
         )
         atoms = Atoms("LiOPS", sites, cell=np.eye(3) * 8, pbc=True, calculator=Springs())
         atoms.set_masses(masses)
         atoms.set_velocities(np.asarray(state.motion.velocities[0]) / units.fs)
-        state, frames = run(potential, integrator, state, 200, every=200)
-    VelocityVerlet(atoms, 1.0 * units.fs).run(200)
+        state, frames = run_dynamics(potential, integrator, state, 200, every=200)
+    VelocityVerlet(atoms, 1.0 * units.fs).run_dynamics(200)
     # ASE's units are of an earlier adjustment.
     np.testing.assert_allclose(state.motion.positions[0], atoms.positions, atol=1e-6)
     assert frames.kinetic_energy[0, 0] == pytest.approx(atoms.get_kinetic_energy(), rel=1e-6)
@@ -80,10 +80,10 @@ def test_newtons_equations_run_backwards():
     integrator = nve(2.0)
     with jax.enable_x64(True):
         state = argon_state(integrator)
-        there, _ = run(ARGON, integrator, state, 500, every=500)
+        there, _ = run_dynamics(ARGON, integrator, state, 500, every=500)
         moved = np.abs(np.asarray(there.motion.positions - state.motion.positions)).max()
         turned = there._replace(motion=there.motion._replace(velocities=-there.motion.velocities))
-        back, _ = run(ARGON, integrator, turned, 500)
+        back, _ = run_dynamics(ARGON, integrator, turned, 500)
     assert moved > 0.3  # over the skin's half, so tables were renewed
     np.testing.assert_allclose(back.motion.positions, state.motion.positions, atol=1e-9)
     np.testing.assert_allclose(back.motion.velocities, -state.motion.velocities, atol=1e-11)
@@ -95,7 +95,7 @@ def test_error_of_the_energy_falls_with_the_square_of_the_timestep():
         for timestep in (8.0, 4.0):
             integrator = nve(timestep)
             state = argon_state(integrator)
-            _, frames = run(ARGON, integrator, state, int(800 / timestep), every=1)
+            _, frames = run_dynamics(ARGON, integrator, state, int(800 / timestep), every=1)
             errors.append(np.ptp(frames.conserved))
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
 
@@ -107,26 +107,26 @@ def test_error_of_the_energy_falls_with_the_square_of_the_timestep():
 )
 def test_stopping_and_going_on_gives_the_same_bits(integrator, tmp_path):
     state = argon_state(integrator, replicas=2)
-    whole, frames = run(ARGON, integrator, state, 300, every=7)
+    whole, frames = run_dynamics(ARGON, integrator, state, 300, every=7)
     assert np.ptp(np.asarray(whole.motion.positions - state.motion.positions)) > 0.5
     parts, rest = [], state
     for steps in (1, 130, 0, 169):
-        rest, some = run(ARGON, integrator, rest, steps, every=7)
+        rest, some = run_dynamics(ARGON, integrator, rest, steps, every=7)
         parts.append(some)
         save_state(tmp_path / "state.npz", rest)
         rest = load_state(tmp_path / "state.npz")
     assert same_bits(whole, rest)
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     assert same_bits(frames, joined)
-    again, _ = run(ARGON, integrator, argon_state(integrator, replicas=2), 300)
+    again, _ = run_dynamics(ARGON, integrator, argon_state(integrator, replicas=2), 300)
     assert same_bits(whole, again)
     np.testing.assert_array_equal(frames.step, np.arange(7, 301, 7))
 
 
 def test_replicas_and_seeds_differ():
     integrator = langevin(2.0, 60.0, 0.02)
-    state, _ = run(ARGON, integrator, argon_state(integrator, replicas=2), 50)
-    other, _ = run(ARGON, integrator, argon_state(integrator, replicas=2, seed=1), 50)
+    state, _ = run_dynamics(ARGON, integrator, argon_state(integrator, replicas=2), 50)
+    other, _ = run_dynamics(ARGON, integrator, argon_state(integrator, replicas=2, seed=1), 50)
     gap = np.abs(np.asarray(state.motion.positions[0] - state.motion.positions[1])).max()
     assert gap > 0.05
     assert np.abs(np.asarray(state.motion.positions - other.motion.positions)).max() > 0.05
@@ -138,7 +138,7 @@ def test_skin_does_not_matter():
     with jax.enable_x64(True):
         for skin in (0.1, 1.0):
             state = argon_state(integrator, skin=skin)
-            ends.append(run(ARGON, integrator, state, 300)[0].motion.positions)
+            ends.append(run_dynamics(ARGON, integrator, state, 300)[0].motion.positions)
     np.testing.assert_allclose(*ends, atol=1e-9)
 
 
@@ -147,7 +147,7 @@ def test_a_fast_atom_never_sees_an_old_table():
     integrator = nve(1.0)
     with jax.enable_x64(True):
         state = argon_state(integrator, temperature=20_000.0, skin=0.1)
-        end, frames = run(ARGON, integrator, state, 100, every=1)
+        end, frames = run_dynamics(ARGON, integrator, state, 100, every=1)
         rms = np.sqrt(np.mean(np.asarray(state.motion.velocities) ** 2))
     assert rms * 100 > 1.0
     assert np.ptp(frames.conserved) < 0.01 * frames.kinetic_energy.mean()
@@ -161,7 +161,7 @@ def test_free_particles_diffuse_as_langevin_says():
     integrator = langevin(2.0, temperature, friction)
     rng = np.random.default_rng(0)
     crystal = (rng.uniform(0, 20, (n, 3)), np.eye(3) * 20, np.full(n, 3))
-    state = start(
+    state = start_dynamics(
         free(),
         [crystal] * replicas,
         [np.full(n, 6.94)] * replicas,
@@ -169,7 +169,7 @@ def test_free_particles_diffuse_as_langevin_says():
         jax.random.key(0),
         temperature=temperature,
     )
-    _, frames = run(free(), integrator, state, 100, every=20)
+    _, frames = run_dynamics(free(), integrator, state, 100, every=20)
     moved = frames.positions - np.asarray(state.motion.positions)
     found = np.square(moved).sum(-1).mean((1, 2))
     time = frames.step * 2.0
@@ -188,7 +188,7 @@ def test_langevin_samples_oscillators_exactly():
     sites = argon(2)[0]
     crystal = (sites, argon(2)[1], np.full(n, 3))
     potential = oscillators(stiffness, sites)
-    state = start(
+    state = start_dynamics(
         potential,
         [crystal] * replicas,
         [np.full(n, mass)] * replicas,
@@ -196,7 +196,7 @@ def test_langevin_samples_oscillators_exactly():
         jax.random.key(2),
         temperature=temperature,
     )
-    _, frames = run(potential, integrator, state, 400, every=4)
+    _, frames = run_dynamics(potential, integrator, state, 400, every=4)
     freedom, thermal = 3 * (n - 1), BOLTZMANN * temperature
     potential_energy = frames.potential_energy[20:] / (freedom * thermal / 2)
     kinetic = frames.kinetic_energy[20:] / (freedom * thermal / 2)
@@ -216,9 +216,11 @@ def test_kinetic_energy_is_that_of_the_canonical_ensemble(integrator):
     replicas, temperature = 64, 40.0
     key = jax.random.key(0)
     crystals, masses = [argon(1)] * replicas, [np.full(4, MASS)] * replicas
-    state = start(ARGON, crystals, masses, integrator, key, temperature=2 * temperature, skin=1.0)
-    state, _ = run(ARGON, integrator, state, 400)
-    _, frames = run(ARGON, integrator, state, 1200, every=5)
+    state = start_dynamics(
+        ARGON, crystals, masses, integrator, key, temperature=2 * temperature, skin=1.0
+    )
+    state, _ = run_dynamics(ARGON, integrator, state, 400)
+    _, frames = run_dynamics(ARGON, integrator, state, 1200, every=5)
     freedom, thermal = 9, BOLTZMANN * temperature
     kinetic = frames.kinetic_energy / thermal
     assert kinetic.mean() == pytest.approx(freedom / 2, rel=0.03)
@@ -236,8 +238,8 @@ def test_replicas_may_have_temperatures_of_their_own():
     temperatures = jnp.array([20.0, 60.0])
     integrator = langevin(4.0, temperatures, 0.05)
     state = argon_state(integrator, replicas=2, temperature=temperatures)
-    state, _ = run(ARGON, integrator, state, 200)
-    _, frames = run(ARGON, integrator, state, 500, every=5)
+    state, _ = run_dynamics(ARGON, integrator, state, 200)
+    _, frames = run_dynamics(ARGON, integrator, state, 500, every=5)
     np.testing.assert_allclose(frames.temperature.mean(0), temperatures, rtol=0.2)
 
 
@@ -248,17 +250,17 @@ def test_what_explodes_stops_and_the_others_go_on():
     crystals = [(positions, cell, species), (broken, cell, species)]
     integrator = nve(2.0)
     masses = [np.full(32, MASS)] * 2
-    state = start(ARGON, crystals, masses, integrator, jax.random.key(0), temperature=30.0)
-    end, frames = run(ARGON, integrator, state, 50, every=10)
+    state = start_dynamics(ARGON, crystals, masses, integrator, jax.random.key(0), temperature=30.0)
+    end, frames = run_dynamics(ARGON, integrator, state, 50, every=10)
     assert np.asarray(end.exploded).tolist() == [False, True]
     assert int(end.step) == 50
     assert np.isfinite(frames.positions).all()
-    alone, _ = run(ARGON, integrator, argon_state(integrator, temperature=30.0), 50)
+    alone, _ = run_dynamics(ARGON, integrator, argon_state(integrator, temperature=30.0), 50)
     np.testing.assert_allclose(end.motion.positions[0], alone.motion.positions[0], atol=1e-3)
     key = jax.random.key(0)
-    state = start(ARGON, crystals[1:], masses[1:], integrator, key, temperature=30.0)
+    state = start_dynamics(ARGON, crystals[1:], masses[1:], integrator, key, temperature=30.0)
     with pytest.raises(MfalError, match="exploded"):
-        run(ARGON, integrator, state, 50)
+        run_dynamics(ARGON, integrator, state, 50)
 
 
 def test_one_program_serves_all_lengths_and_temperatures():
@@ -266,10 +268,10 @@ def test_one_program_serves_all_lengths_and_temperatures():
 
     integrator = langevin(2.0, 60.0, 0.02)
     state = argon_state(integrator)
-    run(ARGON, integrator, state, 3)
+    run_dynamics(ARGON, integrator, state, 3)
     compiled = dynamics._advance._cache_size()
     for steps, temperature in ((20, 50.0), (45, 70.0)):
-        run(ARGON, langevin(1.0, temperature, 0.01), state, steps, every=2)
+        run_dynamics(ARGON, langevin(1.0, temperature, 0.01), state, steps, every=2)
     assert dynamics._advance._cache_size() == compiled
 
 
@@ -279,7 +281,9 @@ def test_bad_input_is_named():
     with pytest.raises(MfalError, match="chain of 0"):
         nose_hoover(1.0, 300.0, 100.0, chain=0)
     with pytest.raises(MfalError, match="replica 0 has 32 atoms"):
-        start(ARGON, [argon(2)], [np.ones(3)], nve(1.0), jax.random.key(0), temperature=1.0)
+        start_dynamics(
+            ARGON, [argon(2)], [np.ones(3)], nve(1.0), jax.random.key(0), temperature=1.0
+        )
 
 
 def test_trajectories_are_read_by_ase(tmp_path):
@@ -288,12 +292,12 @@ def test_trajectories_are_read_by_ase(tmp_path):
     positions, cell, _ = argon(2)
     crystal = (positions[:30], cell, np.where(np.arange(30) % 2, 18, 36))
     integrator = nve(2.0)
-    state = start(
+    state = start_dynamics(
         ARGON, [crystal], [np.full(30, MASS)], integrator, jax.random.key(0), temperature=30.0
     )
-    end, frames = run(ARGON, integrator, state, 20, every=5)
+    end, frames = run_dynamics(ARGON, integrator, state, 20, every=5)
     write_extxyz(tmp_path / "run.xyz", frames, end, 2.0)
-    end, more = run(ARGON, integrator, end, 10, every=5)
+    end, more = run_dynamics(ARGON, integrator, end, 10, every=5)
     write_extxyz(tmp_path / "run.xyz", more, end, 2.0, append=True)
     images = read(tmp_path / "run.xyz", ":")
     assert [image.info["time"] for image in images] == [10, 20, 30, 40, 50, 60]

@@ -2,9 +2,9 @@ import jax
 import numpy as np
 import pytest
 
-from mfal.crystals.operations import find_operations, identity, symmetrised
+from mfal.crystals.operations import find_operations, no_symmetry, symmetrised
 from mfal.errors import MfalError
-from mfal.potentials.relax import RelaxSettings, relax
+from mfal.potentials.relax import RelaxSettings, relax_crystals
 from mfal.potentials.types import GPA
 from tests.potentials.analytic import argon, lennard_jones
 
@@ -35,7 +35,7 @@ def test_a_cube_finds_its_lattice_constant():
     constant, energy = best_cube()
     positions, cell, species = argon(1, 5.6)
     operations = find_operations(positions, cell, species)
-    (relaxed,) = relax(ARGON, [(positions, cell, species)], [operations], TIGHT)
+    (relaxed,) = relax_crystals(ARGON, [(positions, cell, species)], [operations], TIGHT)
     assert relaxed.status == "converged"
     assert relaxed.energy == pytest.approx(energy, abs=1e-6)
     np.testing.assert_allclose(relaxed.cell, np.eye(3) * constant, atol=5e-3)
@@ -62,11 +62,11 @@ def test_free_crystals_of_several_sizes_come_to_rest_together():
     large = shaken(2, repeats=2, amplitude=0.1, strain=0.02)
     crystals = [shaken(0), shaken(1), argon(1, 5.6), large]
     crystals[1] = (crystals[1][0][:1], crystals[1][1] / 4 ** (1 / 3), crystals[1][2][:1])
-    together = relax(ARGON, crystals, settings=TIGHT, batch=2)
+    together = relax_crystals(ARGON, crystals, settings=TIGHT, batch=2)
     assert [r.status for r in together] == ["converged"] * 4
     for relaxed in (together[0], together[2], together[3]):
         assert relaxed.energy < energy + 2e-3  # fcc, or hcp and their like, almost degenerate
-    alone = [relax(ARGON, [crystal], settings=TIGHT)[0] for crystal in crystals]
+    alone = [relax_crystals(ARGON, [crystal], settings=TIGHT)[0] for crystal in crystals]
     for a, b in zip(together, alone, strict=True):
         assert a.energy == pytest.approx(b.energy, abs=1e-5)
         assert a.volume_change == pytest.approx(b.volume_change, abs=2e-3)
@@ -101,7 +101,7 @@ def test_it_is_the_minimum_that_ase_finds():
             }
 
     positions, cell, species = shaken(3, amplitude=0.1, strain=0.02)
-    (relaxed,) = relax(ARGON, [(positions, cell, species)], settings=TIGHT)
+    (relaxed,) = relax_crystals(ARGON, [(positions, cell, species)], settings=TIGHT)
     atoms = Atoms(numbers=species, positions=positions, cell=cell, pbc=True, calculator=Ours())
     LBFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-4, steps=200)
     assert relaxed.energy == pytest.approx(atoms.get_potential_energy() / 4, abs=1e-5)
@@ -129,7 +129,7 @@ def test_symmetry_is_kept_and_freed():
     operations = find_operations(positions, cell, species)
     assert len(operations.rotations) == 64  # I4/mmm in a face-centred setting
     noise = rng.normal(0, 0.004, positions.shape)
-    (kept,) = relax(ARGON, [(positions + noise, cell, species)], [operations], TIGHT)
+    (kept,) = relax_crystals(ARGON, [(positions + noise, cell, species)], [operations], TIGHT)
     assert kept.status == "converged"
     after = find_operations(kept.positions, kept.cell, species, symprec=1e-5)
     assert len(after.rotations) >= 64
@@ -142,7 +142,7 @@ def test_symmetry_is_kept_and_freed():
     mirrored[0][2, 0] = 6.0
     operations = find_operations(*mirrored)
     fixed = RelaxSettings(force=1e-4, cell=False)
-    (kept,) = relax(ARGON, [chain], [operations], fixed)
+    (kept,) = relax_crystals(ARGON, [chain], [operations], fixed)
     gaps = np.diff(kept.positions[:, 0])
     assert gaps[0] == pytest.approx(gaps[1], abs=1e-9)
     np.testing.assert_array_equal(kept.cell, chain[1])
@@ -165,7 +165,7 @@ def test_operations_act_as_they_say():
     assert len(find_operations(*once, species, symprec=1e-6).rotations) >= 64
     for a, b in zip(symmetrised(*once, operations), once, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-10)
-    for a, b in zip(symmetrised(noisy, bent, identity(4)), (noisy, bent), strict=True):
+    for a, b in zip(symmetrised(noisy, bent, no_symmetry(4)), (noisy, bent), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-10)
 
 
@@ -178,7 +178,7 @@ def test_statuses():
     same[1] = same[0]
     flat = np.diag([5.0, 5.0, 0.0])
     seen = []
-    relaxed = relax(
+    relaxed = relax_crystals(
         ARGON,
         [
             (positions, cell, species),
@@ -202,27 +202,27 @@ def test_statuses():
 def test_what_has_no_bottom_explodes():
     # Upside down, repulsion is a hole for atoms that start within it.
     hole = lennard_jones(-0.0104, 3.4, 5.0)
-    (relaxed,) = relax(hole, [argon(1, 4.8)], settings=RelaxSettings(steps=400))
+    (relaxed,) = relax_crystals(hole, [argon(1, 4.8)], settings=RelaxSettings(steps=400))
     assert relaxed.status.startswith("exploded: ")
 
 
 def test_bad_input_is_named():
     positions, cell, species = argon(1)
     with pytest.raises(MfalError, match="crystal 0"):
-        relax(ARGON, [(positions[:3], cell, species)])
+        relax_crystals(ARGON, [(positions[:3], cell, species)])
     with pytest.raises(MfalError, match="operations on 3 atoms for 4"):
-        relax(ARGON, [(positions, cell, species)], [identity(3)])
+        relax_crystals(ARGON, [(positions, cell, species)], [no_symmetry(3)])
     with pytest.raises(MfalError, match="positive tolerances"):
-        relax(ARGON, [(positions, cell, species)], settings=RelaxSettings(force=0.0))
+        relax_crystals(ARGON, [(positions, cell, species)], settings=RelaxSettings(force=0.0))
     with pytest.raises(MfalError, match="0 steps"):
-        relax(ARGON, [(positions, cell, species)], settings=RelaxSettings(steps=0))
-    assert relax(ARGON, []) == []
+        relax_crystals(ARGON, [(positions, cell, species)], settings=RelaxSettings(steps=0))
+    assert relax_crystals(ARGON, []) == []
 
 
 def test_one_program_serves_crystals_of_one_size():
-    from mfal.potentials import relax as module
+    import mfal.potentials.relax as module
 
-    relax(ARGON, [argon(1, 5.2)], settings=TIGHT)
+    relax_crystals(ARGON, [argon(1, 5.2)], settings=TIGHT)
     compiled = module._go_down._cache_size()
-    relax(ARGON, [argon(1, 5.3), argon(1, 5.25)], settings=TIGHT._replace(force=1e-3))
+    relax_crystals(ARGON, [argon(1, 5.3), argon(1, 5.25)], settings=TIGHT._replace(force=1e-3))
     assert module._go_down._cache_size() == compiled

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         reference_energies,
         relax_with,
     )
+    from mfal.oracles.stability.relaxing import RelaxedStructure, relax_structures
     from mfal.oracles.stability.thermochemistry import (
         computed_energies,
         embedded_energies,
@@ -42,6 +43,7 @@ __all__ = [
     "Limit",
     "RelaxationConfig",
     "Relaxed",
+    "RelaxedStructure",
     "StabilityWindow",
     "chemical_system",
     "computed_energies",
@@ -60,6 +62,7 @@ __all__ = [
     "missing_phases",
     "potential_energies",
     "reference_energies",
+    "relax_structures",
     "relax_with",
     "stability_oracle",
     "stability_window",
@@ -76,6 +79,7 @@ __getattr__, __dir__ = lazily(
             "RelaxationConfig Relaxed energies_from_calculator entry_from_calculator "
             "formation_energy_oracle load_calculator reference_energies relax_with"
         ),
+        "relaxing": "RelaxedStructure relax_structures",
         "thermochemistry": (
             "computed_energies embedded_energies measured_energies potential_energies"
         ),
