@@ -36,7 +36,7 @@ from mfal.potentials.renewal import renewed
 from mfal.potentials.types import Energy, Potential, pad_atoms
 from mfal.potentials.units import BOLTZMANN
 
-__all__ = ["DynamicsState", "TrajectoryFrames", "run_dynamics", "start_dynamics"]
+__all__ = ["DynamicsState", "TrajectoryFrames", "advance", "run_dynamics", "start_dynamics"]
 
 _FRAMES = 32
 """TrajectoryFrames held on the device before the host fetches them."""
@@ -188,7 +188,7 @@ def run_dynamics(
     fresh = np.zeros(len(state.cell), bool)
     while int(state.step) < last:
         before = int(state.step)
-        state, stale, frames, count = _advance(
+        state, stale, frames, count = advance(
             potential.energy,
             integrator.methods,
             potential.params,
@@ -251,7 +251,7 @@ def _finite(energy: jax.Array, forces: jax.Array) -> jax.Array:
 
 
 @partial(jax.jit, static_argnames=("energy", "methods"))
-def _advance(
+def advance(
     energy: Energy,
     methods: IntegratorMethods,
     params: Any,

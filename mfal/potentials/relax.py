@@ -35,7 +35,7 @@ from mfal.potentials.pairs import pairs_within
 from mfal.potentials.renewal import renewed, with_rows
 from mfal.potentials.types import GPA, Energy, Potential, pad_atoms
 
-__all__ = ["RelaxSettings", "RelaxedCrystal", "relax_crystals"]
+__all__ = ["RelaxSettings", "RelaxedCrystal", "go_down", "relax_crystals"]
 
 Atoms: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Positions [n, 3] Å, cell [3, 3] Å with lattice vectors as rows, species [n] atomic numbers."""
@@ -256,7 +256,7 @@ def _relax_group(
         if refused:
             over = with_rows(descent.status, {row: np.int32(EXPLODED) for row in refused})
             descent = descent._replace(status=over)
-        descent, outdated_now = _go_down(
+        descent, outdated_now = go_down(
             potential.energy, potential.params, targets, descent, neighbours
         )
         stale, status = np.array(outdated_now), np.asarray(descent.status)
@@ -271,7 +271,7 @@ def _trial(descent: Descent) -> tuple[jax.Array, jax.Array]:
 
 
 @partial(jax.jit, static_argnames="energy")
-def _go_down(
+def go_down(
     energy: Energy,
     params: Any,
     targets: DescentTargets,

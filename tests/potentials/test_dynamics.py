@@ -69,7 +69,7 @@ def test_velocity_verlet_is_that_of_ase():
         atoms.set_masses(masses)
         atoms.set_velocities(np.asarray(state.motion.velocities[0]) / units.fs)
         state, frames = run_dynamics(potential, integrator, state, 200, every=200)
-    VelocityVerlet(atoms, 1.0 * units.fs).run_dynamics(200)
+    VelocityVerlet(atoms, 1.0 * units.fs).run(200)
     # ASE's units are of an earlier adjustment.
     np.testing.assert_allclose(state.motion.positions[0], atoms.positions, atol=1e-6)
     assert frames.kinetic_energy[0, 0] == pytest.approx(atoms.get_kinetic_energy(), rel=1e-6)
@@ -143,13 +143,13 @@ def test_skin_does_not_matter():
 
 
 def test_a_fast_atom_never_sees_an_old_table():
-    # At 20 Å/ps... faster than half the skin in ten steps: tables are renewed all the time.
-    integrator = nve(1.0)
+    # Half the skin takes it some three steps: tables are renewed all the time.
+    integrator = nve(0.5)
     with jax.enable_x64(True):
-        state = argon_state(integrator, temperature=20_000.0, skin=0.1)
+        state = argon_state(integrator, temperature=20_000.0, skin=0.2)
         end, frames = run_dynamics(ARGON, integrator, state, 100, every=1)
-        rms = np.sqrt(np.mean(np.asarray(state.motion.velocities) ** 2))
-    assert rms * 100 > 1.0
+        fastest = np.linalg.norm(state.motion.velocities, axis=-1).max()
+    assert fastest * 0.5 > 0.02
     assert np.ptp(frames.conserved) < 0.01 * frames.kinetic_energy.mean()
     assert not np.asarray(end.exploded).any()
 
@@ -269,10 +269,10 @@ def test_one_program_serves_all_lengths_and_temperatures():
     integrator = langevin(2.0, 60.0, 0.02)
     state = argon_state(integrator)
     run_dynamics(ARGON, integrator, state, 3)
-    compiled = dynamics._advance._cache_size()
+    compiled = dynamics.advance._cache_size()
     for steps, temperature in ((20, 50.0), (45, 70.0)):
         run_dynamics(ARGON, langevin(1.0, temperature, 0.01), state, steps, every=2)
-    assert dynamics._advance._cache_size() == compiled
+    assert dynamics.advance._cache_size() == compiled
 
 
 def test_bad_input_is_named():
@@ -315,3 +315,26 @@ def test_a_file_that_is_no_state_is_refused(tmp_path):
     for name in ("a.npz", "b.npz", "c.npz"):
         with pytest.raises(MfalError, match=name):
             load_state(tmp_path / name)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_steps_lower_for_all_platforms(platform):
+    from jax import export
+
+    from mfal.potentials.dynamics import advance
+    from mfal.potentials.integrators import IntegratorSettings
+
+    integrator = nose_hoover(2.0, 60.0, 100.0)
+    state = argon_state(integrator)
+    settings = IntegratorSettings(*(jnp.full(1, float(x)) for x in integrator.settings))
+    arguments = (ARGON.params, settings, state, jnp.int32(1), jnp.int32(1))
+
+    def steps(*arguments):
+        return advance(ARGON.energy, integrator.methods, *arguments)
+
+    # Exported as plain trees: state types needn't be known to whoever reads them.
+    lowered = export.export(jax.jit(lambda *a: jax.tree.leaves(steps(*a))), platforms=[platform])
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), arguments
+    )
+    assert lowered(*shapes).platforms == (platform,)

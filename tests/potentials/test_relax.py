@@ -223,6 +223,29 @@ def test_one_program_serves_crystals_of_one_size():
     import mfal.potentials.relax as module
 
     relax_crystals(ARGON, [argon(1, 5.2)], settings=TIGHT)
-    compiled = module._go_down._cache_size()
+    compiled = module.go_down._cache_size()
     relax_crystals(ARGON, [argon(1, 5.3), argon(1, 5.25)], settings=TIGHT._replace(force=1e-3))
-    assert module._go_down._cache_size() == compiled
+    assert module.go_down._cache_size() == compiled
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_steps_lower_for_all_platforms(platform):
+    from functools import partial
+
+    import jax.numpy as jnp
+    from jax import export
+
+    from mfal.potentials.descent import CartesianGroup, DescentTargets, start_of_descent
+    from mfal.potentials.relax import go_down
+
+    crystal = [jnp.asarray(part)[None] for part in argon(1)]
+    tables = ARGON.neighbours(*crystal, skin=0.4)
+    group = CartesianGroup(jnp.eye(3)[None, None], jnp.arange(4)[None, None], jnp.ones((1, 1)))
+    descent = jax.vmap(start_of_descent)(*crystal, group)
+    arguments = (ARGON.params, DescentTargets(0.1, 0.1, 10, True), descent, tables)
+    steps = partial(go_down, ARGON.energy)
+    lowered = export.export(jax.jit(lambda *a: jax.tree.leaves(steps(*a))), platforms=[platform])
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), arguments
+    )
+    assert lowered(*shapes).platforms == (platform,)
