@@ -18,7 +18,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from mfal.crystals.operations import Operations
 from mfal.potentials.neighbours import NeighbourTables, outdated
 from mfal.potentials.types import Energy
 
@@ -31,6 +33,7 @@ __all__ = [
     "Descent",
     "DescentTargets",
     "at_trial",
+    "cartesian_group",
     "descend",
     "geometry",
     "start_of_descent",
@@ -111,6 +114,34 @@ class Descent(NamedTuple):
     """[] int32, evaluations done."""
     status: jax.Array
     """[] int32: GOING, CONVERGED, USED_UP or EXPLODED."""
+
+
+def cartesian_group(
+    symmetry: Operations | None, cell: np.ndarray, atoms: int, orders: int, dtype: Any
+) -> CartesianGroup:
+    """Operations as they act on Cartesian rows, padded. Host.
+
+    Args:
+      symmetry: None for the identity alone.
+      cell: [3, 3] Å that they belong to.
+      atoms: N, padded.
+      orders: G, padded.
+      dtype: of the rotations.
+    """
+    rotations = np.zeros((orders, 3, 3))
+    permutations = np.tile(np.arange(atoms, dtype=np.int32), (orders, 1))
+    weights = np.zeros(orders)
+    if symmetry is None:
+        rotations[0], weights[0] = np.eye(3), 1
+    else:
+        count, present = symmetry.permutations.shape
+        turned = np.swapaxes(symmetry.rotations, 1, 2)
+        rotations[:count] = np.linalg.inv(cell) @ turned @ cell
+        permutations[:count, :present] = symmetry.permutations
+        weights[:count] = 1 / count
+    return CartesianGroup(
+        jnp.asarray(rotations, dtype), jnp.asarray(permutations), jnp.asarray(weights, dtype)
+    )
 
 
 def start_of_descent(

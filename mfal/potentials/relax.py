@@ -21,16 +21,16 @@ from mfal.potentials.descent import (
     CONVERGED,
     EXPLODED,
     GOING,
-    CartesianGroup,
     Descent,
     DescentTargets,
     at_trial,
+    cartesian_group,
     descend,
     geometry,
     start_of_descent,
     trial_outdated,
 )
-from mfal.potentials.neighbours import NeighbourTables, Sizes, bucket, sizes_of
+from mfal.potentials.neighbours import NeighbourTables, Sizes, sizes_of
 from mfal.potentials.pairs import pairs_within
 from mfal.potentials.renewal import renewed, with_rows
 from mfal.potentials.types import GPA, Energy, Potential, pad_atoms
@@ -145,10 +145,10 @@ def relax_crystals(
             starts[number] = (positions, cell, species)
     for group in _groups({number: len(start[2]) for number, start in starts.items()}):
         common = Sizes(*(max(column) for column in zip(*(sizes[n] for n in group), strict=True)))
-        roomy = Sizes(*(bucket(size + size // 8) for size in common))
+        roomy = Sizes(*(_rung(size + size // 8) for size in common))
         queue = [(n, starts[n], symmetries[n]) for n in group]
         for number, descent, error in _relax_group(
-            potential, queue, settings, min(batch, bucket(len(group))), roomy, dtype
+            potential, queue, settings, min(batch, _rung(len(group))), roomy, dtype
         ):
             finish(
                 number,
@@ -184,12 +184,25 @@ def _check_shapes(number: int, crystal: Atoms, symmetry: Operations | None) -> N
         )
 
 
-def _groups(atoms: dict[int, int]) -> Iterator[list[int]]:
+def _rung(size: int) -> int:
+    """The least of 8, 16, 24, 32, 48, 64, 96, ... that is not below.
+
+    Coarser than the buckets of single tables: compiling a program for each size would take longer
+    than what its padding costs, and programs are kept from run to run where sizes repeat.
+    """
+    power = 8
+    while power < size:
+        if power >= 16 and size <= power + power // 2:
+            return power + power // 2
+        power *= 2
+    return power
+
+
+def _groups(atoms: Mapping[int, int]) -> Iterator[list[int]]:
     """Crystals of one padded size, some at a time, the largest first."""
-    order = sorted(atoms, key=lambda number: -atoms[number])
     group: list[int] = []
-    for number in order:
-        if group and (bucket(atoms[number]) != bucket(atoms[group[0]]) or len(group) == _QUEUE):
+    for number in sorted(atoms, key=lambda number: -atoms[number]):
+        if group and (_rung(atoms[number]) != _rung(atoms[group[0]]) or len(group) == _QUEUE):
             yield group
             group = []
         group.append(number)
@@ -207,8 +220,10 @@ def _relax_group(
 ) -> Iterator[tuple[int, Descent, str]]:
     """Each crystal's number, where it ended (arrays of numpy), and what went wrong if it did."""
     waiting = list(reversed(queue))
-    width = bucket(max(len(crystal[2]) for _, crystal, _ in queue))
-    orders = bucket(max(1 if s is None else len(s.rotations) for _, _, s in queue))
+    width = _rung(max(len(crystal[2]) for _, crystal, _ in queue))
+    most = max(1 if s is None else len(s.rotations) for _, _, s in queue)
+    # A point group has 48 operations at most; a cell may hold several lattice points.
+    orders = most if most == 1 else 48 if most <= 48 else 48 * _rung(-(-most // 48))
     targets = DescentTargets(
         force=settings.force,
         stress=settings.stress / GPA if settings.cell else np.inf,
@@ -218,7 +233,7 @@ def _relax_group(
 
     def at_start(crystal: Atoms, symmetry: Operations | None) -> Descent:
         positions, cell, species = (part[0] for part in pad_atoms([crystal], width, dtype))
-        group = _cartesian(symmetry, crystal[1], width, orders, positions.dtype)
+        group = cartesian_group(symmetry, crystal[1], width, orders, positions.dtype)
         return start_of_descent(positions, cell, species, group)
 
     nobody = at_start((np.zeros((0, 3)), np.eye(3), np.zeros(0, int)), None)
@@ -303,26 +318,6 @@ def go_down(
         return descent, jax.vmap(trial_outdated)(descent, neighbours)
 
     return jax.lax.while_loop(going, body, (descent, jax.vmap(trial_outdated)(descent, neighbours)))
-
-
-def _cartesian(
-    symmetry: Operations | None, cell: np.ndarray, atoms: int, orders: int, dtype: Any
-) -> CartesianGroup:
-    """Operations that act on Cartesian rows, padded to a number of atoms and of operations."""
-    rotations = np.zeros((orders, 3, 3))
-    permutations = np.tile(np.arange(atoms, dtype=np.int32), (orders, 1))
-    weights = np.zeros(orders)
-    if symmetry is None:
-        rotations[0], weights[0] = np.eye(3), 1
-    else:
-        count, present = symmetry.permutations.shape
-        turned = np.swapaxes(symmetry.rotations, 1, 2)
-        rotations[:count] = np.linalg.inv(cell) @ turned @ cell
-        permutations[:count, :present] = symmetry.permutations
-        weights[:count] = 1 / count
-    return CartesianGroup(
-        jnp.asarray(rotations, dtype), jnp.asarray(permutations), jnp.asarray(weights, dtype)
-    )
 
 
 def _result(
