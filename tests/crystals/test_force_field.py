@@ -31,30 +31,38 @@ def olivines(num):
     ]
 
 
+@jax.jit
+def derivatives(free, packed, cell, images, table, weight):
+    """Of the dense energy by automatic differentiation, and from the listed forces, [B, R, 3]."""
+
+    def energy(free):
+        pair, defect = dense_energy(free, packed, cell, images, table)
+        return jnp.sum(packed.multiplicity * (pair + weight * defect**2))
+
+    near = neighbours(packed.free, packed, cell, images, table, 128)
+    force = forces(free, packed, cell, table, near, weight)
+    # the chain rule from Cartesian places to free coordinates
+    frame = frames(packed, cell)
+    listed = -packed.multiplicity[..., None] * jnp.einsum("brjk,brk->brj", frame, force)
+    return jax.grad(energy)(free), listed
+
+
 @pytest.mark.parametrize("weight", [0.0, 2.0])
 @pytest.mark.parametrize("step", [0.0, 0.3])
 def test_listed_forces_are_the_derivatives_of_the_dense_energy(weight, step):
     # After a move of up to 0.3 Å the lists still hold all that matters.
-    starts = olivines(3)
-    packed = jax.tree.map(
-        jnp.asarray,
-        Packed(*map(np.stack, zip(*(pack(62, CELL, a, 48, 8) for a in starts), strict=True))),
+    starts = [pack(62, CELL, start, 48, 8) for start in olivines(3)]
+    packed = Packed(*map(np.stack, zip(*starts, strict=True)))
+    move = np.random.default_rng(0).uniform(-step, step, packed.free.shape) / 3**0.5
+    free = packed.free + np.einsum("brij,brj->bri", packed.scale, move).astype(np.float32)
+    gradient, expected = derivatives(
+        free,
+        packed,
+        CELL.astype(np.float32),
+        whole_cells(CELL),
+        padded_table(pair_table(SPECIES)),
+        np.float32(weight),
     )
-    cell, images = jnp.asarray(CELL, jnp.float32), jnp.asarray(whole_cells(CELL))
-    table = jax.tree.map(jnp.asarray, padded_table(pair_table(SPECIES)))
-    multiplicity = packed.multiplicity
-
-    def energy(free):
-        pair, defect = dense_energy(free, packed, cell, images, table)
-        return jnp.sum(multiplicity * (pair + weight * defect**2))
-
-    near = neighbours(packed.free, packed, cell, images, table, 128)
-    move = step * jax.random.uniform(jax.random.key(0), packed.free.shape, minval=-1, maxval=1)
-    free = packed.free + jnp.einsum("brij,brj->bri", packed.scale, move / 3**0.5)
-    gradient = jax.grad(energy)(free)
-    force = forces(free, packed, cell, table, near, jnp.float32(weight))
-    # the chain rule from Cartesian places to free coordinates
-    expected = -multiplicity[..., None] * jnp.einsum("brjk,brk->brj", frames(packed, cell), force)
     size = float(jnp.abs(gradient).max())
     assert size > 1
     np.testing.assert_allclose(gradient, expected, atol=2e-5 * size)
