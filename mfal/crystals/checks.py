@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from pymatgen.core import Composition, Structure
+from pymatgen.core import Composition, Element, Structure
 
 from mfal.crystals.charges import balanced_charges, charge
 from mfal.crystals.elements import COVALENT_RADIUS, atomic_number
@@ -47,9 +47,12 @@ LONGEST_SHORTEST = 1.5
 """The same for the shortest contact of a cell: atoms further apart than that do not make a solid.
 The largest in OBELiX and in mfal's own table is 1.2."""
 
-LEAST_PACKING = 0.12
-"""Share of the volume within covalent radii; measured compounds have 0.15 or more (a molecular
-lithium salt; SiS2 and the like), rock salt 0.4, garnets 0.85."""
+LEAST_PACKING = 0.09
+"""Share of the volume within covalent radii; faujasite, the most open of common frameworks, has
+0.11, rock salt 0.4, garnets 0.85."""
+
+LEAST_PACKING_WITH_HYDROGEN = 0.04
+"""The same with hydrogen, whose radius is small: ice has 0.046, organic crystals 0.09 to 0.12."""
 
 DENSEST = 25.0
 """g/cm^3: osmium, the densest solid, has 22.6."""
@@ -60,6 +63,10 @@ compounds are 3 to 4 Å."""
 
 EXCESS_CHARGE = 0.05
 """e per formula unit that rounded occupancies may be off."""
+
+MIXED_VALENCE = 0.03
+"""Share of the positive charge beyond which a mean oxidation state is likelier than a misfit; as in
+`mfal.crystals.charges`."""
 
 BOTH_FILLED = 1.05
 """Occupancies of two sites that add up to more exclude that one of them is always empty."""
@@ -191,23 +198,43 @@ def _charge(structure: Structure, stated: Stated) -> list[str]:
     if all(carried.values()):
         excess = sum(amount * carried[species] for species, amount in structure.composition.items())
     else:
-        factor = structure.composition.get_reduced_composition_and_factor()[1]
         if len(amounts) < 2 or not any(atomic_number(e) in _ANIONS for e in amounts):
             return []
-        try:
-            charges = balanced_charges(amounts, tolerance=1e-3 if factor > 1 else 0.15)
-        except MfalError:
-            try:
-                charges = balanced_charges(amounts, tolerance=0.5)
-            except MfalError:
-                return ["no oxidation states balance the composition"]
-        excess = sum(amounts[symbol] * value for symbol, value in charges.items())
+        least = _least_excess(amounts, structure.is_ordered)
+        if least is None:
+            return ["no oxidation states balance the composition"]
+        excess = least
     # Of a cell that is not whole in all elements, what its whole ones have in common.
     whole = [round(amount) for amount in amounts.values() if abs(amount - round(amount)) < 0.01]
     units = max(stated.units or 1.0, float(np.gcd.reduce(whole)) if whole else 1.0)
     if abs(excess) / units <= EXCESS_CHARGE:
         return []
     return [f"the composition carries a charge of {excess:+.3g} e a cell"]
+
+
+def _least_excess(amounts: Mapping[str, float], ordered: bool) -> float | None:
+    """Charge of a cell with the likeliest oxidation states, e; None where none are near balance.
+
+    Of whole numbers of atoms nothing but exact balance makes sense. Rounded occupancies miss it by
+    what is told, and a gross fault is searched for where that is quick; a transition metal of
+    mixed valence is none.
+    """
+    for tolerance in [1e-3] if ordered else [0.15, 0.5][: 1 + (len(amounts) < 6)]:
+        try:
+            charges = balanced_charges(amounts, tolerance=tolerance)
+        except MfalError:
+            continue
+        terms = [amounts[symbol] * value for symbol, value in charges.items()]
+        if abs(sum(terms)) > MIXED_VALENCE * sum(term for term in terms if term > 0):
+            try:
+                exact = balanced_charges(amounts)
+            except MfalError:
+                return sum(terms)
+            mixed = [Element(symbol) for symbol, value in exact.items() if value != round(value)]
+            if all(element.is_transition_metal or element.is_rare_earth for element in mixed):
+                return 0.0
+        return sum(terms)
+    return None
 
 
 _ANIONS = frozenset(map(atomic_number, ("N", "O", "F", "S", "Cl", "Se", "Br", "Te", "I", "P")))
@@ -220,12 +247,11 @@ def _density(structure: Structure, stated: Stated) -> list[str]:
         notes.append(
             f"the file's volume is {stated.volume:.4g} Å³, that of its cell {volume:.4g} Å³"
         )
-    packing = sum(
-        amount * 4 / 3 * np.pi * _radius(element) ** 3
-        for element, amount in structure.composition.get_el_amt_dict().items()
-    )
+    amounts = structure.composition.get_el_amt_dict()
+    packing = sum(amount * 4 / 3 * np.pi * _radius(e) ** 3 for e, amount in amounts.items())
+    least = LEAST_PACKING_WITH_HYDROGEN if "H" in amounts else LEAST_PACKING
     shortest, share = _shortest(structure)
-    if packing < LEAST_PACKING * volume or share > LONGEST_SHORTEST:
+    if packing < least * volume or share > LONGEST_SHORTEST:
         unit = ": is the cell in pm?" if packing < 1e-4 * volume else ": atoms may be missing"
         notes.append(f"density {density:.2g} g/cm³, shortest contact {shortest:.2g} Å{unit}")
     elif stated.density and abs(stated.density / density - 1.0) > 0.05:

@@ -51,9 +51,32 @@ class ListedSite(NamedTuple):
 class _Position(NamedTuple):
     """What shares one position, and its images."""
 
-    labels: list[str]
-    composition: Composition
+    sites: list[ListedSite]
     images: np.ndarray
+
+    @property
+    def composition(self) -> Composition:
+        """Of all sites together."""
+        return sum((Composition(site.amounts) for site in self.sites[1:]), self.own)
+
+    @property
+    def own(self) -> Composition:
+        """Of the first site alone."""
+        return Composition(self.sites[0].amounts)
+
+    @property
+    def labels(self) -> str:
+        """Names of the sites."""
+        return ", ".join(site.label for site in self.sites)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the sites are one, listed again at positions that symmetry makes of it."""
+        apart = [
+            _apart(a.position, b.position) for a in self.sites for b in self.sites if a is not b
+        ]
+        same = all(Composition(site.amounts) == self.own for site in self.sites)
+        return bool(apart) and min(apart) > SAME_FRACTION and same
 
 
 def expand(
@@ -89,31 +112,27 @@ def expand(
     for site in sites:
         at = _coincident(known, site.position)
         if at is not None:
-            shared = positions[owner[at]]
-            positions[owner[at]] = shared._replace(
-                labels=[*shared.labels, site.label],
-                composition=shared.composition + Composition(site.amounts),
-            )
+            positions[owner[at]].sites.append(site)
             continue
         images, note = _images(lattice, site, rotations, translations)
         notes += [note] if note else []
-        positions.append(_Position([site.label], Composition(site.amounts), images))
+        positions.append(_Position([site], images))
         known = np.concatenate([known, images])
         owner = np.concatenate([owner, np.full(len(images), len(positions) - 1)])
         if len(known) > 2 * max_sites:
             raise _too_many(len(known) * len(sites) // len(positions), max_sites)
     if len(known) > max_sites:
         raise MfalError(f"has {len(known)} sites", f"give a cell of at most {max_sites} sites")
-    positions, scaled = _scaled(positions)
+    filled, scaled = _filled(positions)
     species, coordinates, labels = [], [], []
     # Equal contents together, in the order of pymatgen, so that both give one order of sites.
     for composition, group in groupby(
-        sorted(positions, key=lambda one: one.composition), key=lambda one: one.composition
+        sorted(filled, key=lambda one: one[0]), key=lambda one: one[0]
     ):
-        for one in group:
+        for _, one in group:
             species += [composition] * len(one.images)
             coordinates.append(one.images)
-            labels += [one.labels[-1]] * len(one.images)
+            labels += [one.sites[-1].label] * len(one.images)
     structure = Structure(lattice, species, np.concatenate(coordinates), labels=labels)
     return structure.get_sorted_structure(), notes + scaled
 
@@ -184,22 +203,40 @@ def _distances(lattice: Lattice, images: np.ndarray, position: np.ndarray) -> np
     return np.linalg.norm((difference - np.rint(difference)) @ lattice.matrix, axis=1)
 
 
-def _scaled(positions: list[_Position]) -> tuple[list[_Position], list[str]]:
-    """Contents that add up to at most one atom a position, and what was scaled for that."""
-    notes, scaled = [], []
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    difference = a - b
+    return float(np.abs(difference - np.rint(difference)).max())
+
+
+def _filled(
+    positions: Sequence[_Position],
+) -> tuple[list[tuple[Composition, _Position]], list[str]]:
+    """What fills each position, at most one atom, and what had to be scaled or counted once."""
+    notes = []
+    filled = []
+    repeated: list[str] = []
     for one in positions:
-        total = float(sum(one.composition.values()))
-        labels = ", ".join(one.labels)
+        composition = one.composition
+        total = float(sum(composition.values()))
         place = " ".join(f"{x:.4g}" for x in one.images[0])
+        if total > MOST_FILLED and one.repeats:
+            repeated += [site.label for site in one.sites[1:]]
+            composition = one.own
+            total = float(sum(composition.values()))
         if total > MOST_FILLED:
             raise MfalError(
-                f"{labels} at {place}: occupancy {total:.4g}",
+                f"{one.labels} at {place}: occupancy {total:.4g}",
                 "a site holds at most one atom: check occupancies (fractions, not percent) and "
                 "sites that are listed twice",
             )
         if total > 1.0:
             if total > 1.005:
-                notes.append(f"{labels} at {place}: occupancy {total:.4g}, scaled to 1")
-            one = one._replace(composition=one.composition / total)
-        scaled.append(one)
-    return scaled, notes
+                notes.append(f"{one.labels} at {place}: occupancy {total:.4g}, scaled to 1")
+            composition = composition / total
+        filled.append((composition, one))
+    if repeated:
+        notes.append(
+            f"{len(repeated)} sites ({repeated[0]} the first) are images of others under the "
+            "symmetry operations: counted once"
+        )
+    return filled, notes

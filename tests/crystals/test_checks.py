@@ -1,5 +1,8 @@
 """What is refused, what is noted, and what is left alone."""
 
+import itertools
+
+import numpy as np
 import pytest
 from pymatgen.core import Composition, Lattice, Structure
 
@@ -116,6 +119,15 @@ def test_charge_beyond_rounding(tmp_path, occupancy, noted):
     assert any("charge" in note or "oxidation" in note for note in notes) == noted
 
 
+def test_mixed_valence_is_no_charge():
+    """Li2.5V2(PO4)3, with lithium's sites partly filled: V3.25+ and no charge of +3.5."""
+    lattice = Lattice.cubic(8.0)
+    places = np.array(list(itertools.product((0.1, 0.4, 0.7), repeat=3)))[:20]
+    species = [{"Li": 0.5}] + ["Li"] * 2 + ["V"] * 2 + ["P"] * 3 + ["O"] * 12
+    structure = Structure(lattice, species, places)
+    assert not any("charge" in note for note in check_structure(structure))
+
+
 def test_charges_that_a_structure_carries():
     structure = rock_salt()
     structure.add_oxidation_state_by_element({"Li": 1, "Cl": -2})
@@ -129,6 +141,20 @@ def boxed(directions, gap=15.0):
     for axis in directions:
         matrix[axis] *= 1 + gap / block.lattice.abc[axis]
     return Structure(matrix, block.species, block.cart_coords, coords_are_cartesian=True)
+
+
+def test_molecular_crystals_and_open_frameworks_are_not_thin():
+    """Ice, with hydrogens ordered, and benzene's density; an atom in each corner is thin."""
+    assert not any("density" in note for note in check_structure(molecular()))
+    thin = Structure(Lattice.cubic(5.0), ["Li", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    assert any("density" in note for note in check_structure(thin))
+
+
+def molecular():
+    """Acetylene, Pa-3, a = 6.14 Å: C2H2 along the diagonals."""
+    return Structure.from_spacegroup(
+        "Pa-3", Lattice.cubic(6.14), ["C", "H"], [[0.0563] * 3, [0.158] * 3]
+    )
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,22 @@ def test_broken_sites_are_named(rows, message):
     assert message in caught.value.what
 
 
+def test_atoms_listed_in_full_beside_the_symmetry_count_once():
+    """All eight atoms and the 192 operations that make them of two."""
+    rows = [
+        f"{symbol}{k} {symbol} {x} {y} {z} 1"
+        for symbol, start in (("Li", 0.0), ("Cl", 0.5))
+        for k, (x, y, z) in enumerate(
+            np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]) + start
+        )
+    ]
+    found = one(rock_salt_cif(sites=sites(*rows)))
+    assert found.structure.formula == "Li4 Cl4"
+    assert found.notes == [
+        "6 sites (Li1 the first) are images of others under the symmetry operations: counted once"
+    ]
+
+
 def test_occupancies_slightly_over_one_are_scaled_and_said():
     rows = ("Li1 Li 0 0 0 .62", "Na1 Na 0 0 0 .42", "Cl1 Cl .5 .5 .5 1.001")
     found = one(rock_salt_cif(sites=sites(*rows)))
