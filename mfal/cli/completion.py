@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["add_parser", "completion_script", "run"]
 
 _SHELLS = ("bash", "fish", "zsh", "tcsh")
-_FILES = ("FILE", "PATH", "CSV")
+_FILES = ("FILE", "PATH", "CSV", "SOURCE")
 _FOLDERS = ("DIR", "NEW", "BATCH")
 """How arguments that are paths are named in the help."""
 _EPILOG = """\
