@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from mfal.lazy import lazily
 
 if TYPE_CHECKING:
+    from mfal.oracles.expected import ExpectedConductivity, expected_conductivity
     from mfal.oracles.ladder import (
         MapOptions,
         bvse_oracle,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mfal.oracles.types import Observation, Oracle
 
 __all__ = [
+    "ExpectedConductivity",
     "MapOptions",
     "Observation",
     "Oracle",
@@ -26,6 +28,7 @@ __all__ = [
     "bvse_oracle",
     "conductivity_oracle",
     "default_oracles",
+    "expected_conductivity",
     "hide_labels",
     "kmc",
     "kmc_oracle",
@@ -38,6 +41,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "expected": "ExpectedConductivity expected_conductivity",
         "ladder": (
             "MapOptions bvse_oracle conductivity_oracle default_oracles kmc kmc_oracle "
             "sendek_oracle"
