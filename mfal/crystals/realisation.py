@@ -21,11 +21,12 @@ from mfal.crystals.lattice import cell_matrix, is_consistent
 from mfal.crystals.placement import Assignment
 from mfal.crystals.relax import Arrangement, atoms
 from mfal.crystals.search import search
+from mfal.crystals.structures import SYMPREC
 from mfal.crystals.templates import Template, matching_arrangements
 from mfal.crystals.types import Crystal
 from mfal.errors import MfalError
 
-__all__ = ["MAX_INSTABILITY", "SYMPREC", "Realisation", "realise"]
+__all__ = ["MAX_INSTABILITY", "Realisation", "realise"]
 
 MAX_INSTABILITY = 0.35
 """Greatest global instability index over the root mean square charge of a structure that counts.
@@ -34,9 +35,6 @@ Of the 114 ordered compounds of the embedded table with sharp positions and at m
 relaxed as here, all but one lie below (98 % below 0.30; Li3OBr has 0.40). Cells stretched by a
 tenth, whose ions would move all too freely, lie about it (LiF 0.34, LiCl 0.34, Li2S 0.38).
 """
-
-SYMPREC = 0.01
-"""Å, for the check that a realised structure has the space group that was asked for."""
 
 TEMPLATE_BONUS = 0.1
 """eV an atom by which a substituted known structure is preferred to a random start."""

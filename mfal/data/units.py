@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mfal.errors import MfalError
 
-__all__ = ["Written", "base_unit", "split_unit", "unit_factor", "written_number"]
+__all__ = ["KJ_PER_EV", "Written", "base_unit", "split_unit", "unit_factor", "written_number"]
 
 KJ_PER_EV = 96.48533212
 """kJ/mol in one eV per particle (CODATA 2018: the elementary charge times Avogadro's constant)."""

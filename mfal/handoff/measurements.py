@@ -3,12 +3,11 @@
 import math
 from typing import NamedTuple
 
+from mfal.data.units import KJ_PER_EV
 from mfal.errors import MfalError
 
 __all__ = ["QUANTITIES", "Quantity", "Reading", "convert", "parse_reading", "quantity"]
 
-KJ_PER_EV = 96.48533212
-"""kJ/mol in one eV per particle (CODATA 2018)."""
 CENSORS = {"<": "below", ">": "above"}
 
 

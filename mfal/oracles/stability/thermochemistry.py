@@ -19,10 +19,10 @@ from typing import NamedTuple
 from pymatgen.core import Composition
 from pymatgen.entries.computed_entries import ComputedEntry
 
+from mfal.data.units import KJ_PER_EV
 from mfal.oracles.stability.energies import Energies, energies_from_json
 
 __all__ = [
-    "KJ_PER_EV",
     "Measured",
     "computed_energies",
     "embedded_energies",
@@ -30,9 +30,6 @@ __all__ = [
     "measured_table",
     "potential_energies",
 ]
-
-KJ_PER_EV = 96.48533212
-"""kJ/mol of one electronvolt per formula unit: the Faraday constant (CODATA 2018, exact)."""
 
 
 class Measured(NamedTuple):

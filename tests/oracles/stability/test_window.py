@@ -10,10 +10,10 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 from pymatgen.entries.computed_entries import ComputedEntry
 
 from experiments.stability_windows import published_windows
+from mfal.data.units import KJ_PER_EV
 from mfal.errors import MfalError
 from mfal.oracles.stability.energies import Energies
 from mfal.oracles.stability.thermochemistry import (
-    KJ_PER_EV,
     computed_energies,
     embedded_energies,
     measured_energies,
