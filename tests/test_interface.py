@@ -200,6 +200,18 @@ def test_every_module_is_reached() -> None:
     assert modules_ - found == set()
 
 
+def test_what_another_module_takes_is_in_all() -> None:
+    known = {name: read(name) for name in PATHS}
+    taken = {
+        f"{name.module}:{name.name}"
+        for path in PATHS.values()
+        for _, name in aliases(ast.parse(path.read_text(encoding="utf-8")))
+        if name.module in known and known[name.module].exports
+        if name.name and name.name not in known[name.module].exports
+    }
+    assert taken == set()
+
+
 def test_a_public_function_or_type_has_one_meaning() -> None:
     homes = defaultdict(list)
     for module, path in PATHS.items():

@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_parser", "completion_script", "run"]
+__all__ = ["add_parser", "run"]
 
 _SHELLS = ("bash", "fish", "zsh", "tcsh")
 _FILES = ("FILE", "PATH", "CSV", "SOURCE")
@@ -34,11 +34,11 @@ def add_parser(commands: Any, whole: argparse.ArgumentParser) -> None:
 
 def run(whole: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Print the script."""
-    print(completion_script(whole, options.shell))
+    print(_completion_script(whole, options.shell))
     return 0
 
 
-def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
+def _completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
     """The script for a shell, from the parser's own options, so that it can't fall behind them."""
     import shtab
 

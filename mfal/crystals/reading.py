@@ -24,6 +24,7 @@ from mfal.crystals.formats import is_cif, other_structures
 from mfal.errors import MfalError
 
 __all__ = [
+    "COMPRESSED",
     "STANDARD_INPUT",
     "ReadStructure",
     "parse_structure",

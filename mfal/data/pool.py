@@ -4,7 +4,7 @@ An ion is exchanged for another of the same charge wherever the statistics of kn
 that likely: Hautier et al., Inorg. Chem. 50, 656 (2011), doi:10.1021/ic102031h, gives the
 probability p(new | old), whose parameters pymatgen carries. The charge balance of the parent is
 thus kept. Positions stay in place in fractions of the cell; the cell is scaled so that bonds are as
-long, against the sum of Shannon's radii, as in the parent (`scale_factor`).
+long, against the sum of Shannon's radii, as in the parent (`_scale_factor`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ __all__ = [
     "exchanged",
     "lattice_errors",
     "make_pool",
-    "scale_factor",
     "substitutes",
 ]
 
@@ -135,7 +134,7 @@ def lattice_errors(known: MaterialTable, config: PoolConfig | None = None) -> np
 
 def exchanged(unit: AsymmetricUnit, exchange: Mapping[Ion, Ion]) -> AsymmetricUnit:
     """A crystal with ions exchanged for others of their charge, and its cell scaled."""
-    return _scaled(_substituted(unit, exchange), scale_factor(_bonds(unit), exchange))
+    return _scaled(_substituted(unit, exchange), _scale_factor(_bonds(unit), exchange))
 
 
 def substitutes(ion: Ion, exclude: tuple[str, ...] = ()) -> list[tuple[Ion, float]]:
@@ -146,7 +145,7 @@ def substitutes(ion: Ion, exclude: tuple[str, ...] = ()) -> list[tuple[Ion, floa
     return [(new, p) for new, p in _substitutes(ion) if new[0] not in exclude]
 
 
-def scale_factor(bonds: Sequence[tuple[Ion, Ion]], exchange: Mapping[Ion, Ion]) -> float:
+def _scale_factor(bonds: Sequence[tuple[Ion, Ion]], exchange: Mapping[Ion, Ion]) -> float:
     """The factor by which the parent's lengths are multiplied.
 
     The mean over first-shell bonds between cations and anions of the ratio of radii,
@@ -270,7 +269,7 @@ def _exchanges(
                 if wanted is not None and _unit_key(child) not in wanted:
                     continue
                 bonds = bonds or _bonds(unit)
-                scale = scale_factor(bonds, exchange)
+                scale = _scale_factor(bonds, exchange)
                 if SCALES[0] < scale < SCALES[1]:
                     yield _material(parent, child, exchange, scale, probability)
 

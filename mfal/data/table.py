@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     import jax
     from pymatgen.core import Structure
 
-__all__ = ["CENSORING", "CONDUCTIVITY", "Label", "LabelArrays", "Material", "MaterialTable"]
+__all__ = [
+    "CENSORING",
+    "CONDUCTIVITY",
+    "Label",
+    "LabelArrays",
+    "Material",
+    "MaterialTable",
+    "load_structure",
+]
 
 CENSORING = ("exact", "below", "above", "interval", "class")
 """How a label bounds the quantity: equal to the value, below it, above it, between `value` and

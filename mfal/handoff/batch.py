@@ -36,6 +36,7 @@ __all__ = [
     "AskedBatch",
     "Request",
     "WrittenBatch",
+    "check_new",
     "confined",
     "read_batch",
     "request_id",

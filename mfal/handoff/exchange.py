@@ -14,7 +14,7 @@ from mfal.campaign.ledger.lock import exclusive
 from mfal.campaign.ledger.records import Outcome, Proposal, Query
 from mfal.errors import MfalError
 
-__all__ = ["ask", "campaign_name", "measurement", "tell"]
+__all__ = ["ask", "measurement", "tell"]
 
 _VERSION = "1"
 
@@ -67,7 +67,7 @@ def ask(
         queries = [q for q in ledger.pending(HANDOFF) if q.oracle == wanted][:number]
         if not queries:
             raise MfalError(f"{folder}: no candidate is left to ask about", "discover more first")
-        campaign = campaign_name(folder)
+        campaign = _campaign_name(folder)
         requests = [
             Request(
                 id=request_id(campaign, query.id),
@@ -107,7 +107,7 @@ def tell(folder: Path, source: Path, *, partial: bool = False) -> tuple[int, tup
     if not source.exists():
         raise MfalError(f"{source}: no such file or folder", "give the folder that mfal ask wrote")
     batch = read_batch(source if source.is_dir() else source.parent)
-    campaign = campaign_name(folder)
+    campaign = _campaign_name(folder)
     if batch.campaign != campaign:
         raise MfalError(
             f"{source} belongs to campaign {batch.campaign}, not to {campaign}",
@@ -140,7 +140,7 @@ def tell(folder: Path, source: Path, *, partial: bool = False) -> tuple[int, tup
     return number, answers.problems
 
 
-def campaign_name(folder: Path) -> str:
+def _campaign_name(folder: Path) -> str:
     """The campaign's name in ids: its folder's, as far as letters, digits and hyphens go."""
     return re.sub(r"[^A-Za-z0-9]+", "-", folder.resolve().name).strip("-")[:40] or "campaign"
 

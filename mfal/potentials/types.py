@@ -24,6 +24,7 @@ from mfal.potentials.neighbours import NeighbourTables, Sizes, bucket
 
 __all__ = [
     "GPA",
+    "Array",
     "Energy",
     "EnergyForcesStress",
     "MakeNeighbours",

@@ -15,7 +15,7 @@ from mfal.campaign.config import CampaignConfig
 from mfal.campaign.events import Best, Event, Notify, Progress
 from mfal.oracles.types import Oracle
 
-__all__ = ["Lines", "Panel", "describe_best", "show_progress"]
+__all__ = ["Lines", "Panel", "show_progress"]
 
 _STAGES = {
     "start": "start",
@@ -45,7 +45,7 @@ def show_progress(
         yield Lines(console).show
 
 
-def describe_best(best: Best | None) -> str:
+def _describe_best(best: Best | None) -> str:
     """One phrase for the best answer so far."""
     if best is None:
         return "none yet"
@@ -147,7 +147,7 @@ class Lines:
         if event.progress is not None and (changed or finished):
             account = event.progress.account
             facts.append(f"spent {account.spent:.4g} of {account.budget:g}")
-            facts.append(f"best {describe_best(event.progress.best)}")
+            facts.append(f"best {_describe_best(event.progress.best)}")
         facts.append(self._pace.left())
         told = ", ".join(filter(None, facts))
         self._console.print(Text(line + (f" | {told}" if told else "")), soft_wrap=True)
@@ -213,7 +213,7 @@ def _answers_line(progress: Progress) -> RenderableType:
     failed = f"  ({progress.failed} failed)" if progress.failed else ""
     grid = Table.grid(padding=(0, 2))
     grid.add_row(Text("answers"), Text(mix + failed))
-    grid.add_row(Text("best"), Text(describe_best(progress.best), style="green"))
+    grid.add_row(Text("best"), Text(_describe_best(progress.best), style="green"))
     return grid
 
 

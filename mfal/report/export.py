@@ -10,7 +10,7 @@ from mfal.acquisition.objectives import Tradeoff
 from mfal.errors import MfalError
 from mfal.report.summary import Candidate, Summary
 
-__all__ = ["candidate_table", "write_candidates"]
+__all__ = ["CIF_FOLDER", "CSV_NAME", "candidate_table", "write_candidates"]
 
 CSV_NAME = "candidates.csv"
 CIF_FOLDER = "cifs"

@@ -13,7 +13,6 @@ from mfal.report.windows import Window
 
 __all__ = [
     "candidate_rows",
-    "data_address",
     "facts",
     "numbers",
     "periodic_table",
@@ -177,7 +176,7 @@ def worth_table(summary: Summary) -> str:
 def numbers(figure: Figure) -> str:
     """A figure's numbers as a table, and as a CSV to keep."""
     link = (
-        f'<a download="{text(figure.name)}.csv" href="{data_address(csv_text(figure))}">'
+        f'<a download="{text(figure.name)}.csv" href="{_data_address(csv_text(figure))}">'
         f"{text(figure.name)}.csv</a>"
     )
     if not figure.rows:
@@ -193,7 +192,7 @@ def numbers(figure: Figure) -> str:
     )
 
 
-def data_address(content: str) -> str:
+def _data_address(content: str) -> str:
     """A text as an address that a page can hold."""
     import base64
 

@@ -9,7 +9,7 @@ from mfal.errors import MfalError
 from mfal.numbers import finite_or_none
 from mfal.report.summary import Summary, tradeoff_to_plain
 
-__all__ = ["PARETO_CSV", "PARETO_JSON", "pareto_to_plain", "write_pareto"]
+__all__ = ["PARETO_CSV", "PARETO_JSON", "write_pareto"]
 
 PARETO_CSV = "pareto.csv"
 PARETO_JSON = "pareto.json"
@@ -31,7 +31,7 @@ def write_pareto(summary: Summary, folder: Path) -> list[Path]:
         higher_is_better=target.higher_is_better,
     )
     try:
-        text = json.dumps(pareto_to_plain(summary), indent=1, allow_nan=False)
+        text = json.dumps(_pareto_to_plain(summary), indent=1, allow_nan=False)
         written[1].write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise MfalError(
@@ -40,7 +40,7 @@ def write_pareto(summary: Summary, folder: Path) -> list[Path]:
     return written
 
 
-def pareto_to_plain(summary: Summary) -> dict[str, Any]:
+def _pareto_to_plain(summary: Summary) -> dict[str, Any]:
     """The objectives, the requirement, and the fronts, best first."""
     stability, target = summary.config["stability"], summary.target
     fronts: dict[int, list[Tradeoff]] = {}

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mfal.acquisition.guard import Verdict
 from mfal.campaign.strategy.candidates import CandidatePool, without
 from mfal.campaign.strategy.learner import Belief, Choice, Expectation, ScoredRows
 from mfal.campaign.strategy.promising import most_promising, promise, to_screen
 from mfal.campaign.strategy.stability import Stability
-from mfal.campaign.strategy.trust import Trust, Verdict, judge, sure
+from mfal.campaign.strategy.trust import Trust, judge, sure
 from mfal.campaign.strategy.types import Round
 
 __all__ = ["Selection", "select"]

@@ -26,7 +26,7 @@ from mfal.envs.crystal.automata import DEAD, WyckoffAutomaton, wyckoff_automaton
 from mfal.envs.crystal.spec import CrystalSpec, Species, count_bounds, species_list
 from mfal.errors import MfalError
 
-__all__ = ["CompositionTables", "bits_of", "build_tables"]
+__all__ = ["CompositionTables", "build_tables"]
 
 MAX_BYTES = 2_000_000_000
 """Specs whose table would be larger are refused."""
@@ -57,10 +57,10 @@ class CompositionTables(NamedTuple):
     """[M, n + 1] int32, transitions of every group's state."""
 
 
-def bits_of(members: np.ndarray) -> np.ndarray:
+def _bits_of(members: np.ndarray) -> np.ndarray:
     """[..., S] bool to [..., W] uint32, species 0 in the lowest bit.
 
-    >>> bits_of(np.array([True, False, True])).tolist()
+    >>> _bits_of(np.array([True, False, True])).tolist()
     [5]
     """
     words = -(-members.shape[-1] // 32)
@@ -172,7 +172,7 @@ def _patterns(
 def _exclusions(species: tuple[Species, ...]) -> np.ndarray:
     element = np.array([s.element for s in species])
     ruled_out = element[None, :] <= element[:, None]
-    return bits_of(np.vstack([ruled_out, np.zeros(len(species), bool)]))
+    return _bits_of(np.vstack([ruled_out, np.zeros(len(species), bool)]))
 
 
 def _charge_range(graph: _Graph) -> int:
@@ -252,16 +252,16 @@ def _options(
     element = np.array([s.element for s in species])
     num_elements = int(element.max()) + 1
     charge_range = node.shape[-1] // 2
-    members = [bits_of(element == e) for e in range(num_elements)]
+    members = [_bits_of(element == e) for e in range(num_elements)]
     # Rank of a child: 0 dead, e + 1 if e is the last element that can come next, top if complete.
     # A species can lead to it if its element is below the rank.
     top = num_elements + 1
     ranks = np.arange(top + 1)[:, None]
     passing = element + 1 < ranks
     classes = [
-        (group, bits_of(np.isin(np.arange(len(species)), group))) for group in graph.classes()
+        (group, _bits_of(np.isin(np.arange(len(species)), group))) for group in graph.classes()
     ]
-    below = bits_of(passing)
+    below = _bits_of(passing)
 
     for level in range(int(graph.level.max()) - 1, -1, -1):
         child_patterns = np.flatnonzero(graph.level == level + 1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mfal.oracles.bond_valence.framework import Framework
 
-__all__ = ["Grid", "intended_order", "morton_order", "symmetric_grid"]
+__all__ = ["NOISE", "Grid", "intended_order", "morton_order", "symmetric_grid"]
 
 TOLERANCE = 1e-5
 """Å by which ions may miss their images: far below what would show in an energy."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEATURES",
+    "FIRST_REACH",
+    "HARD_SPHERE",
     "WEIGHTS",
     "Ions",
     "anion_number",
