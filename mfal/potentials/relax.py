@@ -35,7 +35,7 @@ from mfal.potentials.pairs import pairs_within
 from mfal.potentials.renewal import renewed, with_rows
 from mfal.potentials.types import GPA, Energy, Potential, pad_atoms
 
-__all__ = ["RelaxSettings", "RelaxedCrystal", "go_down", "relax_crystals"]
+__all__ = ["DEFAULT", "RelaxSettings", "RelaxedCrystal", "go_down", "relax_crystals"]
 
 Atoms: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Positions [n, 3] Å, cell [3, 3] Å with lattice vectors as rows, species [n] atomic numbers."""
