@@ -131,7 +131,7 @@ def _value(answer: dict[str, Any]) -> str:
 
 
 def _remarks(answer: dict[str, Any]) -> list[str]:
-    """What stands beside a value: other barriers, the conductivity itself, and the notes."""
+    """What stands beside a value: barriers, conductivities, and the notes."""
     remarks = []
     if "barriers" in answer:
         parts = []
@@ -143,4 +143,6 @@ def _remarks(answer: dict[str, Any]) -> list[str]:
         exponent = float(answer["value"])
         if -300 < exponent < 300:
             remarks.append(f"{10**exponent:.1e} S/cm")
+    if "expected_conductivity" in answer:
+        remarks.append(f"expect {answer['expected_conductivity']['words']}")
     return remarks + list(answer["notes"])

@@ -74,6 +74,8 @@ def score_structure(structure: "Structure", oracles: "tuple[Oracle, ...]") -> di
 
 
 def _answer(oracle: "Oracle", observation: "Observation") -> dict[str, Any]:
+    from mfal.oracles.expected import expected_conductivity
+
     record = observation.provenance
     answer: dict[str, Any] = {
         "oracle": oracle.name,
@@ -86,6 +88,14 @@ def _answer(oracle: "Oracle", observation: "Observation") -> dict[str, Any]:
         "seconds": round(observation.seconds, 4),
         "cost": oracle.cost,
     }
+    if observation.ok:
+        expected = expected_conductivity(oracle.name, oracle.version, observation.value)
+        if expected is not None:
+            answer["expected_conductivity"] = {
+                "S/cm": 10**expected.log10,
+                "decades": expected.decades,
+                "words": str(expected),
+            }
     if oracle.unit == "eV" and "own_barriers" in record:
         answer["barriers"] = dict(zip(("1-D", "2-D", "3-D"), record["own_barriers"], strict=True))
     return answer

@@ -120,8 +120,9 @@ def kmc_oracle(
         from mfal.oracles.hopping.simulated import KmcOptions, kmc_conductivity
 
         network, count, provenance = site_network(structure, options, temperature)
+        repel = ion_repulsion(options.mobile, options.mobile_charge) if repulsion else None
         found = kmc_conductivity(
-            network, count, temperature, ion_repulsion(options.mobile) if repulsion else None,
+            network, count, temperature, repel,
             LEAST_VACANCY, KmcOptions(attempts=attempts, seed=seed),
         )  # fmt: skip
         _tell_of_vacancies(provenance)

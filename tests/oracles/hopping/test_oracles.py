@@ -97,3 +97,5 @@ def test_the_command_line_reaches_it(tmp_path, capsys) -> None:  # type: ignore[
     assert answer["oracle"] == "kmc"
     assert answer["unit"] == "log10 S/cm"
     assert code == (0 if answer["status"] == "ok" else 1)
+    if code == 0:
+        assert "in two of three cases" in answer["expected_conductivity"]["words"]
