@@ -40,6 +40,6 @@ default_oracles()
             "optax",
             "pandas",
         ),
-        *("pymatgen.io.vasp", "pyxtal", "scipy.signal", "scipy.stats", "sympy"),
+        *("pymatgen.io.cif", "pymatgen.io.vasp", "pyxtal", "scipy.signal", "scipy.stats", "sympy"),
     )
     assert loaded(code, needless) == "[]"

@@ -4,7 +4,6 @@ import re
 from typing import NamedTuple, cast
 
 import gemmi
-from pymatgen.io.cif import CifFile
 
 from mfal.errors import MfalError
 
@@ -62,6 +61,8 @@ def _block(block: gemmi.cif.Block) -> Block:
 
 def _tolerant(text: str) -> list[Block]:
     """Blocks by pymatgen's reader; none where it fails as well."""
+    from pymatgen.io.cif import CifFile
+
     try:
         found = CifFile.from_str(text).data
     except Exception:  # it raises whatever it stumbles over

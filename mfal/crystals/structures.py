@@ -13,7 +13,6 @@ import jax
 import numpy as np
 import spglib
 from pymatgen.core import Composition, Lattice, Structure
-from pymatgen.io.cif import CifWriter
 
 from mfal.crystals.charges import add_oxidation_states, element_charges
 from mfal.crystals.elements import atomic_number
@@ -134,6 +133,8 @@ def structure_to_cif(structure: Structure, *, symprec: float | None = SYMPREC) -
 
     Charges are left out. A structure whose symmetry cannot be found is written in P1.
     """
+    from pymatgen.io.cif import CifWriter
+
     plain = structure.copy()
     plain.remove_oxidation_states()
     with warnings.catch_warnings():
