@@ -13,8 +13,9 @@ policy, on lithium phosphates whose reward favours many lithium atoms:
 ...         state, log_pf = carry
 ...         mask = env.action_mask(state)
 ...         logits = jnp.where(mask, env.observe(state) @ params["weights"], -1e9)
-...         index = jax.random.categorical(key, logits).astype(jnp.int32)
-...         action = Action(index, jax.random.uniform(key))  # uniform in [0, 1]: density one
+...         key_index, key_value = jax.random.split(key)
+...         index = jax.random.categorical(key_index, logits).astype(jnp.int32)
+...         action = Action(index, jax.random.uniform(key_value))  # in [0, 1]: density one
 ...         gain = jax.nn.log_softmax(logits)[index] - env.log_jacobian(state, action)
 ...         return (env.step(state, action), log_pf + jnp.where(mask.any(), gain, 0)), None
 ...     start, keys = (env.initial_state(), 0.0), jax.random.split(key, env.max_steps)

@@ -15,7 +15,7 @@ from mfal.gflownet.estimates import (
 from mfal.gflownet.exact import ExactMetrics, StateGraph, enumerate_states, exact_metrics
 from mfal.gflownet.exploration import ExplorationConfig, Schedule
 from mfal.gflownet.losses import LOSSES, Balance, Loss
-from mfal.gflownet.network import Network, Outputs
+from mfal.gflownet.network import Network, Outputs, make_own_policy
 from mfal.gflownet.policy import PolicyConfig, make_policy
 from mfal.gflownet.progress import Callback, chain, json_lines, progress_bar, tensorboard
 from mfal.gflownet.replay import ReplayConfig
@@ -89,6 +89,7 @@ __all__ = [
     "from_score",
     "json_lines",
     "log_prob",
+    "make_own_policy",
     "make_policy",
     "make_trainer",
     "measure_diversity",

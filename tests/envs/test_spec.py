@@ -51,6 +51,9 @@ def test_formulas():
         ({"max_length": 5.0}, "max_length 5.0 Å is too short"),
         ({"packing": (2.0, 1.0)}, "packing from 2.0 to 1.0"),
         ({"elements": ("Li", "Na")}, "cations and anions"),
+        ({"elements": {"Li": (1,), "Mn": (1.5,), "O": (-2,)}}, "oxidation state 1.5 of Mn"),
+        ({"max_atoms": 16.0}, "max_atoms 16.0"),
+        ({"mixed_valence": True}, "mixed_valence True"),
     ],
 )
 def test_mistakes_are_named(fields, words):

@@ -104,7 +104,7 @@ def from_crystal(
         pattern=jnp.asarray(pattern),
         wyckoff=wyckoff,
         finished=jnp.ones((), bool),
-        sites=jnp.asarray(orbits),
+        sites=None if orbits is None else jnp.asarray(orbits),
         lattice=jnp.asarray(np.where(free, crystal.lattice, 0), jnp.float32),
         placed=jnp.int32(free.sum()),
     )
@@ -116,11 +116,11 @@ def _orbits(
     group: int,
     counts: Mapping[str, int],
     sites: Sequence[tuple[str, str]] | None,
-) -> np.ndarray:
-    """[27, K] int32 orbits from given sites, or [0, K] where the spec assigns none."""
+) -> np.ndarray | None:
+    """[27, K] int32 orbits from given sites, or None where the spec assigns none."""
     slots = static.max_elements
     if not static.spec.wyckoff:
-        return np.zeros((0, slots), np.int32)
+        return None
     orbits = np.zeros((NUM_LETTERS, slots), np.int32)
     letters, symbols = wyckoff_letters(group + 1), list(counts)
     for symbol, letter in sites or ():

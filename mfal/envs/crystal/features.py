@@ -81,8 +81,10 @@ def make_features(static: Static) -> tuple[Callable[[CrystalState], Features], i
         size, balance = atoms.astype(jnp.float32), charge.astype(jnp.float32)
         volume = jnp.log1p(static.ion_volume(state))
         sums = [size / max_atoms, balance / CHARGE_TOKENS, volume / 5]
-        orbits = jnp.log1p(state.sites.reshape(-1).astype(jnp.float32))
-        dense = jnp.concatenate([lengths, angles, jnp.stack(sums), orbits]).astype(jnp.float32)
+        parts = [lengths, angles, jnp.stack(sums)]
+        if state.sites is not None:
+            parts.append(jnp.log1p(state.sites.reshape(-1).astype(jnp.float32)))
+        dense = jnp.concatenate(parts).astype(jnp.float32)
         return Features(jnp.concatenate(tokens), dense)
 
     return features, vocabulary

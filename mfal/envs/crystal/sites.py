@@ -56,14 +56,19 @@ def make_site_rules(static: Static) -> SiteRules:
     index = np.arange(size, dtype=np.int32)
     slot = np.arange(slots, dtype=np.int32)
 
+    def orbits(state: CrystalState) -> jax.Array:
+        """[27, K] int32, which every state of these specs has."""
+        assert state.sites is not None
+        return state.sites
+
     def remaining(state: CrystalState) -> jax.Array:
         """[K] int32, atoms without a position."""
-        placed = jnp.sum(multiplicity[state.group][:, None] * state.sites, axis=0, dtype=jnp.int32)
-        return state.counts - placed
+        sizes = multiplicity[state.group][:, None]
+        return state.counts - jnp.sum(sizes * orbits(state), axis=0, dtype=jnp.int32)
 
     def pointer(state: CrystalState) -> jax.Array:
         """[] index of the last orbit; -1 before any."""
-        return jnp.max(jnp.where(state.sites.reshape(-1) > 0, index, -1))
+        return jnp.max(jnp.where(orbits(state).reshape(-1) > 0, index, -1))
 
     def done(state: CrystalState) -> jax.Array:
         return ~jnp.any(remaining(state) > 0)

@@ -47,9 +47,9 @@ class CrystalState(NamedTuple):
     """[] int32, look-ahead state of the group after these counts; 0 before there is a group."""
     finished: jax.Array
     """[] bool, whether the composition is complete."""
-    sites: jax.Array
-    """[27, K] int32, orbits of each element on each Wyckoff position, where the spec assigns them;
-    else [0, K]."""
+    sites: jax.Array | None
+    """[27, K] int32, orbits of each element on each Wyckoff position; None, which is no leaf of the
+    tree, unless the spec assigns them."""
     lattice: jax.Array
     """[6] float32, free parameters set so far, Å and degrees; 0 elsewhere."""
     placed: jax.Array
@@ -152,7 +152,7 @@ class Static:
             pattern=jnp.int32(0),
             wyckoff=self.wyckoff_of_start(none),
             finished=jnp.zeros((), bool),
-            sites=jnp.zeros((NUM_LETTERS * self.spec.wyckoff, k), jnp.int32),
+            sites=jnp.zeros((NUM_LETTERS, k), jnp.int32) if self.spec.wyckoff else None,
             lattice=jnp.zeros((6,), jnp.float32),
             placed=jnp.int32(0),
         )

@@ -28,8 +28,10 @@ def make_transitions(
         position = Blocks._fields.index(block)
         return (index >= blocks[position]) & (index < blocks[position + 1])
 
-    def sites_moved(sites: jax.Array, index: jax.Array, change: int) -> jax.Array:
+    def sites_moved(sites: jax.Array | None, index: jax.Array, change: int) -> jax.Array | None:
         """One orbit more or less, where the action places one."""
+        if sites is None:
+            return None
         here = np.arange(sites.size, dtype=np.int32) == index - blocks.site
         return sites + change * here.reshape(sites.shape).astype(jnp.int32)
 

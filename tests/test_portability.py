@@ -1,0 +1,151 @@
+"""What is compiled lowers for CPU, CUDA and TPU, calls no host, and strays into no float64."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+from mfal.acquisition import choose_batch, ensemble_belief
+from mfal.acquisition.feasibility import fit_logistic
+from mfal.acquisition.information import information_about_maximum
+from mfal.acquisition.maxima import gumbel_maxima
+from mfal.acquisition.single import knowledge_gradient, max_value_entropy
+from mfal.data import load_embedded
+from mfal.envs import (
+    CrystalSpec,
+    HypergridReward,
+    HypergridSpec,
+    crystal_environment,
+    hypergrid,
+    hypergrid_log_reward,
+    to_crystal,
+    with_fidelity,
+)
+from mfal.envs.laws import random_rollout
+from mfal.gflownet import PolicyConfig, ReplayConfig, TrainConfig, log_prob, make_trainer
+from mfal.proxies import EnsembleConfig, GPConfig, make_dataset, make_ensemble
+from mfal.proxies import make_gaussian_process as make_process
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+SPEC = CrystalSpec(elements=("Li", "O"), max_atoms=6)
+
+
+def lowered(function, *arguments) -> str:
+    """The program for all three platforms as text; keys go in as the numbers they are."""
+    return str(export.export(jax.jit(function), platforms=PLATFORMS)(*arguments).mlir_module())
+
+
+def assert_portable(function, *arguments) -> None:
+    text = lowered(function, *arguments)
+    assert not re.search(r"callback|outfeed|infeed", text)
+    assert not re.search(r"tensor<(\w+x)*f64>", text)
+
+
+def key_data(number: int = 0) -> jax.Array:
+    return jax.random.key_data(jax.random.key(number))
+
+
+@functools.cache
+def crystals():
+    return jax.tree.map(lambda leaf: leaf[:24], load_embedded().crystals())
+
+
+@functools.cache
+def data():
+    rng = np.random.default_rng(0)
+    return make_dataset(crystals(), rng.integers(0, 2, 24), rng.normal(size=24))
+
+
+def test_environment():
+    env = with_fidelity(crystal_environment(SPEC), 2)
+
+    def walk(key):
+        states = random_rollout(env, jax.random.wrap_key_data(key), 4).states
+        last = jax.tree.map(lambda leaf: leaf[-1], states)
+        made = jax.vmap(lambda state: to_crystal(SPEC, state.inner))(last)
+        undone = jax.vmap(env.parent_mask)(last)
+        return made, undone, jax.vmap(env.features)(last)
+
+    assert_portable(walk, key_data())
+
+
+@pytest.mark.parametrize("loss", ["tb", "subtb"])
+def test_trainer(loss):
+    spec = HypergridSpec(2, 3)
+    config = TrainConfig(
+        batch_size=8,
+        loss=loss,
+        policy=PolicyConfig(hidden=(8,), backward="learned"),
+        replay=ReplayConfig(capacity=16),
+    )
+    trainer = make_trainer(hypergrid(spec), hypergrid_log_reward(spec), config)
+
+    def whole(key):
+        keys = jax.random.split(jax.random.wrap_key_data(key), 3)
+        state, metrics = trainer.run(trainer.init(keys[0]), HypergridReward(), 5, bar=False)
+        samples = trainer.sample(state, HypergridReward(), keys[1], 4)
+        found = log_prob(trainer, 2)(state.params, samples.states, keys[2])
+        return metrics, samples, found
+
+    assert_portable(whole, key_data())
+
+
+def test_trainer_on_crystals():
+    env = with_fidelity(crystal_environment(SPEC), 2)
+
+    def reward(scale, state):
+        return scale * to_crystal(SPEC, state.inner).composition[2]
+
+    config = TrainConfig(batch_size=8, policy=PolicyConfig(hidden=(8,)))
+    trainer = make_trainer(env, reward, config)
+
+    def whole(key):
+        keys = jax.random.split(jax.random.wrap_key_data(key))
+        state, _ = trainer.run(trainer.init(keys[0]), jnp.float32(1), 2, bar=False)
+        return trainer.sample(state, jnp.float32(1), keys[1], 4)
+
+    assert_portable(whole, key_data())
+
+
+def test_ensemble_and_the_batch_chosen_by_it():
+    model = make_ensemble(EnsembleConfig(num_fidelities=2, members=4, steps=3))
+
+    def choose(key, data):
+        keys = jax.random.split(jax.random.wrap_key_data(key), 3)
+        state = model.fit(model.init(keys[0]), data, keys[1])
+        predictions = jax.vmap(model.predict, (None, 0))(state, data.crystal)
+        size = len(data.value)
+        belief = ensemble_belief(
+            predictions, state.reliability, data.fidelity, jnp.arange(size, dtype=jnp.int32)
+        )
+        std = jnp.sqrt(belief.truth_variance)
+        maxima = gumbel_maxima(keys[2], belief.mean, std, 8, 0.0)
+        return choose_batch(belief, maxima, jnp.ones(size), 3.0, 3)
+
+    assert_portable(choose, key_data(), data())
+
+
+def test_gaussian_process_fits_within_an_outer_jit():
+    process = make_process(GPConfig(num_fidelities=2, steps=3))
+    text = lowered(lambda data: process.fit(data).log_density, data())
+    assert "f64" in text
+    assert not re.search(r"callback", text)
+
+
+def test_acquisitions():
+    mean, std, maxima = jnp.linspace(-1, 1, 8), jnp.full(8, 0.5), jnp.linspace(1, 2, 4)
+
+    def several(mean, std, maxima):
+        information = jax.vmap(information_about_maximum, (None, 0, 0, None))(
+            maxima, mean, std, jnp.array([0.3, 0.9])
+        )
+        entropy = max_value_entropy(mean, std, maxima, 0.1)
+        gradient = knowledge_gradient(mean, jnp.diag(std), std**2 + 0.1)
+        weights = fit_logistic(jnp.stack([mean, std], 1), (mean > 0) * 1.0, std > 0, jnp.ones(2))
+        return information, entropy, gradient, weights
+
+    assert_portable(several, mean, std, maxima)
