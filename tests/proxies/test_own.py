@@ -100,7 +100,7 @@ def test_one_key_leaves_the_same_crystals_out():
     assert (same != other).all()
 
 
-def test_a_fit_to_the_top_alone_leaves_out_the_same_crystals():
+def test_a_fit_to_the_target_alone_leaves_out_the_same_crystals():
     whole = data()
     target = whole._replace(valid=whole.valid & (whole.fidelity == LEVELS - 1))
     folds = [folds_of(each, jax.random.key(6)) for each in (whole, target)]

@@ -74,7 +74,7 @@ def test_a_prediction_is_nowhere_wider_than_the_answers():
     np.testing.assert_allclose(jnp.mean(found[:, 1]), centre, rtol=1e-4)
 
 
-def test_the_screen_takes_the_most_promising_of_each_formula_that_the_top_is_not_asked_about():
+def test_the_screen_takes_the_most_promising_of_each_formula_that_the_target_is_not_asked_about():
     names = ["LiCl a", "LiCl b", "LiBr", "Li2O", "LiF"]
     records = [SimpleNamespace(hash=n, formula=n.split()[0]) for n in names]
     pool = CandidatePool(

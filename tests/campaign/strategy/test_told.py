@@ -45,7 +45,7 @@ def measured(number: int, value, quantity="ionic_conductivity", unit="share") ->
     return found._replace(query=found.query._replace(oracle=quantity, fidelity=2))
 
 
-def test_only_the_top_oracles_own_quantity_teaches():
+def test_only_the_target_oracles_own_quantity_teaches():
     told = [
         measured(1, -3.0),
         measured(2, None),

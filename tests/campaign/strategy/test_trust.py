@@ -76,7 +76,7 @@ def selected(given, *, std=0.5, gain=0.2, number=1, screen=None, waiting=(), ans
     return found.promising.tolist(), asked, found.verdict, calls
 
 
-def test_a_joint_fit_that_predicts_the_top_worse_is_set_aside():
+def test_a_joint_fit_that_predicts_the_target_worse_is_set_aside():
     best, informative, verdict, calls = selected(trust(-1.6, -1.0))
     assert best == [5, 3]
     assert FIDELITY[informative].tolist() == [1]

@@ -67,7 +67,7 @@ def fits():
     return asked, *(fit(PROBLEM, asked, joint=joint, steps=15) for joint in (True, False))
 
 
-def test_as_long_as_nothing_is_proven_the_top_alone_is_asked_in_half_batches(fits):
+def test_as_long_as_nothing_is_proven_the_target_alone_is_asked_in_half_batches(fits):
     asked, _, own = fits
 
     def planned(left):
@@ -78,6 +78,7 @@ def test_as_long_as_nothing_is_proven_the_top_alone_is_asked_in_half_batches(fit
     assert not len(planned(0.9).x)
 
 
+@pytest.mark.slow
 def test_a_fidelity_that_never_proves_itself_costs_its_part_of_the_design_and_no_more(fits):
     never = search(PROBLEM, replace(SMALL, margin=100.0), 7.0, 3.0, seed=3)
     first, last = never[0].asked, never[-1].asked
@@ -98,6 +99,7 @@ def test_a_proven_one_chooses_the_batch_but_for_its_first_query_and_the_last(fit
     assert plan(PROBLEM, SMALL, joint, asked, 2.0, rng).fidelity.tolist() == [1, 1]
 
 
+@pytest.mark.slow
 def test_trust_has_to_be_won_by_a_margin_and_is_kept_without(fits):
     asked, joint, own = fits
     words = [judge(PROBLEM, SMALL, asked, joint, own, trusted=t) for t in (False, True)]
