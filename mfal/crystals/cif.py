@@ -13,7 +13,7 @@ from pymatgen.core import Element, Lattice, Species, Structure
 
 from mfal.crystals.checks import Stated, formula_difference, too_close
 from mfal.crystals.cif_blocks import Block, cif_blocks, column, number_of, text_of
-from mfal.crystals.cif_symmetry import Symmetry, stated_symmetries
+from mfal.crystals.cif_symmetry import Symmetry, fitting_symmetries, stated_symmetries
 from mfal.crystals.elements import SYMBOLS, atomic_number
 from mfal.crystals.expansion import MAX_SITES, ListedSite, expand
 from mfal.crystals.formulas import formula_amounts
@@ -83,7 +83,8 @@ def _structure(block: Block, max_sites: int) -> CifStructure:
     if not sites:
         raise MfalError("no site has a position", "give coordinates of the atoms")
     angles = (lattice.alpha, lattice.beta, lattice.gamma)
-    ways = stated_symmetries(block, angles)
+    metric = np.asarray(lattice.metric_tensor)
+    ways = fitting_symmetries(stated_symmetries(block, angles), metric)
     best: tuple[tuple[float, bool], Symmetry, Structure, list[str]] | None = None
     problem: MfalError | None = None
     for way in ways:

@@ -10,7 +10,7 @@ import numpy as np
 from mfal.crystals.cif_blocks import Block, column, text_of
 from mfal.errors import MfalError
 
-__all__ = ["Symmetry", "stated_symmetries"]
+__all__ = ["Symmetry", "fitting_symmetries", "stated_symmetries"]
 
 _OPERATIONS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
 _MAGNETIC = "_space_group_symop_magn_operation_xyz"
@@ -81,6 +81,40 @@ def stated_symmetries(block: Block, angles: tuple[float, float, float]) -> list[
     said = text_of(block, *_NAMES, *_NUMBERS)
     why = f"the group {said!r} is not known" if said else "the file states no symmetry"
     return [_symmetry([gemmi.Op()], None, f"{why}: read as P 1, the atoms as listed")]
+
+
+def fitting_symmetries(ways: list[Symmetry], metric: np.ndarray) -> list[Symmetry]:
+    """The ways, or where the cell contradicts the likeliest, settings of its group that fit.
+
+    Where none fits the ways stay, with a note.
+
+    Args:
+      ways: of `stated_symmetries`.
+      metric: [3, 3], products of the cell's edges, Å^2.
+    """
+    first = ways[0]
+    if _fits(first, metric):
+        return ways
+    others = []
+    if first.group is not None:
+        name = first.group.short_name()
+        for one in gemmi.spacegroup_table():
+            if one.number == first.group.number:
+                text = f"the cell does not fit {name}: read in the setting {one.short_name()}"
+                way = _symmetry(list(one.operations()), one, text)
+                others += [way] if _fits(way, metric) else []
+    if others:
+        return others
+    said = f"{first.note}; " if first.note else ""
+    text = f"{said}the cell does not have the symmetry that the file states"
+    return [way._replace(note=text) for way in ways]
+
+
+def _fits(way: Symmetry, metric: np.ndarray) -> bool:
+    """Whether the operations leave lengths and angles as they are, to a hundredth."""
+    turned = np.einsum("gji,jk,gkl->gil", way.rotations, metric, way.rotations)
+    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
+    return bool((np.abs(turned - metric) < 0.02 * scale).all())
 
 
 def _symmetry(operations: list[gemmi.Op], group: gemmi.SpaceGroup | None, note: str) -> Symmetry:

@@ -155,6 +155,40 @@ def test_a_list_cut_short_loses_to_the_group_where_the_formula_says_so():
     assert found.structure.formula == "Li4 Cl4"
 
 
+def test_a_setting_that_the_cell_contradicts():
+    """P2_1/c with its axis along c: read in a setting that fits, P2_1/b or the like."""
+    cell = ROCK_SALT_CELL.replace("gamma 90", "gamma 103")
+    cell = cell.replace("_b 5.13", "_b 6.2").replace("_c 5.13", "_c 7.3")
+    rows = ("Li1 Li .11 .23 .37 1", "Cl1 Cl .41 .08 .22 1")
+    text = rock_salt_cif("_space_group_IT_number 14\n", sites(*rows), cell)
+    found = one(text)
+    assert len(found.structure) == 8
+    assert space_group_number(found.structure) == 14
+    assert "read in the setting" in found.notes[0]
+    cubic = rock_salt_cif(cell=ROCK_SALT_CELL.replace("_b 5.13", "_b 6.2"))
+    assert "does not have the symmetry" in one(cubic).notes[0]
+
+
+@pytest.mark.parametrize(
+    "symmetry", ["_space_group_IT_number 166\n", "_space_group_name_H-M_alt 'R -3 m'\n"]
+)
+def test_rhombohedral_axes_are_told_by_the_cell(symmetry):
+    """LiCoO2 on both axes; one formula unit, or three."""
+    a, c, u = 2.816, 14.05, 0.2605
+    length = np.sqrt(a**2 / 3 + c**2 / 9)
+    angle = np.degrees(2 * np.arcsin(a / 2 / length))
+    cells = {
+        1: ([length] * 3 + [angle] * 3, ("Li1 Li .5 .5 .5 1", f"O1 O {u} {u} {u} 1")),
+        3: ([a, a, c, 90, 90, 120], ("Li1 Li 0 0 .5 1", f"O1 O 0 0 {u} 1")),
+    }
+    names = [f"length_{x}" for x in "abc"] + ["angle_alpha", "angle_beta", "angle_gamma"]
+    for units, (numbers, rows) in cells.items():
+        cell = "".join(f"_cell_{n} {x:.5f}\n" for n, x in zip(names, numbers, strict=True))
+        found = one(rock_salt_cif(symmetry, sites("Co1 Co 0 0 0 1", *rows), cell))
+        assert found.structure.composition["Co"] == units
+        assert space_group_number(found.structure) == 166
+
+
 def test_number_and_symbol_that_contradict_are_said():
     text = rock_salt_cif("_symmetry_space_group_name_H-M 'F m -3 m'\n_space_group_IT_number 221\n")
     found = one(text)
