@@ -51,6 +51,13 @@ def add_parser(commands: Any) -> None:
         "--ion", "--mobile", default="Li", metavar="EL", help="the ion that moves (default: Li)"
     )
     parser.add_argument(
+        "--decorations",
+        type=int,
+        default=3,
+        metavar="N",
+        help="random occupations of a partly occupied framework, for the spread (default: 3)",
+    )
+    parser.add_argument(
         "--processes", type=int, metavar="N", help="how many at once (default: one a core)"
     )
     parser.add_argument(
@@ -66,15 +73,16 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print all values; 1 where any file or oracle failed, 130 after Ctrl-C."""
     sources = expand_sources(options.files)
-    if len(sources) > 1:
-        print(f"{len(sources)} structure files", file=sys.stderr, flush=True)
+    if len(sources) != 1 or sys.stderr.isatty():
+        print(f"scoring {len(sources)} files", file=sys.stderr, flush=True)
     from mfal.cli.cache import use_compilation_cache
 
     use_compilation_cache()
     from mfal.cli.score_print import Printer
     from mfal.cli.score_work import Job, oracles_of, process_count
 
-    job = Job(tuple(options.oracles), options.ion.strip().capitalize())
+    ion = options.ion.strip().capitalize()
+    job = Job(tuple(options.oracles), ion, options.decorations)
     oracles_of(job)  # what is wrong with them is said before anything is scored
     digests = {source.name: source.digest() for source in sources} if options.out else {}
     with contextlib.ExitStack() as stack:

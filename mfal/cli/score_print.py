@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -117,7 +118,9 @@ class Printer:
             for a in result["oracles"]
         ]
         line = ", ".join([f"{result['formula']} ({result['space_group']})", *answers])
-        notes = "".join(f"; {note}" for note in result["notes"])
+        reasons = [a["status"].removeprefix("failed: ") for a in result["oracles"]]
+        reasons = [reason for reason in reasons if reason != "ok"]
+        notes = "".join(f"; {note}" for note in dict.fromkeys([*reasons, *result["notes"]]))
         self._console.print(Text(f"{result['file']}: {line}{notes}"), soft_wrap=True)
 
 
@@ -139,10 +142,15 @@ def _remarks(answer: dict[str, Any]) -> list[str]:
             finite = math.isfinite(float(barrier))
             parts.append(f"{dimension} {barrier:.3f} eV" if finite else f"no {dimension} path")
         remarks.append(", ".join(parts))
+    if values := [float(value) for value in answer.get("decorations", ())]:
+        ends = f"{min(values):.3g} to {max(values):.3g} {answer['unit']}"
+        remarks.append(f"{ends} over {len(values)} random occupations of the framework")
     if answer["unit"] == "log10 S/cm" and answer["value"] is not None:
         exponent = float(answer["value"])
         if -300 < exponent < 300:
             remarks.append(f"{10**exponent:.1e} S/cm")
     if "expected_conductivity" in answer:
         remarks.append(f"expect {answer['expected_conductivity']['words']}")
-    return remarks + list(answer["notes"])
+    # A path that is not there stands among the barriers already.
+    said = r"no [123]-D path" if "barriers" in answer else r"(?!)"
+    return remarks + [note for note in answer["notes"] if not re.match(said, note)]

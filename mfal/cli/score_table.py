@@ -41,7 +41,8 @@ class ScoreTable:
         self._columns = [*_FIXED[:3]]
         for name, _, unit in oracles:
             self._columns += [f"{name} ({unit})", f"{name} uncertainty", f"{name} notes"]
-        self._columns += ["barrier 1-D (eV)", "barrier 2-D (eV)", *_FIXED[3:]]
+        self._columns += ["barrier 1-D (eV)", "barrier 2-D (eV)", "barrier decorations (eV)"]
+        self._columns += _FIXED[3:]
         kept = [
             row
             for row in self._kept()
@@ -105,6 +106,8 @@ class ScoreTable:
             row[f"{name} ({answer['unit']})"] = _cell(answer["value"])
             row[f"{name} uncertainty"] = _cell(answer["uncertainty"])
             row[f"{name} notes"] = "; ".join(notes)
+            if "decorations" in answer:
+                row["barrier decorations (eV)"] = " ".join(map(_cell, answer["decorations"]))
             for dimension in ("1-D", "2-D"):
                 if "barriers" in answer:
                     row[f"barrier {dimension} (eV)"] = _cell(answer["barriers"][dimension])

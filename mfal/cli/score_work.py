@@ -36,6 +36,8 @@ class Job(NamedTuple):
     """As module:function."""
     ion: str
     """Symbol of the mobile ion, for the oracles that come with mfal."""
+    decorations: int
+    """Ordered frameworks drawn from a partly occupied one, for the same."""
 
 
 def process_count(sources: int, wanted: int | None = None) -> int:
@@ -139,7 +141,7 @@ def oracles_of(job: Job) -> "tuple[Oracle, ...]":
     from mfal.oracles.scoring import SCORING, scoring_oracles
 
     if job.oracles == (SCORING,):
-        return scoring_oracles(job.ion)
+        return scoring_oracles(job.ion, job.decorations)
     if job.ion != "Li":
         raise MfalError(
             f"--ion {job.ion} with oracles of your own", "let the function return oracles for it"

@@ -1,5 +1,7 @@
 """What `mfal score` asks about a structure, and the record of what came out."""
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mfal.errors import MfalError, warn
@@ -19,16 +21,29 @@ RESOLUTION = 0.15
 """Å, of the map that barrier and conductivity are read from."""
 
 
-def scoring_oracles(ion: str = "Li") -> "tuple[Oracle, ...]":
+COARSER = 0.2
+"""Å, of the map that tells how much of a barrier is the grid's."""
+
+DECORATION_RESOLUTION = 0.3
+"""Å, of the maps of ordered frameworks drawn from a partly occupied one, which lack symmetry."""
+
+
+def scoring_oracles(ion: str = "Li", decorations: int = 3) -> "tuple[Oracle, ...]":
     """Sendek's probability, the migration barrier, the conductivity at 300 K, for one structure.
 
     These are the campaign's, except that the barrier is read from the conductivity's finer map: one
     structure can afford it, and its barrier then hardly depends on how the cell was chosen. What
     can't be asked about another ion is left out with a warning.
 
+    Args:
+      ion: symbol of the mobile ion.
+      decorations: ordered frameworks to draw from a partly occupied one, for the spread.
+
     Raises:
       MfalError: for what is no ion that the potential has rows for.
     """
+    from dataclasses import replace
+
     from mfal.crystals.bond_valence import MORSE
     from mfal.oracles.ladder import MapOptions, bvse_oracle, conductivity_oracle, sendek_oracle
 
@@ -37,7 +52,13 @@ def scoring_oracles(ion: str = "Li") -> "tuple[Oracle, ...]":
         known = sorted({symbol for symbol, charge, _, _ in MORSE if charge in (1, 2)})
         raise MfalError(f"--ion {ion}", f"give one of {', '.join(known)}")
     options = MapOptions(resolution=RESOLUTION, mobile=ion, mobile_charge=charges[0])
-    barrier = bvse_oracle(options)
+    barrier = _with_spread(
+        bvse_oracle(options),
+        bvse_oracle(replace(options, resolution=COARSER)),
+        bvse_oracle(replace(options, resolution=DECORATION_RESOLUTION, decorations=decorations))
+        if decorations
+        else None,
+    )
     if ion == "Li":
         return sendek_oracle(sampled=True), barrier, conductivity_oracle(options)
     if charges[0] == 1:
@@ -48,6 +69,43 @@ def scoring_oracles(ion: str = "Li") -> "tuple[Oracle, ...]":
         "charge; both are left out"
     )
     return (barrier,)
+
+
+def _with_spread(barrier: "Oracle", coarser: "Oracle", drawn: "Oracle | None") -> "Oracle":
+    """The barrier, with its difference to a coarser grid's as uncertainty.
+
+    The range over ordered occupations of a partly occupied framework is put beside it.
+    """
+
+    def evaluate(structures: "Sequence[Structure]") -> "list[Observation]":
+        return [_spread(structure) for structure in structures]
+
+    def _spread(structure: "Structure") -> "Observation":
+        # The finer map comes last: the conductivity is read from the same.
+        occupations = None
+        if drawn is not None and _is_partial(structure, barrier):
+            (occupations,) = drawn.evaluate([structure])
+        (rough,) = coarser.evaluate([structure])
+        (fine,) = barrier.evaluate([structure])
+        record = dict(fine.provenance)
+        uncertainty = fine.uncertainty
+        if fine.ok and rough.ok and math.isfinite(fine.value) and math.isfinite(rough.value):
+            uncertainty = abs(fine.value - rough.value)
+        if occupations is not None and "values" in occupations.provenance:
+            record["decorations"] = occupations.provenance["values"]
+        return fine._replace(uncertainty=uncertainty, provenance=record)
+
+    return barrier._replace(evaluate=evaluate)
+
+
+def _is_partial(structure: "Structure", barrier: "Oracle") -> bool:
+    """Whether the framework is partly occupied, and the barrier's ion is in it."""
+    ion = barrier.version.split("-")[1].rstrip("+0123456789")
+    return any(
+        specie.symbol != ion and amount < 1.0 - 1e-6
+        for site in structure
+        for specie, amount in site.species.items()
+    )
 
 
 def score_structure(structure: "Structure", oracles: "tuple[Oracle, ...]") -> dict[str, Any]:
@@ -98,4 +156,6 @@ def _answer(oracle: "Oracle", observation: "Observation") -> dict[str, Any]:
             }
     if oracle.unit == "eV" and "own_barriers" in record:
         answer["barriers"] = dict(zip(("1-D", "2-D", "3-D"), record["own_barriers"], strict=True))
+    if record.get("decorations"):
+        answer["decorations"] = list(record["decorations"])
     return answer

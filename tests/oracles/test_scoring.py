@@ -66,6 +66,20 @@ def test_standard_settings_keep_charges_and_notes():
     assert notes_of(standard) == ("a note",)
 
 
+def test_spreads_over_grid_and_decorations():
+    """An ordered crystal has that of the grid, a mixed framework that of its occupations too."""
+    oracles = scoring_oracles(decorations=2)
+    (barrier,) = score_structure(rock_salt(), oracles[1:2])["oracles"]
+    assert 0.0 <= barrier["uncertainty"] < 0.05
+    assert "decorations" not in barrier
+    mixed = rock_salt()
+    mixed.replace_species({"Cl": {"Cl": 0.5, "Br": 0.5}})
+    (answer,) = score_structure(mixed, oracles[1:2])["oracles"]
+    assert len(answer["decorations"]) == 2
+    (answer,) = score_structure(mixed, scoring_oracles(decorations=0)[1:2])["oracles"]
+    assert "decorations" not in answer
+
+
 # --- other ions -----------------------------------------------------------------------------------
 
 
