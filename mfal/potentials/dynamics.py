@@ -132,21 +132,20 @@ def start_dynamics(
     temperatures = jnp.broadcast_to(jnp.asarray(temperature, positions.dtype), len(species))
     velocities = jax.vmap(maxwell_boltzmann)(keys[:, 0], inverse_masses, temperatures)
     neighbours = potential.neighbours(positions, cell, species, skin=skin)
-    energy, forces = _evaluate(
-        potential.energy, potential.params, positions, cell, species, neighbours
-    )
     bath = jnp.zeros((len(species), integrator.methods.bath_size), positions.dtype)
-    return DynamicsState(
-        step=jnp.zeros((), jnp.int32),
-        motion=Motion(positions, velocities, forces, bath),
-        potential_energy=energy,
+    state = DynamicsState(
+        step=jnp.full((), -1, jnp.int32),
+        motion=Motion(positions, velocities, jnp.zeros_like(positions), bath),
+        potential_energy=jnp.zeros(len(species), positions.dtype),
         cell=cell,
         species=species,
         inverse_masses=inverse_masses,
         key=jax.random.key_data(keys[:, 1]),
-        exploded=~_finite(energy, forces),
+        exploded=jnp.zeros(len(species), bool),
         neighbours=neighbours,
     )
+    # The first forces, by the program that makes the steps: nothing else has to be compiled.
+    return _advance(potential, integrator, state, 0, 1)[0]
 
 
 def run_dynamics(
@@ -176,27 +175,15 @@ def run_dynamics(
     """
     if steps < 0 or every < 1:
         raise MfalError(f"{steps} steps with a frame every {every}", "give positive numbers")
-    dtype = state.motion.positions.dtype
-    settings = IntegratorSettings(
-        *(jnp.broadcast_to(jnp.asarray(x, dtype), len(state.cell)) for x in integrator.settings)
-    )
     if state.motion.bath.shape[-1] != integrator.methods.bath_size:
-        bath = jnp.zeros((len(state.cell), integrator.methods.bath_size), dtype)
+        bath = jnp.zeros((len(state.cell), integrator.methods.bath_size), state.motion.bath.dtype)
         state = state._replace(motion=state.motion._replace(bath=bath))
     last = int(state.step) + steps
     collected: list[TrajectoryFrames] = []
     fresh = np.zeros(len(state.cell), bool)
     while int(state.step) < last:
         before = int(state.step)
-        state, stale, frames, count = advance(
-            potential.energy,
-            integrator.methods,
-            potential.params,
-            settings,
-            state,
-            jnp.asarray(last, jnp.int32),
-            jnp.asarray(every, jnp.int32),
-        )
+        state, stale, frames, count = _advance(potential, integrator, state, last, every)
         collected.append(jax.tree.map(lambda leaf, n=int(count): np.asarray(leaf[:n]), frames))
         now, wanted = int(state.step), np.asarray(stale)
         if now > before:
@@ -230,20 +217,22 @@ def run_dynamics(
     return state, jax.tree.map(lambda *parts: np.concatenate(parts), *collected)
 
 
-@partial(jax.jit, static_argnames=("energy",))
-def _evaluate(
-    energy: Energy,
-    params: Any,
-    positions: jax.Array,
-    cell: jax.Array,
-    species: jax.Array,
-    neighbours: NeighbourTables,
-) -> tuple[jax.Array, jax.Array]:
-    """Energies [replicas] and forces [replicas, N, 3]."""
-    values, gradients = jax.vmap(jax.value_and_grad(partial(energy, params)))(
-        positions, cell, species, neighbours
+def _advance(
+    potential: Potential, integrator: Integrator, state: DynamicsState, last: int, every: int
+) -> tuple[DynamicsState, jax.Array, TrajectoryFrames, jax.Array]:
+    dtype, replicas = state.motion.positions.dtype, len(state.cell)
+    settings = IntegratorSettings(
+        *(jnp.broadcast_to(jnp.asarray(x, dtype), replicas) for x in integrator.settings)
     )
-    return values, -gradients
+    return advance(
+        potential.energy,
+        integrator.methods,
+        potential.params,
+        settings,
+        state,
+        jnp.asarray(last, jnp.int32),
+        jnp.asarray(every, jnp.int32),
+    )
 
 
 def _finite(energy: jax.Array, forces: jax.Array) -> jax.Array:
@@ -262,6 +251,8 @@ def advance(
 ) -> tuple[DynamicsState, jax.Array, TrajectoryFrames, jax.Array]:
     """Steps until the last, or a replica's tables don't hold for the next, or frames are full.
 
+    Step -1 only evaluates the forces where the atoms are.
+
     Returns:
       The state, which replicas need new tables, frames [_FRAMES, ...] and how many there are.
     """
@@ -272,16 +263,18 @@ def advance(
             jax.random.wrap_key_data(state.key), state.step
         )
         moved = jax.vmap(methods.before)(settings, state.inverse_masses, keys, state.motion)
+        starting = state.step < 0
+        moved = jax.tree.map(partial(jnp.where, starting), state.motion, moved)
         stale = jax.vmap(outdated)(state.neighbours, moved.positions, state.cell) & ~state.exploded
 
         def finish() -> DynamicsState:
-            values, forces = _evaluate(
-                energy, params, moved.positions, state.cell, state.species, state.neighbours
+            values, gradients = jax.vmap(jax.value_and_grad(partial(energy, params)))(
+                moved.positions, state.cell, state.species, state.neighbours
             )
-            done = jax.vmap(methods.after)(
-                settings, state.inverse_masses, moved._replace(forces=forces)
-            )
-            lost = state.exploded | ~_finite(values, forces)
+            there = moved._replace(forces=-gradients)
+            done = jax.vmap(methods.after)(settings, state.inverse_masses, there)
+            done = jax.tree.map(partial(jnp.where, starting), there, done)
+            lost = state.exploded | ~_finite(values, gradients)
             motion, values = jax.tree.map(
                 lambda old, new: jnp.where(lost.reshape(-1, *[1] * (new.ndim - 1)), old, new),
                 (state.motion, state.potential_energy),
