@@ -9,7 +9,7 @@ from pymatgen.core import Composition, Lattice, Structure
 
 from mfal.errors import MfalError
 
-__all__ = ["MAX_SITES", "ListedSite", "expand"]
+__all__ = ["MAX_SITES", "MOST_FILLED", "ListedSite", "expand"]
 
 MAX_SITES = 2_000
 

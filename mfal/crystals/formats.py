@@ -16,6 +16,7 @@ import numpy as np
 from pymatgen.core import Lattice, Structure
 
 from mfal.crystals.elements import atomic_number
+from mfal.crystals.expansion import MOST_FILLED
 from mfal.crystals.shelx import is_shelx, shelx_structure
 from mfal.errors import MfalError
 
@@ -129,7 +130,7 @@ def _json(text: str) -> list[Found]:
         data = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
         raise MfalError("this is no complete JSON", "write it again") from None
-    found = [Found(Structure.from_dict(one), []) for one in _structure_dicts(data)]
+    found = [Found(Structure.from_dict(_at_most_full(one)), []) for one in _structure_dicts(data)]
     if found:
         return found
     if isinstance(data, dict) and ("ids" in data or "__ase_objtype__" in text):
@@ -143,6 +144,26 @@ def _json(text: str) -> list[Found]:
     raise MfalError(
         "no structure in this JSON", "give one that pymatgen or ASE wrote, or a table of mfal"
     )
+
+
+def _at_most_full(data: dict[str, Any]) -> dict[str, Any]:
+    """A structure's dict with sites that hold at most one atom.
+
+    Raises:
+      MfalError: for a site that is filled more than rounding explains.
+    """
+    for site in data["sites"]:
+        total = sum(float(one["occu"]) for one in site["species"])
+        if total > MOST_FILLED:
+            place = " ".join(f"{x:.4g}" for x in site.get("abc", ()))
+            raise MfalError(
+                f"{site.get('label') or 'a site'} at {place}: occupancy {total:.4g}",
+                "a site holds at most one atom: check occupancies",
+            )
+        if total > 1.0:
+            for one in site["species"]:
+                one["occu"] = float(one["occu"]) / total
+    return data
 
 
 def _structure_dicts(data: Any, depth: int = 0) -> Iterator[dict[str, Any]]:

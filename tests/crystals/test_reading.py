@@ -149,6 +149,18 @@ def test_a_poscar_without_elements_is_refused():
     )
 
 
+@pytest.mark.parametrize(("occupancy", "total"), [(1.03, 1.0), (1.2, None)])
+def test_occupancies_in_json(occupancy, total):
+    data = rock_salt().as_dict()
+    data["sites"][0]["species"][0]["occu"] = occupancy
+    if total is None:
+        with pytest.raises(MfalError, match=r"Li at 0 0 0: occupancy 1\.2"):
+            parse_structure(json.dumps(data), "a.json")
+    else:
+        structure = parse_structure(json.dumps(data), "a.json")
+        assert structure[0].species.num_atoms == pytest.approx(total)
+
+
 SHELX = """TITL LiFePO4 in Pnma
 CELL 0.71073 10.332 6.010 4.692 90 90 90
 ZERR 4 0.001 0.001 0.001 0 0 0

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mfal.cli import data
+from mfal.cli import data, main
 from mfal.data import load_embedded
 from mfal.data.named import open_table
 from mfal.errors import MfalError
+from tests.crystals.structure_files import rock_salt_cif
 from tests.data.optimade_server import entry, moody_servers, page
 
 
@@ -39,6 +40,22 @@ def test_list_of_materials(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(capsys.readouterr().out)
     assert listed["summary"]["materials"] == len(listed["materials"]) == len(load_embedded())
     assert listed["materials"][0]["lattice"][0] > 0
+
+
+def test_what_is_left_out_is_said_and_strict_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.cif", "b.CIF"):
+        (tmp_path / name).write_text(rock_salt_cif())
+    (tmp_path / "two.cif").write_text(rock_salt_cif() + rock_salt_cif(name="2"))
+    assert main(["data", "list", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert [line.split()[0] for line in captured.out.splitlines()[1:3]] == ["a", "b"]
+    (line,) = captured.err.splitlines()
+    assert line.startswith("mfal: left out: ")
+    assert "two.cif holds 2 structures" in line
+    assert main(["data", "list", str(tmp_path), "--strict"]) == 2
+    assert "two.cif holds 2 structures" in capsys.readouterr().err
 
 
 def test_show(capsys: pytest.CaptureFixture[str]) -> None:
