@@ -10,6 +10,7 @@ NeurIPS 2022).
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -55,6 +56,7 @@ class Batch(NamedTuple):
 
 def condition(belief: JointBelief, index: jax.Array) -> JointBelief:
     """The belief once y_index has been asked: covariances shrink, means stay at expectation."""
+    _assert_belief(belief)
     column = belief.answer[:, index]
     with_truth = belief.truth_answer[:, index]
     variance = jnp.maximum(column[index], _TINY)
@@ -71,6 +73,8 @@ def joint_gain(belief: JointBelief, maxima: jax.Array) -> jax.Array:
 
     A candidate whose answer is already fixed by the belief has none.
     """
+    _assert_belief(belief)
+    chex.assert_rank(maxima, 1)
     own = jnp.diagonal(belief.truth_answer)
     scale = jnp.sqrt(jnp.maximum(belief.truth_variance * jnp.diagonal(belief.answer), _TINY**2))
     correlation = jnp.clip(jnp.where(scale > _TINY, own / scale, 0.0), -1.0, 1.0)
@@ -110,6 +114,9 @@ def choose_batch(
     """
     costs = jnp.asarray(costs, float)
     free = jnp.ones(len(costs), bool) if available is None else available
+    chex.assert_equal_shape([belief.mean, costs, free])
+    if chance is not None:
+        chex.assert_equal_shape([belief.mean, chance])
     if pending is not None:
 
         def await_one(
@@ -146,6 +153,12 @@ def choose_batch(
     return Batch(indices, gains, spent)
 
 
+def _assert_belief(belief: JointBelief) -> None:
+    size = belief.mean.shape[0]
+    chex.assert_shape(belief.truth_variance, (size,))
+    chex.assert_shape([belief.truth_answer, belief.answer], (size, size))
+
+
 def ensemble_belief(
     predictions: Prediction,
     reliability: Reliability,
@@ -168,6 +181,8 @@ def ensemble_belief(
       same: [N] int32, equal for candidates of the same crystal.
       shrinkage: share of the identity in S, 0 to 1.
     """
+    chex.assert_equal_shape([fidelity, same])
+    chex.assert_shape(predictions.members, (len(fidelity), None, None))
     beliefs: Posterior = jax.vmap(posterior, in_axes=(0, None))(predictions, reliability)
     index = jnp.arange(len(fidelity))
     std = jnp.sqrt(jnp.diagonal(beliefs.covariance, axis1=1, axis2=2))
@@ -175,7 +190,9 @@ def ensemble_belief(
     deviation = predictions.members - jnp.mean(predictions.members, axis=1, keepdims=True)
     deviation = deviation / (jnp.sqrt(jnp.sum(deviation**2, axis=1, keepdims=True)) + _TINY)
     # Every fidelity is a view of the same similarity of crystals: their mean is the least noisy.
-    between = jnp.einsum("iem,jem->ij", deviation, deviation) / deviation.shape[-1]
+    # All digits, on accelerators too: covariances have to stay positive semidefinite.
+    between = jnp.einsum("iem,jem->ij", deviation, deviation, precision=jax.lax.Precision.HIGHEST)
+    between = between / deviation.shape[-1]
     equal = same[:, None] == same[None, :]
     between = jnp.where(equal, 1.0, (1 - shrinkage) * between)
     relation = reliability.correlation

@@ -9,6 +9,7 @@ the same serves a second objective.
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -56,6 +57,7 @@ def fit_feasibility(
     return FeasibilityParams(fit_logistic(inputs, label, valid, ridge))
 
 
+@jax.default_matmul_precision("highest")
 def fit_logistic(
     inputs: jax.Array, label: jax.Array, valid: jax.Array, ridge: jax.Array
 ) -> jax.Array:
@@ -67,6 +69,8 @@ def fit_logistic(
       valid: [N] bool; other rows don't count.
       ridge: [F], positive, inverse prior variance of each weight.
     """
+    chex.assert_shape([label, valid], (inputs.shape[0],))
+    chex.assert_shape(ridge, (inputs.shape[1],))
     count = valid.astype(inputs.dtype)
 
     def newton(_: int, weights: jax.Array) -> jax.Array:
@@ -80,6 +84,7 @@ def fit_logistic(
     return jax.lax.fori_loop(0, _STEPS, newton, jnp.zeros(inputs.shape[1]))
 
 
+@jax.default_matmul_precision("highest")
 def chance_of_feasibility(params: FeasibilityParams, composition: jax.Array) -> jax.Array:
     """The expected label of one composition [103], []."""
     return jax.nn.sigmoid(_inputs(composition) @ params.weights)

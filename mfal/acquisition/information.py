@@ -14,6 +14,7 @@ Gaussian of the variance that is left.
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
@@ -68,6 +69,7 @@ def answer_correlation(covariance: jax.Array, noise: jax.Array) -> jax.Array:
     Returns:
       [M], in [-1, 1]; zero for a fidelity whose covariance with the target is zero.
     """
+    chex.assert_shape(covariance, (noise.shape[0], noise.shape[0]))
     variance = jnp.diagonal(covariance)
     scale = jnp.sqrt(jnp.maximum((variance + noise**2) * variance[-1], 1e-30))
     return jnp.clip(covariance[:, -1] / scale, -1.0, 1.0)
@@ -87,6 +89,7 @@ def information_about_maximum(
     Returns:
       [...], nats, non-negative, at most 4.7.
     """
+    chex.assert_rank(maxima, 1)
     lost = truncation((maxima - mean) / jnp.maximum(std, 1e-12))
     squared = jnp.minimum(correlation**2, _MAX_SQUARED_CORRELATION)
     return jnp.mean(-0.5 * jnp.log1p(-squared[..., None] * lost), axis=-1)

@@ -1,5 +1,6 @@
 """Samples of the best target-fidelity value, from beliefs about a pool of crystals."""
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
@@ -28,6 +29,8 @@ def gumbel_maxima(
     Returns:
       [K] float32.
     """
+    chex.assert_rank([mean, std], 1)
+    chex.assert_equal_shape([mean, std])
     std = jnp.maximum(std, 1e-6)
     low = jnp.max(jnp.where(jnp.isfinite(mean), mean, -jnp.inf)) - 5 * jnp.max(std)
     high = jnp.max(jnp.where(jnp.isfinite(mean), mean + 6 * std, -jnp.inf)) + 1e-3

@@ -6,6 +6,7 @@ upper confidence bounds and Thompson draws carry the unit of the score; `positiv
 what a sampler can be trained on.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import erfcx, log_ndtr
@@ -69,6 +70,7 @@ def thompson(key: jax.Array, members: jax.Array) -> jax.Array:
     Returns:
       [N].
     """
+    chex.assert_rank(members, 2)
     return members[:, jax.random.randint(key, (), 0, members.shape[1])]
 
 
@@ -120,6 +122,7 @@ def knowledge_gradient(
       truth_answer: [N, Q], covariance of the pool's truths with each possible answer.
       answer_variance: [Q], noise included.
     """
+    chex.assert_shape(truth_answer, (mean.shape[0], answer_variance.shape[0]))
     slopes = truth_answer / jnp.sqrt(jnp.maximum(answer_variance, _LEAST**2))
     return jax.vmap(lambda slope: _rise_of_maximum(mean, slope), in_axes=1)(slopes)
 

@@ -54,6 +54,7 @@ def fit_success(space: Any, crystal: Any, label: jax.Array, valid: jax.Array) ->
     return start._replace(weights=fit_logistic(inputs, label, valid, ridge))
 
 
+@jax.default_matmul_precision("highest")
 def chance_of_answer(params: SuccessParams, crystal: Any) -> jax.Array:
     """Probability that a query about one crystal is answered, []."""
     return jax.nn.sigmoid(_inputs(params, crystal) @ params.weights)

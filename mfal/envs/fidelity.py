@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,6 +90,7 @@ def with_fidelity(
         return Action(jnp.minimum(action.index, first - 1), action.value)
 
     def step(state: FidelityState, action: Action) -> FidelityState:
+        chex.assert_shape(action.index, ())
         new = env.step(state.inner, inner_action(action))
         chosen = jnp.where(state.fidelity < 0, action.index - first, state.fidelity)
         return moved(state, action, new, chosen)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,6 +85,7 @@ def hypergrid(spec: HypergridSpec) -> Environment:
         return legal & ~state.stopped
 
     def step(state: HypergridState, action: Action) -> HypergridState:
+        chex.assert_shape(action.index, ())
         raised = state.position + (axes == action.index).astype(jnp.int32)
         position = jnp.where(state.stopped, state.position, raised)
         return HypergridState(position, state.stopped | (action.index == stop))

@@ -8,6 +8,7 @@ the edges, one step at a time, until all of it rests in terminal states.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,6 +147,8 @@ def compare(probability: jax.Array, log_reward: jax.Array, log_z: jax.Array) -> 
       log_reward: [S] float32, -inf where the state isn't terminal.
       log_z: learned, [].
     """
+    chex.assert_equal_shape([probability, log_reward])
+    chex.assert_shape(log_z, ())
     true_log_z = jax.nn.logsumexp(log_reward)
     target = jnp.exp(log_reward - true_log_z)
     middle = 0.5 * (probability + target)

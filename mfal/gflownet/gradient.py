@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -59,6 +60,8 @@ def loss_and_weights(
     per_trajectory: Callable[[Balance], jax.Array], balance: Balance, total: int
 ) -> tuple[jax.Array, RowWeights, jax.Array]:
     """The summed loss over `total` trajectories, its row weights, and its derivative by log Z."""
+    chex.assert_equal_shape([balance.log_pf, balance.log_pb, balance.log_flow])
+    chex.assert_shape([balance.log_z, balance.log_reward], (balance.log_pf.shape[1],))
 
     def mean(log_pf: Any, log_pb: Any, log_flow: Any, log_z: Any) -> jax.Array:
         b = balance._replace(log_pf=log_pf, log_pb=log_pb, log_flow=log_flow, log_z=log_z)
@@ -149,7 +152,9 @@ def policy_gradient(
         by_trunk = _trunk_backward(policy, params, part, cotangent + more)
         return _add(grads, by_trunk)
 
-    return _over_chunks(needed, through_trunk, grads)
+    grads = _over_chunks(needed, through_trunk, grads)
+    chex.assert_trees_all_equal_shapes_and_dtypes(grads, params)
+    return grads
 
 
 def _flat(

@@ -8,6 +8,7 @@ actions, so its log-probabilities are always those of the present policy.
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -88,6 +89,8 @@ def add(
       final: [B] terminal states.
       log_priority: [B] float32, finite.
     """
+    chex.assert_equal_shape([index, value])
+    chex.assert_shape(log_priority, (index.shape[1],))
     capacity, steps = buffer.index.shape
     batch = min(log_priority.shape[0], capacity)
     place = (buffer.cursor + jnp.arange(batch, dtype=jnp.int32)) % capacity

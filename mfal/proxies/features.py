@@ -14,6 +14,7 @@ it); here quantities are merely brought to convenient scales by logarithms and f
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -87,6 +88,7 @@ _RADIUS = _TABLE[:, list(_PROPERTIES).index("covalent radius")]
 _ORDER = groups.WYCKOFF_MULTIPLICITY.max(axis=1).astype(np.float32)
 
 
+@jax.default_matmul_precision("highest")
 def featurise(crystal: Crystal) -> jax.Array:
     """Features of one crystal, [NUM_FEATURES] float32, named by FEATURE_NAMES.
 
@@ -100,6 +102,9 @@ def featurise(crystal: Crystal) -> jax.Array:
 
 def _blocks(crystal: Crystal) -> list[tuple[list[str], jax.Array]]:
     """Named pieces of the feature vector, in order."""
+    chex.assert_shape(crystal.composition, (NUM_ELEMENTS,))
+    chex.assert_shape(crystal.lattice, (6,))
+    chex.assert_shape(crystal.space_group_number, ())
     amounts = jnp.maximum(crystal.composition, 0.0)
     atoms = jnp.maximum(jnp.sum(amounts), 1e-6)
     fraction = amounts / atoms

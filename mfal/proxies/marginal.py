@@ -10,6 +10,7 @@ on XLA's threads, while LAPACK's own threads, on large matrices, wait for each o
 costs several times the work where the processor is shared.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
@@ -23,6 +24,7 @@ _BLOCK = 64
 @jax.custom_vjp
 def log_marginal(covariance: jax.Array, y: jax.Array) -> jax.Array:
     """Log density of y [N] ~ N(0, covariance [N, N]), without its constant -N/2 log(2 pi)."""
+    chex.assert_shape(covariance, (y.shape[0], y.shape[0]))
     return _forward(covariance, y)[0]
 
 

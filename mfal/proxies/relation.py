@@ -11,6 +11,7 @@ that error.
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
@@ -99,6 +100,8 @@ def posterior(prediction: Prediction, reliability: Reliability) -> Posterior:
     definiteness (D C D + I - D^2) and the slope of the target on the cheap fidelity, instead of its
     correlation, where the cheap one has been pinned down.
     """
+    chex.assert_rank(prediction.members, 2)
+    chex.assert_shape(prediction.noise, (prediction.members.shape[1],))
     mean = jnp.mean(prediction.members, axis=0)
     variance = jnp.var(prediction.members, axis=0, ddof=1) + 1e-12
     relative = (variance / variance[-1]) / (reliability.variance / reliability.variance[-1])
@@ -109,6 +112,7 @@ def posterior(prediction: Prediction, reliability: Reliability) -> Posterior:
     return Posterior(mean, correlation * jnp.outer(std, std), prediction.noise)
 
 
+@jax.default_matmul_precision("highest")
 def measure_reliability(
     means: jax.Array,
     noises: jax.Array,
@@ -127,6 +131,9 @@ def measure_reliability(
       data: the rows.
       value_scale: [M], units of the standardised values.
     """
+    chex.assert_equal_shape([means, noises])
+    chex.assert_shape(kept, means.shape[:2])
+    chex.assert_shape([target, data.value], (means.shape[1],))
     num_fidelities = means.shape[-1]
     of_row = jax.nn.one_hot(data.fidelity, num_fidelities)
     own_mean = jnp.einsum("enm,nm->en", means, of_row)

@@ -45,6 +45,26 @@ for name, mesh in (("one", None), ("many", jax.make_mesh((8,), ("batch",)))):
     _, unbroken = trainer.run(state, HypergridReward(), 3)
     _, resumed = trainer.run(again, HypergridReward(), 3)
     out[name]["resumed"] = np.asarray(resumed.loss).tolist() == np.asarray(unbroken.loss).tolist()
+
+def trained(loss, mesh):
+    options = TrainConfig(
+        batch_size=32, loss=loss, policy=PolicyConfig(hidden=(8,), backward="learned"),
+        replay=ReplayConfig(capacity=64), steps_per_dispatch=5,
+    )
+    trainer = make_trainer(hypergrid(spec), hypergrid_log_reward(spec), options, mesh=mesh)
+    state, _ = trainer.run(trainer.init(jax.random.key(0)), HypergridReward(), 5)
+    return jax.device_get(state.params)
+
+
+mesh = jax.make_mesh((8,), ("batch",))
+out["apart"] = {}
+for loss in ("tb", "db", "subtb"):
+    pairs = zip(*(jax.tree.leaves(trained(loss, where)) for where in (None, mesh)), strict=True)
+    out["apart"][loss] = max(float(abs(a - b).max()) for a, b in pairs)
+many = trainer.sample(state, HypergridReward(), jax.random.key(2), 16)
+alone = make_trainer(hypergrid(spec), hypergrid_log_reward(spec), config)
+once = alone.sample(jax.device_get(state), HypergridReward(), jax.random.key(2), 16)
+out["samples"] = float(abs(many.log_pf - np.asarray(once.log_pf)).max())
 print(json.dumps(out))
 """
 
@@ -70,3 +90,5 @@ def test_eight_devices_give_the_result_of_one():
     assert one["compiled again"] == many["compiled again"] == 0
     assert one["resumed"]
     assert many["resumed"]
+    assert max(out["apart"].values()) < 5e-6, out["apart"]
+    assert out["samples"] < 1e-5

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 
+import chex
 import jax.numpy as jnp
 import numpy as np
 
@@ -28,6 +29,9 @@ __all__ = ["from_crystal", "species_of", "to_crystal"]
 
 def to_crystal(spec: CrystalSpec, state: CrystalState) -> Crystal:
     """What a terminal state stands for. Pure and unbatched: `jax.vmap` it over states."""
+    chex.assert_equal_shape([state.species, state.counts])
+    chex.assert_shape(state.lattice, (6,))
+    chex.assert_shape(state.group, ())
     slots = jnp.asarray(_atomic_numbers(spec))[state.species]
     composition = jnp.zeros((NUM_ELEMENTS + 1,), jnp.float32)
     composition = composition.at[slots].add(state.counts.astype(jnp.float32))[:NUM_ELEMENTS]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +77,7 @@ def make_transitions(
         return jax.tree.map(lambda a, b: jnp.where(flag, a, b), new, old)
 
     def step(state: CrystalState, action: Action) -> CrystalState:
+        chex.assert_shape([action.index, action.value], ())
         index = action.index
         at_group, at_element = within(index, "group"), within(index, "element")
         at_count, at_lattice = within(index, "count"), within(index, "lattice")
@@ -103,6 +105,7 @@ def make_transitions(
         return choose(terminal(state), state, choose(at_count, counted, after))
 
     def undo(state: CrystalState, action: Action) -> CrystalState:
+        chex.assert_shape(action.index, ())
         index = action.index
         at_group, at_element = within(index, "group"), within(index, "element")
         at_count, at_lattice = within(index, "count"), within(index, "lattice")
