@@ -6,9 +6,9 @@ a training step needs and what makes its draws independent of how the batch is s
 
 Distrax's own `Categorical` and `MixtureSameFamily` are not used there: the first normalises its
 logits twice over and draws from as many Gumbel numbers as there are actions, where one uniform
-number will do. Tests hold both classes to them. Training with these classes takes 1.02 times the CPU time
-that it took with bare functions, and gives the same bits (hypergrid 4x8, batch 64, 2x128; median of
-30 pairs of 100 steps that took turns on a busy machine, quartiles .94 and 1.07).
+number will do. Tests hold both classes to them. Training with these classes takes 1.02 times the
+CPU time that it took with bare functions, and gives the same bits (hypergrid 4x8, batch 64, 2x128;
+median of 30 pairs of 100 steps that took turns on a busy machine, quartiles .94 and 1.07).
 
 The bounded density is the logistic distribution cut to [0, 1],
 
