@@ -213,23 +213,23 @@ def test_langevin_samples_oscillators_exactly():
 )
 def test_kinetic_energy_is_that_of_the_canonical_ensemble(integrator):
     # K has the mean f kT / 2 and the variance f (kT)^2 / 2, f = 3 (n - 1). Four atoms.
-    replicas, temperature = 64, 40.0
+    replicas, temperature = 32, 40.0
     key = jax.random.key(0)
     crystals, masses = [argon(1)] * replicas, [np.full(4, MASS)] * replicas
     state = start_dynamics(
         ARGON, crystals, masses, integrator, key, temperature=2 * temperature, skin=1.0
     )
-    state, _ = run_dynamics(ARGON, integrator, state, 400)
-    _, frames = run_dynamics(ARGON, integrator, state, 1200, every=5)
+    state, _ = run_dynamics(ARGON, integrator, state, 300)
+    _, frames = run_dynamics(ARGON, integrator, state, 1000, every=5)
     freedom, thermal = 9, BOLTZMANN * temperature
     kinetic = frames.kinetic_energy / thermal
     assert kinetic.mean() == pytest.approx(freedom / 2, rel=0.03)
-    assert kinetic.var() == pytest.approx(freedom / 2, rel=0.1)
+    assert kinetic.var() == pytest.approx(freedom / 2, rel=0.15)
     # Equipartition: each atom has its share.
     squares = np.square(frames.velocities).sum(-1).mean((0, 1))
     shares = MASS * squares / ACCELERATION / thermal / (3 * 3 / 4)
     np.testing.assert_allclose(shares, 1, atol=0.1)
-    # The conserved quantity doesn't drift: below .1 meV per atom over 4.8 ps.
+    # The conserved quantity doesn't drift: below .1 meV per atom over 4 ps.
     drift = frames.conserved[-50:].mean(0) - frames.conserved[:50].mean(0)
     assert np.abs(drift.mean()) / 4 < 1e-4
 
