@@ -61,10 +61,12 @@ out["apart"] = {}
 for loss in ("tb", "db", "subtb"):
     pairs = zip(*(jax.tree.leaves(trained(loss, where)) for where in (None, mesh)), strict=True)
     out["apart"][loss] = max(float(abs(a - b).max()) for a, b in pairs)
-many = trainer.sample(state, HypergridReward(), jax.random.key(2), 16)
 alone = make_trainer(hypergrid(spec), hypergrid_log_reward(spec), config)
-once = alone.sample(jax.device_get(state), HypergridReward(), jax.random.key(2), 16)
-out["samples"] = float(abs(many.log_pf - np.asarray(once.log_pf)).max())
+fresh = alone.init(jax.random.key(1))
+many, once = (
+    made.sample(fresh, HypergridReward(), jax.random.key(2), 16) for made in (trainer, alone)
+)
+out["samples"] = float(abs(np.asarray(many.log_pf) - np.asarray(once.log_pf)).max())
 print(json.dumps(out))
 """
 
