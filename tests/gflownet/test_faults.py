@@ -46,7 +46,9 @@ def test_zero_rewards_are_refused_by_default():
         run(ENV, table_reward, TABLE)
 
 
-@pytest.mark.parametrize("loss", ["tb", "db", "subtb", "vargrad"])
+@pytest.mark.parametrize(
+    "loss", ["tb", "db", *(pytest.param(x, marks=pytest.mark.slow) for x in ("subtb", "vargrad"))]
+)
 def test_zero_rewards_are_learned_where_asked_for(loss):
     config = TrainConfig(
         batch_size=32,
