@@ -15,6 +15,7 @@ shapes occur; when tables do not fit the sizes that a caller has kept, larger on
 nothing is ever left out.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,6 +32,11 @@ _TOLERANCE = 1e-3
 """Å by which a pair may be nearer than the tables vouch for, so that rounding doesn't outdate
 fresh tables. Potentials fade out at least with the third power of the distance to the cutoff, and
 (1e-3 / 6)^3 is nothing."""
+
+
+_ROOM = (1.08, 1.3, 1.2, 1.3, 1.3)
+"""Factors on sizes of tables with a skin: a program is compiled for seconds, so it should not be
+outgrown as soon as atoms vibrate."""
 
 
 class Sizes(NamedTuple):
@@ -135,9 +141,12 @@ def neighbour_tables(
             pairs = pairs_within(some[:present], box, cutoff + skin)
             graphs.append(_graph(pairs, inner + skin))
     found = _common([graph.sizes for graph in graphs])
-    kept = sizes or Sizes(1, 1, 1, 1, 1)
-    # A kept size is not touched while it suffices; one that doesn't grows to the next bucket.
-    final = Sizes(*(k if f <= k else bucket(f) for f, k in zip(found, kept, strict=True)))
+    final = sizes or Sizes(1, 1, 1, 1, 1)
+    # Sizes that suffice are kept. Where one does not, all get room if atoms are going to move.
+    if any(f > k for f, k in zip(found, final, strict=True)):
+        room = _ROOM if skin else (1.0,) * len(found)
+        wanted = [bucket(math.ceil(f * factor)) for f, factor in zip(found, room, strict=True)]
+        final = Sizes(*map(max, wanted, final))
     tables = [_padded(graph, places.shape[1], final) for graph in graphs]
     # Numpy until the end: an eager operation on the device would compile a program per shape.
     dtype = np.dtype(
