@@ -5,7 +5,7 @@
 
 Three embedded crystals as they stand, in their cubic cells; forces of chgnet 0.4.2 (0.3.0 weights)
 on supercells with displacements of 0.01 Å along the axes, plus and minus; frequencies at the
-commensurate wave vectors. An independent path to what `mfal.potentials.phonons` computes. The
+commensurate wave vectors. An independent path to what `mfal.potentials.find_phonons` computes. The
 direction matters: where bonds make straight angles CHGNet's energy has a kink, so displacements
 along a face's diagonal, phonopy's choice in the primitive cell, give an optical mode of LiF that is
 0.2 THz lower.

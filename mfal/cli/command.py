@@ -32,7 +32,7 @@ example:
 
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from mfal.cli import completion, data, discover, doctor, handoff, report, score, status
+    from mfal.cli import completion, data, discover, doctor, handoff, relax, report, score, status
 
     parser = Parser(
         prog="mfal",
@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mfal {mfal.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (discover, handoff, status, report, score, data, doctor):
+    for module in (discover, handoff, status, report, score, relax, data, doctor):
         module.add_parser(commands)
     completion.add_parser(commands, parser)
     return parser

@@ -82,8 +82,8 @@ def run(options: argparse.Namespace) -> int:
     for number, one in enumerate(read):
         if one.problem is not None:
             results[number] = {"file": one.name, "error": str(one.problem)}
-    good = [(number, one) for number, one in enumerate(read) if one.structure is not None]
-    targets = _names([one.name for _, one in good])
+    good = [(n, one, one.structure) for n, one in enumerate(read) if one.structure is not None]
+    targets = _names([one.name for _, one, _ in good])
     settings = DEFAULT._replace(
         force=options.force, steps=options.steps, cell=not options.fixed_cell
     )
@@ -92,12 +92,12 @@ def run(options: argparse.Namespace) -> int:
     with Progress(console=make_console(stderr=True), transient=True) as progress:
         bar = progress.add_task("compiling, then relaxing", total=len(good))
         relaxed = relax_structures(
-            [one.structure for _, one in good],
+            [structure for _, _, structure in good],
             settings=settings,
             keep_symmetry=not options.free,
             report=lambda done: progress.update(bar, completed=done),
         )
-    for (number, one), answer, target in zip(good, relaxed, targets, strict=True):
+    for (number, one, _), answer, target in zip(good, relaxed, targets, strict=True):
         results[number] = _record(one, answer, options.out / target)
     ordered = [results[number] for number in sorted(results)]
     if options.json:

@@ -54,7 +54,7 @@ def _calculator_class() -> Any:
     class PotentialCalculator(Calculator):
         """A potential's answers about one crystal at a time."""
 
-        implemented_properties = ("energy", "free_energy", "forces", "stress")
+        implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
 
         def __init__(self, potential: Potential, skin: float, dtype: Any) -> None:
             super().__init__()
@@ -63,7 +63,7 @@ def _calculator_class() -> Any:
             self.species: np.ndarray = np.zeros(0, int)
             if potential.magnetic_moments is not None:
                 own = PotentialCalculator.implemented_properties
-                self.implemented_properties = (*own, "magmoms")
+                self.implemented_properties = [*own, "magmoms"]
 
         def calculate(
             self,

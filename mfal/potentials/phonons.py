@@ -1,6 +1,6 @@
 """Harmonic vibrations: force constants by differentiating forces, and the frequencies they give.
 
-    vibrations = phonons(potential, positions, cell, species, masses, repeats=(2, 2, 2))
+    vibrations = find_phonons(potential, positions, cell, species, masses, repeats=(2, 2, 2))
     vibrations.frequencies, vibrations.imaginary
 
 Force constants are central differences of the forces in a supercell for displacements of `STEP`. At
@@ -31,7 +31,7 @@ from mfal.errors import MfalError
 from mfal.potentials.types import Array, Energy, Potential, pad_atoms
 from mfal.potentials.units import ACCELERATION
 
-__all__ = ["Phonons", "commensurate_wave_vectors", "phonons", "repeats_for_width"]
+__all__ = ["Phonons", "find_phonons", "repeats_for_width"]
 
 STEP = 0.01
 """Å by which each atom is moved, to either side."""
@@ -76,12 +76,7 @@ def repeats_for_width(cell: Array, width: float = 8.0) -> tuple[int, int, int]:
     return a, b, c
 
 
-def commensurate_wave_vectors(repeats: tuple[int, int, int]) -> np.ndarray:
-    """All wave vectors whose waves fit into a supercell, [Q, 3] in reciprocal lattice vectors."""
-    return _cells(repeats) / np.array(repeats)
-
-
-def phonons(
+def find_phonons(
     potential: Potential,
     positions: Array,
     cell: Array,
@@ -124,7 +119,7 @@ def phonons(
     # From rows (l, j) to l and j.
     constants = constants.reshape(atoms, 3, len(lattice), atoms, 3)
     constants = _symmetric(constants, repeats)
-    wave_vectors = commensurate_wave_vectors(repeats)
+    wave_vectors = lattice / np.array(repeats)
     phases = np.exp(2j * np.pi * wave_vectors @ lattice.T)
     roots = np.sqrt(np.asarray(masses, np.float64))
     matrices = np.einsum("ql,ialjb->qiajb", phases, constants)
