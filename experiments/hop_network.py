@@ -66,7 +66,7 @@ SCORES = {
     "network, mean": "exclusion, 1 % empty: a third of the trace",
     "network, powder": "effective medium of turned grains: the network oracle up to version 2",
     "network, in series": "harmonic mean of the principal values",
-    "network, slowest": "least principal value",
+    "network, slowest": "least principal value: the network oracle from version 3",
     "1 % missing, powder": "1 % of the ions missing everywhere, full sites or not",
     "1 % missing, slowest": "",
     "free, powder": "ions that pass through each other",

@@ -35,7 +35,7 @@ SCORES = {
     "regression": (sendek_oracle(sampled=True), 1.0),
     "barrier, 3-D": (bvse_oracle(), -1.0),
     "barrier, fine map": (bvse_oracle(CONDUCTIVITY_MAP), -1.0),
-    "network, powder": (conductivity_oracle(), 1.0),
+    "network, slowest": (conductivity_oracle(), 1.0),
     "kmc, slowest": (kmc_oracle(), 1.0),
 }
 """Name of the score in the record: the oracle, and the sign that makes it the oracle's value."""
