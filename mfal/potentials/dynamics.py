@@ -33,7 +33,7 @@ from mfal.potentials.integrators import (
 )
 from mfal.potentials.neighbours import NeighbourTables, outdated
 from mfal.potentials.renewal import renewed
-from mfal.potentials.types import Energy, Potential, pad_atoms
+from mfal.potentials.types import Energy, Potential, over_crystals, pad_atoms
 from mfal.potentials.units import BOLTZMANN
 
 __all__ = ["DynamicsState", "TrajectoryFrames", "advance", "run_dynamics", "start_dynamics"]
@@ -93,7 +93,7 @@ def start_dynamics(
     key: jax.Array,
     *,
     temperature: float | np.ndarray,
-    skin: float = 0.5,
+    skin: float = 0.12,
     atoms: int | None = None,
     dtype: Any = None,
 ) -> DynamicsState:
@@ -268,7 +268,7 @@ def advance(
         stale = jax.vmap(outdated)(state.neighbours, moved.positions, state.cell) & ~state.exploded
 
         def finish() -> DynamicsState:
-            values, gradients = jax.vmap(jax.value_and_grad(partial(energy, params)))(
+            values, gradients = over_crystals(jax.value_and_grad(partial(energy, params)))(
                 moved.positions, state.cell, state.species, state.neighbours
             )
             there = moved._replace(forces=-gradients)

@@ -34,7 +34,7 @@ fresh tables. Potentials fade out at least with the third power of the distance 
 (1e-3 / 6)^3 is nothing."""
 
 
-_ROOM = (1.08, 1.3, 1.2, 1.3, 1.3)
+_ROOM = (1.02, 1.2, 1.1, 1.15, 1.2)
 """Factors on sizes of tables with a skin: a program is compiled for seconds, so it should not be
 outgrown as soon as atoms vibrate."""
 

@@ -33,7 +33,7 @@ from mfal.potentials.descent import (
 from mfal.potentials.neighbours import NeighbourTables, Sizes, sizes_of
 from mfal.potentials.pairs import pairs_within
 from mfal.potentials.renewal import renewed, with_rows
-from mfal.potentials.types import GPA, Energy, Potential, pad_atoms
+from mfal.potentials.types import GPA, Energy, Potential, over_crystals, pad_atoms
 
 __all__ = ["DEFAULT", "RelaxSettings", "RelaxedCrystal", "go_down", "relax_crystals"]
 
@@ -307,7 +307,7 @@ def go_down(
 
     def body(carry: tuple[Descent, jax.Array]) -> tuple[Descent, jax.Array]:
         descent, _ = carry
-        values, gradients = jax.vmap(partial(at_trial, energy, params))(descent, neighbours)
+        values, gradients = over_crystals(partial(at_trial, energy, params))(descent, neighbours)
         moved = jax.vmap(descend, (0, None, 0, 0))(descent, targets, values, gradients)
         keep = descent.status == GOING
         descent = jax.tree.map(

@@ -30,6 +30,7 @@ __all__ = [
     "MakeNeighbours",
     "Potential",
     "energy_forces_stress",
+    "over_crystals",
     "pad_atoms",
 ]
 
@@ -123,6 +124,26 @@ def energy_forces_stress(
     )
     volume = jnp.abs(jnp.linalg.det(cell))
     return EnergyForcesStress(value, -gradient, (by_strain + by_strain.T) / (2 * volume))
+
+
+def over_crystals(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of one crystal for a batch of them: a leading axis on arguments and results.
+
+    On accelerators it is `jax.vmap`. A CPU takes one crystal after another, since batched gathers
+    cost a third more there than plain ones (42 atoms of Li7P3S11, energy and forces: 48 against
+    36 ms of CPU time a step) and several crystals at once gain nothing.
+    """
+
+    def one_by_one(*batch: Any) -> Any:
+        if len(jax.tree.leaves(batch)[0]) > 1:
+            return jax.lax.map(lambda one: function(*one), batch)
+        alone = function(*jax.tree.map(lambda leaf: leaf[0], batch))
+        return jax.tree.map(lambda leaf: leaf[None], alone)
+
+    def over(*batch: Any) -> Any:
+        return jax.lax.platform_dependent(*batch, cpu=one_by_one, default=jax.vmap(function))
+
+    return over
 
 
 def pad_atoms(
