@@ -1,10 +1,9 @@
 """A configuration in TOML: read, and written."""
 
+import dataclasses
 import tomllib
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from mfal.errors import MfalError
 
@@ -29,7 +28,8 @@ def to_toml(config: Any) -> str:
     """The whole configuration as TOML, which `read_toml` and `config.from_mapping` read again."""
     import tomli_w
 
-    return tomli_w.dumps(_without_none(msgspec.to_builtins(config)))
+    # Not msgspec.to_builtins: it leaves out what `msgspec.convert` has left at its default.
+    return tomli_w.dumps(_without_none(dataclasses.asdict(config)))
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

@@ -19,10 +19,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import toy_campaign
 
-import mfal.campaign.ledger.database as database
 from mfal.campaign.loop import run_campaign
 
 # Two rounds hold every kind of write, the second one after answers of the first.
@@ -54,19 +54,19 @@ def in_fork(work: Callable[[], None]) -> int:
 
 def kill_at_statement(number: int) -> None:
     """From now on, die just before the given write reaches the database."""
-    connect = database.connect
+    connect = sqlite3.connect
     count = itertools.count()
 
     def look(statement: str) -> None:
         if statement.lstrip().upper().startswith(WRITES) and next(count) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def traced(path: Path, readonly: bool) -> sqlite3.Connection:
-        connection = connect(path, readonly)
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
         connection.set_trace_callback(look)
         return connection
 
-    database.connect = traced
+    sqlite3.connect = traced  # type: ignore[assignment]
 
 
 def finish(folder: Path) -> list:

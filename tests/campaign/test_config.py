@@ -11,6 +11,7 @@ from mfal.campaign.config import (
     ProxyConfig,
     SamplerConfig,
     SpaceConfig,
+    StabilityConfig,
     describe_differences,
     from_mapping,
     option_paths,
@@ -134,3 +135,11 @@ def test_differences_name_the_option_and_leave_out_how_queries_run():
     assert describe_differences(old, CampaignConfig(target=1.5)) == ["target: none -> 1.5"]
     new = CampaignConfig(seed=4, proxy=ProxyConfig(members=9))
     assert describe_differences(old, new) == ["seed: 0 -> 4", "proxy.members: 8 -> 9"]
+
+
+def test_a_configuration_that_was_read_is_written_whole():
+    read = from_mapping({"stability": {"mode": "constraint", "high": 2.0}})
+    assert tomllib.loads(to_toml(read)) == tomllib.loads(
+        to_toml(CampaignConfig(stability=StabilityConfig(mode="constraint", high=2.0)))
+    )
+    assert tomllib.loads(to_toml(read))["stability"]["max_hull_distance"] == float("inf")

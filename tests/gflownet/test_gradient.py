@@ -75,6 +75,7 @@ def test_the_rollout_tells_the_log_probabilities_of_the_policy():
     assert (drawn.visited.sum(0) == drawn.length + 1).all()
 
 
+@pytest.mark.slow
 def test_ends_with_several_parents_are_rows_of_the_learned_backward_policy():
     grid, policy, params = _grid_without_stop()
     drawn = rollout(grid, policy, params, draw_noise(jax.random.key(0), grid, 50))

@@ -56,6 +56,7 @@ def own_balance(b: Balance) -> jax.Array:
     return (b.log_z + b.log_pf.sum(0) - b.log_pb.sum(0) - b.log_reward) ** 2
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_is_the_named_one_where_it_says_the_same():
     config = TrainConfig(batch_size=16, policy=SMALL, log_z_from_batch=False, steps_per_dispatch=20)
     ends = []
@@ -138,6 +139,7 @@ def test_parts_of_a_batch_and_rematerialisation_change_nothing():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), whole, parts)
 
 
+@pytest.mark.slow
 def test_seeds_under_jit_and_vmap_and_samples_in_chunks():
     trainer = make_trainer(ENV, REWARD, TrainConfig(batch_size=8, policy=SMALL))
 
@@ -159,6 +161,7 @@ def test_seeds_under_jit_and_vmap_and_samples_in_chunks():
     assert len(np.unique(np.asarray(samples.log_pf))) > 10
 
 
+@pytest.mark.slow
 def test_one_policy_for_a_family_of_rewards_of_ones_own():
     def tilted(params, state, condition):
         return condition[0] * jnp.sum(state.position.astype(jnp.float32))

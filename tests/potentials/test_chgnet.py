@@ -103,6 +103,7 @@ def test_energies_forces_stresses_and_moments_are_those_of_chgnet(recorded):
     assert (found < [1e-5, 1e-4, 1e-3, 1e-4]).all(), worst
 
 
+@pytest.mark.slow
 def test_in_float64_they_agree_to_the_last_digits_recorded(recorded):
     rows = [row for row in recorded if len(row.forces) <= 16]
     with jax.enable_x64(True):
@@ -112,6 +113,7 @@ def test_in_float64_they_agree_to_the_last_digits_recorded(recorded):
     assert (found < [1e-6, 2e-6, 1e-6, 1e-6]).all(), worst
 
 
+@pytest.mark.slow
 def test_a_large_crystal_is_evaluated_as_it_stands(recorded):
     row = max(recorded, key=lambda row: len(row.forces))
     answers = evaluate_crystals(chgnet_potential(), [row.crystal])

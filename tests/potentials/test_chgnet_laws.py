@@ -184,6 +184,7 @@ def test_atoms_out_of_reach_add_up(answer):
     assert np.allclose(together[1], 0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_forces_can_be_differentiated_again(answer, potential, sizes):
     places, cells, kinds = (leaf[0] for leaf in pad_atoms([(PERTURBED, CELL, LIF)], ATOMS))
     tables = potential.neighbours(places, cells, kinds, sizes=sizes)

@@ -64,7 +64,13 @@ def test_a_chain_under_pressure_buckles():
     assert found.count_imaginary(tolerance=1e3) == 0
 
 
-@pytest.mark.parametrize("row", RECORDED, ids=[row["formula"] for row in RECORDED])
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, id=row["formula"], marks=[pytest.mark.slow] * (row["formula"] != "LiF"))
+        for row in RECORDED
+    ],
+)
 def test_frequencies_are_those_of_phonopy_with_chgnet(row):
     cell = np.array(row["cell"])
     found = find_phonons(

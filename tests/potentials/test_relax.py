@@ -57,6 +57,7 @@ def shaken(seed, repeats=1, amplitude=0.25, strain=0.05):
     )
 
 
+@pytest.mark.slow
 def test_free_crystals_of_several_sizes_come_to_rest_together():
     energy = best_cube()[1]
     large = shaken(2, repeats=2, amplitude=0.1, strain=0.02)

@@ -1,7 +1,7 @@
 """Record what chgnet 0.4.2 itself answers, for the tests that compare: `chgnet_answers.npz`.
 
     pip install 'chgnet==0.4.2'
-    python tests/potentials/record_chgnet.py OBELIX_FOLDER
+    python experiments/tables/chgnet_answers.py OBELIX_FOLDER
 
 Crystals: embedded ones, P1 decorations of partly occupied ones of OBELiX (CC BY 4.0, Therrien et
 al., arXiv:2502.14234), and made-up ones that try the neighbour tables. Positions and lattices are
@@ -25,7 +25,7 @@ from pymatgen.core import Lattice, Structure
 
 from mfal.data import load_embedded, load_obelix
 
-TARGET = Path(__file__).with_name("chgnet_answers.npz")
+TARGET = Path(__file__).parents[2] / "tests" / "potentials" / "chgnet_answers.npz"
 EMBEDDED = [
     "mp-dielectric-3218",
     "mp-dielectric-3499",
