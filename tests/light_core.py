@@ -79,7 +79,10 @@ def examples(page: Path, rooms: Sequence[str]) -> list[str]:
         tree = ast.walk(ast.parse(block))
         imports = [str(n.module) for n in tree if isinstance(n, ast.ImportFrom)]
         ours = [name for name in imports if name.split(".")[0] == "mfal"]
-        if set(ours) & set(rooms) and set(ours) <= {*rooms, "mfal.data"}:
+        # A program that imports ASE by itself, say, shows how to use ASE.
+        others = {name.split(".")[0] for name in imports} - {"mfal"}
+        own = set(ours) & set(rooms) and set(ours) <= {*rooms, "mfal.data"}
+        if own and all(find_spec(name) is not None for name in others):
             found.append(block)
     return found
 
