@@ -76,11 +76,12 @@ def examples(page: Path, rooms: Sequence[str]) -> list[str]:
     text = page.read_text(encoding="utf-8")
     found = []
     for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        tree = ast.walk(ast.parse(block))
-        imports = [str(n.module) for n in tree if isinstance(n, ast.ImportFrom)]
+        nodes = list(ast.walk(ast.parse(block)))
+        imports = [str(n.module) for n in nodes if isinstance(n, ast.ImportFrom)]
+        whole = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names]
         ours = [name for name in imports if name.split(".")[0] == "mfal"]
         # A program that imports ASE by itself, say, shows how to use ASE.
-        others = {name.split(".")[0] for name in imports} - {"mfal"}
+        others = {name.split(".")[0] for name in imports + whole} - {"mfal"}
         own = set(ours) & set(rooms) and set(ours) <= {*rooms, "mfal.data"}
         if own and all(find_spec(name) is not None for name in others):
             found.append(block)
