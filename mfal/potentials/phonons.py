@@ -31,7 +31,7 @@ from mfal.errors import MfalError
 from mfal.potentials.types import Array, Energy, Potential, pad_atoms
 from mfal.potentials.units import ACCELERATION
 
-__all__ = ["Phonons", "find_phonons", "repeats_for_width"]
+__all__ = ["STEP", "Phonons", "find_phonons", "repeats_for_width"]
 
 STEP = 0.01
 """Å by which each atom is moved, to either side."""

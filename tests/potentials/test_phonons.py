@@ -11,7 +11,7 @@ import pytest
 from mfal.errors import MfalError
 from mfal.potentials.chgnet import chgnet_potential
 from mfal.potentials.neighbours import neighbour_tables
-from mfal.potentials.phonons import find_phonons, repeats_for_width
+from mfal.potentials.phonons import STEP, find_phonons, repeats_for_width
 from mfal.potentials.types import Potential
 from mfal.potentials.units import ACCELERATION
 
@@ -48,8 +48,10 @@ def test_a_chain_of_atoms_has_its_dispersion():
     q = found.wave_vectors[:, 0]
     omega = 2 * np.sqrt(stiffness / mass * ACCELERATION) * np.abs(np.sin(np.pi * q))
     np.testing.assert_allclose(found.frequencies[:, -1], omega / (2 * np.pi) * 1e3, atol=1e-4)
-    # A spring that turns by the step grows a little: an anharmonic part of (step / length)^2.
-    np.testing.assert_allclose(found.frequencies[:, :-1], 0, atol=0.1)
+    # Across, a spring that turns by the step h is longer by h^2 / (2 length): a stiffness of
+    # k (h / length)^2 / 2 in the differences, and none in the limit of no step.
+    across = omega[:, None] * STEP / length / np.sqrt(2) / (2 * np.pi) * 1e3
+    np.testing.assert_allclose(found.frequencies[:, :-1], np.tile(across, 2), atol=1e-4)
     assert found.imaginary == 0
     np.testing.assert_allclose(np.abs(found.modes[3, -1, 0]), [1, 0, 0], atol=1e-9)
 
