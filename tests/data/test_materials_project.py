@@ -176,7 +176,9 @@ def test_no_key(key: str, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mp_api", None)
+    # Where an earlier test has imported the client, the package alone would still be found.
+    for module in ("mp_api", "mp_api.client"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MfalError, match="needs the package mp-api; pip install"):
         fetch_materials_project(["Li"])
 
