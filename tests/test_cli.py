@@ -127,7 +127,7 @@ def test_a_table_of_the_file_that_is_none_is_named_beside_a_flag(tmp_path, capsy
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--budget", "-3"], "budget -3; give a positive number"),
+        (["--budget", "-3"], "budget -3; give a positive amount of time as 90, 20m"),
         (["--budget", "0"], "budget 0"),
         (["--space-elements", "O", "P"], "space.elements O, P; add Li"),
         (["--oracles", "no.such.module:thing"], "no.such.module:thing"),

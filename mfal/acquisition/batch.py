@@ -51,7 +51,7 @@ class Batch(NamedTuple):
     gains: jax.Array
     """[B], nats: information of each pick given those before it."""
     costs: jax.Array
-    """[B], cost units; zero where nothing was chosen."""
+    """[B], CPU s; zero where nothing was chosen."""
 
 
 def condition(belief: JointBelief, index: jax.Array) -> JointBelief:
@@ -101,7 +101,7 @@ def choose_batch(
       belief: about the N candidates (the pending ones among them).
       maxima: [K], samples of f*.
       costs: [N], positive.
-      budget: cost units that the batch may spend in all.
+      budget: CPU s that the batch may spend in all.
       size: B, largest number of queries, static.
       available: [N] bool, which candidates may be chosen; all if left out.
       pending: [P] int32, positions of queries already under way (-1 for none): they count as

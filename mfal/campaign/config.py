@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from mfal.durations import parse_duration
 from mfal.errors import MfalError
 
 __all__ = [
@@ -45,6 +46,11 @@ ENSEMBLE = "ensemble"
 
 def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
+
+
+def _duration(default: float, text: str) -> Any:
+    """An option in seconds that may be written as "20m", "2h" or "3d"."""
+    return field(default=default, metadata={"help": text, "duration": True})
 
 
 # fmt: off
@@ -164,12 +170,14 @@ class ExecutionConfig:
 class CampaignConfig:
     """A whole campaign."""
 
-    budget: float = _option(
-        120.0, "cost units to spend in all; one evaluation of the target oracle costs 1"
+    budget: float = _duration(
+        480.0,
+        "CPU time to spend in all, as 20m, 2h, 3d or a number of seconds: atoms, oracles and what"
+        " the campaign itself computes, by their nominal prices",
     )
     seed: int = _option(0, "seed of everything drawn at random")
     limits: tuple[str, ...] = _option(
-        (), "cost units that single oracles may take of the budget, each as ORACLE=UNITS"
+        (), "CPU time that single oracles may take of the budget, each as ORACLE=TIME"
     )
     rounds: int = _option(7, "rounds of fit, train, sample, query")
     target: float | None = _option(
@@ -207,8 +215,7 @@ class CampaignConfig:
     )
 
     def __post_init__(self) -> None:
-        if not (self.budget > 0 and self.budget < float("inf")):
-            raise MfalError(f"budget {self.budget:g}", "give a positive number of cost units")
+        parse_duration("budget", self.budget)
         for path in ("rounds", "initial", "realisations", "batch"):
             _at_least(path, getattr(self, path), 1)
         _at_least("seed", self.seed, 0)
@@ -244,26 +251,25 @@ class CampaignConfig:
 
 
 def by_oracle(option: str, entries: Sequence[str]) -> dict[str, float]:
-    """Entries such as "bvse=20" as a mapping from oracle to number.
+    """Entries such as "bvse=20m" as a mapping from oracle to seconds.
 
     Raises:
-      MfalError: for an entry of another form, a number that isn't positive, a name given twice.
+      MfalError: for an entry of another form, no amount of time, a name given twice.
 
-    >>> by_oracle("limits", ["bvse=20", "sendek=1.5"])
-    {'bvse': 20.0, 'sendek': 1.5}
+    >>> by_oracle("limits", ["bvse=20m", "sendek=1.5"])
+    {'bvse': 1200.0, 'sendek': 1.5}
     """
     found: dict[str, float] = {}
     for entry in entries:
         name, separator, text = entry.rpartition("=")
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not (separator and name and 0 < number < math.inf):
-            raise MfalError(f"{option} {entry!r}", "write ORACLE=NUMBER with a positive number")
+        if not (separator and name):
+            raise MfalError(f"{option} {entry!r}", "write ORACLE=TIME, as bvse=20m")
         if name in found:
-            raise MfalError(f"{option} names {name} twice", "give one number for each oracle")
-        found[name] = number
+            raise MfalError(f"{option} names {name} twice", "give one time for each oracle")
+        try:
+            found[name] = parse_duration(option, text)
+        except MfalError:
+            raise MfalError(f"{option} {entry!r}", "write ORACLE=TIME, as bvse=20m") from None
     return found
 
 
@@ -281,6 +287,8 @@ def option_paths(
         if dataclasses.is_dataclass(hint):
             yield from option_paths(typing.cast(type, hint), f"{prefix}{item.name}.")
         else:
+            # What is typed as "20m" is text.
+            hint = str if item.metadata.get("duration") else hint
             yield f"{prefix}{item.name}", hint, item.default, item.metadata["help"]
 
 
@@ -292,8 +300,8 @@ def from_mapping(values: Mapping[str, Any]) -> CampaignConfig:
     Raises:
       MfalError: for an unknown option or a value of the wrong type.
 
-    >>> from_mapping({"budget": 7, "proxy": {"members": 3}}).proxy.members
-    3
+    >>> from_mapping({"budget": "20m", "proxy": {"members": 3}}).budget
+    1200.0
     >>> from_mapping({"space": {"elements": "Li, P, S"}}).space.elements
     ('Li', 'P', 'S')
     """
@@ -371,7 +379,9 @@ def _understood(values: Mapping[str, Any], kind: type, prefix: str = "") -> dict
         if name not in hints:
             raise _unknown(prefix + name)
         hint = hints[name]
-        if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        if isinstance(value, str) and kind.__dataclass_fields__[name].metadata.get("duration"):
+            value = parse_duration(prefix + name, value)
+        elif dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
             value = _understood(value, typing.cast(type, hint), f"{prefix}{name}.")
         elif typing.get_origin(hint) is tuple and isinstance(value, str):
             value = _items(prefix + name, value, typing.get_args(hint)[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mfal.campaign.config import describe_differences, from_mapping
-from mfal.campaign.folder import CAMPAIGN, CONFIG_NAME, LEDGER_NAME, stored_config
+from mfal.campaign.folder import CAMPAIGN, CONFIG_NAME, LEDGER_NAME, outdated, stored_config
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import account_of
 from mfal.campaign.ledger.lock import exclusive
@@ -56,17 +56,20 @@ def _checks(folder: Path, ledger: Ledger) -> Iterator[Finding]:
     if ledger.meta("config") is None:
         yield Finding("note", "the campaign has not begun")
         return
+    if outdated(ledger):
+        yield Finding("note", outdated(ledger))
+        return
     yield from _config(folder, ledger)
     budget = stored_config(ledger).budget
     account = account_of(ledger.tallies(), CAMPAIGN, budget)
     total = account.spent + account.reserved
     if total > budget * (1 + 1e-9):
-        yield Finding("problem", f"budget exceeded: {total:g} of {budget:g} cost units")
+        yield Finding("problem", f"budget exceeded: {total:g} of {budget:g} CPU s")
     else:
         yield Finding(
             "ok",
             f"budget kept: {account.spent:g} spent and {account.reserved:g} reserved"
-            f" of {budget:g} cost units",
+            f" of {budget:g} CPU s",
         )
 
 
@@ -88,6 +91,7 @@ def _sums(ledger: Ledger) -> Iterator[Finding]:
         "SELECT account, fidelity, 'proposed' AS kind, count(*), sum(cost) FROM query GROUP BY 1, 2"
         " UNION ALL SELECT q.account, q.fidelity, e.kind, count(*), sum(q.cost) FROM event e"
         " JOIN query q ON q.id = e.query WHERE e.kind != 'submitted' GROUP BY 1, 2, 3"
+        " UNION ALL SELECT account, -1, 'decided', count(*), sum(cost) FROM thought GROUP BY 1"
         " ORDER BY 1, 2, 3"
     ).fetchall()
     kept = ledger.tallies()

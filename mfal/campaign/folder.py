@@ -23,8 +23,10 @@ __all__ = [
     "CONFIG_NAME",
     "HANDOFF",
     "LEDGER_NAME",
+    "PRICES",
     "RANDOM",
     "open_campaign",
+    "outdated",
     "read_campaign",
     "stored_config",
 ]
@@ -35,6 +37,8 @@ RANDOM = "random"
 """The account of the random search at equal cost."""
 HANDOFF = "handoff"
 """The account of what was handed to people, DFT or the laboratory; charged to nobody."""
+PRICES = "CPU seconds"
+"""What the costs of a ledger are; those of earlier versions count in units of the target."""
 LEDGER_NAME = "ledger.sqlite"
 CONFIG_NAME = "config.toml"
 
@@ -59,6 +63,7 @@ def open_campaign(
     with exclusive(folder), Ledger(folder / LEDGER_NAME) as ledger:
         if ledger.meta("config") is None:
             started = {"config": tomllib.loads(to_toml(config)), "oracles": facts}
+            started["prices"] = PRICES
             ledger.start(started | ({"proxy": model} if model else {}))
         else:
             _check(folder, ledger, config, facts, model)
@@ -80,9 +85,25 @@ def read_campaign(folder: Path) -> Iterator[Ledger]:
 
 
 def stored_config(ledger: Ledger) -> CampaignConfig:
-    """The configuration that a campaign was started with."""
+    """The configuration that a campaign was started with.
+
+    Raises:
+      MfalError: where another version, with other options and prices, began it.
+    """
+    if text := outdated(ledger):
+        raise MfalError(
+            f"{ledger.path.parent}: {text}",
+            "go on with the version of mfal that began it, or start another with --out",
+        )
     config: CampaignConfig = from_mapping(ledger.meta("config"))
     return config
+
+
+def outdated(ledger: Ledger) -> str:
+    """Why this version can't go on with a campaign; empty where it can."""
+    if ledger.meta("config") is not None and ledger.meta("prices") != PRICES:
+        return "the campaign was begun by an earlier version, whose prices were not CPU seconds"
+    return ""
 
 
 def _check(

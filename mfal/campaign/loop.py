@@ -198,31 +198,43 @@ class _Campaign:
         """Write a round's decision, checked against the budget and the limits."""
         round_ = self.round(account, number)
         free = self.account(account).free
+        start = time.process_time()
         if number and free < min(oracle.cost for oracle in self.oracles):
             decision = Decision([], {"skipped": "the budget is spent"})
         else:
             decision = decider(round_)
+        seconds = time.process_time() - start
         costs = [0.0] * len(self.oracles)
         for proposal in decision.proposals:
             costs[proposal.fidelity] += proposal.cost
-        self.check(f"round {number}", sum(costs), free, "the strategy must keep within its share")
+        whole = sum(costs) + decision.cost
+        self.check(f"round {number}", whole, free, "the strategy must keep within its share")
         for oracle, cost, left in zip(self.oracles, costs, self.free(account), strict=True):
             what = f"round {number}, {oracle.name} alone,"
             self.check(what, cost, left, "the strategy must keep within the limits")
-        self.ledger.propose(account, number, decision.proposals, decision.detail)
+        self.ledger.propose(
+            account,
+            number,
+            decision.proposals,
+            decision.detail,
+            cost=decision.cost,
+            seconds=seconds,
+        )
 
     def check(self, what: str, cost: float, free: float, remedy: str) -> None:
         if cost > free * (1 + 1e-9) + 1e-9:
-            raise MfalError(f"{what} would cost {cost:g} of {free:g} free cost units", remedy)
+            raise MfalError(f"{what} would cost {cost:g} of {free:g} free CPU s", remedy)
 
     def conclude(self, reason: str) -> None:
         """Write a ranking: the campaign's last word until something new is told."""
         number = max(self.config.rounds, *self.written(CAMPAIGN), 0) + 1
         round_ = self.round(CAMPAIGN, number)
         told = len(lessons(round_.told, self.oracles[-1].unit))
+        start = time.process_time()
         detail = self.strategy.conclude(round_)
+        seconds = time.process_time() - start
         detail |= {"final": True, "reason": reason, "told": told}
-        self.ledger.propose(CAMPAIGN, number, [], detail)
+        self.ledger.propose(CAMPAIGN, number, [], detail, seconds=seconds)
 
     def round(self, account: str, number: int) -> Round:
         """What a decision may rest on; an equal share of what is left is its allowance."""

@@ -26,7 +26,7 @@ exit codes:
   130  stopped by Ctrl-C or SIGTERM; the same command goes on
 
 example:
-  mfal discover --budget 60 --seed 1 --out campaign
+  mfal discover --budget 20m --seed 1 --out campaign
 """
 
 

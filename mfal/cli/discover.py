@@ -22,8 +22,8 @@ exit codes:
   130  stopped by Ctrl-C or SIGTERM; the same command goes on
 
 example:
-  mfal discover --budget 60 --seed 1 --out campaign
-  mfal discover --executor dask://head-node:8786 --overlap 0.5 --limits conductivity=40
+  mfal discover --budget 20m --seed 1 --out campaign
+  mfal discover --executor dask://head-node:8786 --overlap 0.5 --limits conductivity=2h
 """
 
 

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     where = f"round {status['round']} of {status['rounds']}, {status['state']}"
     print(f"{options.folder}: {where}" + (f" ({status['reason']})" if status["reason"] else ""))
     print(
-        f"budget   {account['spent']:.4g} of {account['total']:g} cost units spent,"
+        f"budget   {account['spent']:.4g} of {account['total']:g} CPU s spent,"
         f" {account['reserved']:.4g} reserved"
     )
     for name, kinds in status["queries"].items():

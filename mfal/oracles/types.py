@@ -40,7 +40,8 @@ class Oracle(NamedTuple):
     fidelity: int
     """Rank in cost and trust, 0 the cheapest."""
     cost: float
-    """Cost units of one evaluation, failed ones included."""
+    """CPU seconds of one evaluation on the reference machine, the median, failed ones included
+    (`experiments/oracle_prices.py`)."""
     unit: str
     """Unit of the value, in words ("eV", "log10 S/cm")."""
     higher_is_better: bool

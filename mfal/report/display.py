@@ -58,10 +58,10 @@ def _print_head(
 ) -> None:
     elements = " ".join(config.space.elements)
     lines = [
-        f"mfal discover: budget {config.budget:g}, seed {config.seed}, folder {folder}",
+        f"mfal discover: budget {config.budget:g} CPU s, seed {config.seed}, folder {folder}",
         f"  space: up to {config.space.max_atoms} atoms of {elements}",
         "  oracles: "
-        + "; ".join(f"{o.name} ({o.unit}) at {o.cost:.3g} an evaluation" for o in oracles),
+        + "; ".join(f"{o.name} ({o.unit}) at {o.cost:.3g} CPU s an evaluation" for o in oracles),
     ]
     for line in lines:
         console.print(Text(line), soft_wrap=True)
@@ -146,7 +146,7 @@ class Lines:
         facts = []
         if event.progress is not None and (changed or finished):
             account = event.progress.account
-            facts.append(f"spent {account.spent:.4g} of {account.budget:g}")
+            facts.append(f"spent {account.spent:.4g} of {account.budget:g} CPU s")
             facts.append(f"best {_describe_best(event.progress.best)}")
         facts.append(self._pace.left())
         told = ", ".join(filter(None, facts))
@@ -197,7 +197,7 @@ class Panel:
         account = progress.account
         grid = _grid()
         bar = ProgressBar(total=account.budget, completed=account.spent, width=30)
-        text = f"{account.spent:.4g} of {account.budget:g} spent"
+        text = f"{account.spent:.4g} of {account.budget:g} CPU s spent"
         if account.reserved:
             text += f", {account.reserved:.3g} reserved"
         if left := self._pace.left():

@@ -37,7 +37,7 @@ def words(summary: Summary) -> str:
     target = summary.target
     lines = [
         f"{len(summary.candidates)} candidates were proposed and answered for"
-        f" {summary.spent:.4g} cost units, {summary.initial_cost:.4g} of them spent on known"
+        f" {summary.spent:.4g} CPU s, {summary.initial_cost:.4g} of them spent on known"
         " crystals before the first round."
     ]
     if summary.candidates:
@@ -75,7 +75,7 @@ def facts(summary: Summary) -> str:
     found = [
         ("best proposal", _number(summary.campaign.best), unit),
         ("random search, equal cost", _number(summary.random.best if summary.random else []), unit),
-        ("spent", f"{summary.spent:.4g}", f"of {budget:g} cost units" if budget else "cost units"),
+        ("spent", f"{summary.spent:.4g}", f"of {budget:g} CPU s" if budget else "CPU s"),
         ("questions answered or failed", str(asked), f"at {len(summary.oracles)} fidelities"),
     ]
     return "".join(
@@ -170,7 +170,7 @@ def worth_table(summary: Summary) -> str:
                 pairs,
             ]
         )
-    return _table("Fidelities: cost units of one evaluation, and what was asked", head, rows)
+    return _table("Fidelities: CPU s of one evaluation, and what was asked", head, rows)
 
 
 def numbers(figure: Figure) -> str:
@@ -230,7 +230,7 @@ def provenance(summary: Summary) -> str:
         for oracle in summary.oracles
     ]
     head = ["oracle", "version", "unit", "cost", "answered", "failed", "given up"]
-    table = _table("Oracles, with the cost units of one evaluation", head, rows)
+    table = _table("Oracles, with the CPU s of one evaluation", head, rows)
     config = json.dumps(summary.config, indent=1, ensure_ascii=False)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Oracles">{table}</div>'

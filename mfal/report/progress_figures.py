@@ -95,7 +95,7 @@ def _curves(axes: Any, summary: Summary, values_of: Any) -> None:
         )
     axes.axvline(summary.initial_cost, color="#bbbbbb", linewidth=1.0)
     axes.set_xlim(left=0.0)
-    axes.set_xlabel("cost paid (units of one target evaluation)")
+    axes.set_xlabel("CPU time paid, s")
     axes.grid(alpha=0.25)
 
 

@@ -34,7 +34,7 @@ class OracleFacts(NamedTuple):
     version: str
     unit: str
     cost: float
-    """Cost units of one evaluation."""
+    """CPU seconds of one evaluation."""
     higher_is_better: bool
     bounds: Sequence[float] = (-math.inf, math.inf)
     """Within which its answers lie; infinite in ledgers that don't say."""
@@ -96,7 +96,7 @@ class Summary(NamedTuple):
     campaign: Curve
     random: Curve | None
     initial_cost: float
-    """Cost units of the initial data, which both searches pay."""
+    """CPU seconds of the initial data, which both searches pay."""
     best_known: Answer | None
     """The best of the known crystals at the target fidelity."""
     spent: float
@@ -106,7 +106,7 @@ class Summary(NamedTuple):
     mixes: list[dict[str, int]]
     """Queries by oracle name in each round, the initial data first."""
     spending: list[dict[str, float]]
-    """Cost units of those queries."""
+    """CPU seconds of those queries."""
     fidelities: list[str]
     """What each cheap fidelity is worth, one sentence each; empty before the end."""
     correlations: dict[int, list[list[float]]]

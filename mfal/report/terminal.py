@@ -72,7 +72,7 @@ def _cells(candidate: Candidate, summary: Summary) -> list[str]:
 
 def _facts(summary: Summary) -> list[str]:
     lines = [
-        f"Spent {summary.spent:.4g} cost units, of which {summary.initial_cost:.4g} on known"
+        f"Spent {summary.spent:.4g} CPU s, of which {summary.initial_cost:.4g} on known"
         " crystals: "
         + "; ".join(
             f"{name} {kinds['observed']} answered"

@@ -12,6 +12,7 @@ from mfal.campaign.doctor import examine
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.lock import exclusive
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal
+from mfal.campaign.folder import PRICES
 from mfal.campaign.ledger.schema import SCHEMA_VERSION
 from mfal.campaign.toml import to_toml
 
@@ -22,7 +23,8 @@ def fill(folder, cost: float = 1.0) -> None:
     config = CampaignConfig(budget=10.0)
     lattice = (3.0, 3.0, 3.0, 90.0, 90.0, 90.0)
     with Ledger(folder / "ledger.sqlite") as ledger:
-        ledger.start({"config": tomllib.loads(to_toml(config)), "oracles": []})
+        facts = {"config": tomllib.loads(to_toml(config)), "oracles": [], "prices": PRICES}
+        ledger.start(facts)
         proposals = [
             Proposal(
                 CrystalRecord(f"{n:032x}", "LiF", {"Li": 1, "F": 1}, 225, lattice, {}, "test"),
@@ -37,6 +39,8 @@ def fill(folder, cost: float = 1.0) -> None:
         ]
         ledger.propose("campaign", 0, proposals, {"padding": "x" * 50_000})
         ledger.conclude(ledger.pending("campaign")[0], Outcome(1.0, None, "ok", 0.0, {}))
+        if cost == 1.0:
+            ledger.propose("campaign", 1, [], {}, cost=0.5, seconds=0.4)
     (folder / "config.toml").write_text(to_toml(config))
 
 
@@ -49,7 +53,7 @@ def test_a_sound_campaign_has_no_problems(tmp_path):
     findings = examine(tmp_path)
     assert {finding.level for finding in findings} == {"ok"}
     assert any("3 queries: 1 observed, 0 failed, 2 open" in f.text for f in findings)
-    assert any("1 spent and 2 reserved of 10" in f.text for f in findings)
+    assert any("1.5 spent and 2 reserved of 10" in f.text for f in findings)
 
 
 def test_a_campaign_in_use_is_examined_beside_its_writer(tmp_path):

@@ -48,7 +48,7 @@ def test_plain_lines_tell_rate_and_time_left(shown):
     # A campaign that goes on: rounds of an earlier run say nothing about this one's pace.
     view.show(Event("query", 2, 5, "asking 8 questions", 0, 8, progress(20.0, 8.0)))
     assert look() == (
-        "   0 s [2/5] ask: asking 8 questions | spent 20 of 60,"
+        "   0 s [2/5] ask: asking 8 questions | spent 20 of 60 CPU s,"
         " best Li3YCl6 (no. 148) -3.25 log10 S/cm\n"
     )
     clock.now += 4
@@ -62,7 +62,7 @@ def test_plain_lines_tell_rate_and_time_left(shown):
     clock.now += 4
     view.show(Event("query", 2, 5, "the last", 8, 8, progress(28.0)))
     assert look() == (
-        "  20 s [2/5] ask: 8/8 at 0.4/s, the last | spent 28 of 60,"
+        "  20 s [2/5] ask: 8/8 at 0.4/s, the last | spent 28 of 60 CPU s,"
         " best Li3YCl6 (no. 148) -3.25 log10 S/cm\n"
     )
     clock.now += 10
@@ -94,7 +94,11 @@ def test_the_panel_tells_the_same_on_a_terminal(shown):
     look()
     console.print(view)
     text = look()
-    for part in ("round 1/5  ask", "5/8 0.25/s", "10 of 60 spent, 6 reserved, about 12 s left of"):
+    for part in (
+        "round 1/5  ask",
+        "5/8 0.25/s",
+        "10 of 60 CPU s spent, 6 reserved, about 12 s left of",
+    ):
         assert part in text
     assert "cheap 7  dear 2  (1 failed)" in text
     assert "Li3YCl6 (no. 148) -3.25 log10 S/cm" in text
@@ -102,4 +106,4 @@ def test_the_panel_tells_the_same_on_a_terminal(shown):
     view.show(Event("fit", 2, 5, "fitting", 0, 0, progress(10.0)))
     look()
     console.print(view)
-    assert "10 of 60 spent, about 13 min left" in look()  # four rounds of 200 s
+    assert "10 of 60 CPU s spent, about 13 min left" in look()  # four rounds of 200 s

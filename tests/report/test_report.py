@@ -194,7 +194,7 @@ def test_display_tells_stage_budget_mix_and_best(tmp_path, terminal):
     assert "best LiA (no. 225) -4 log10 S/cm" in text or terminal
     assert ("\x1b[" in text) == terminal
     if not terminal:
-        assert "spent 4 of 10" in text
+        assert "spent 4 of 10 CPU s" in text
 
 
 def test_a_campaign_that_has_proposed_nothing_yet_has_a_report(tmp_path):

@@ -70,7 +70,14 @@ class Ledger(Database):
         return basis
 
     def propose(
-        self, account: str, number: int, proposals: Sequence[Proposal], detail: dict[str, Any]
+        self,
+        account: str,
+        number: int,
+        proposals: Sequence[Proposal],
+        detail: dict[str, Any],
+        *,
+        cost: float = 0.0,
+        seconds: float = 0.0,
     ) -> list[int]:
         """Write a round with all its proposals in one transaction.
 
@@ -79,6 +86,8 @@ class Ledger(Database):
           number: the round's number, unique in its account.
           proposals: what to ask, best first. One that the account has already asked is left out.
           detail: how the round came about; JSON-ready.
+          cost: nominal CPU seconds of deciding, which the account pays.
+          seconds: CPU seconds that deciding really took.
 
         Returns:
           The ids of the new queries, in order.
@@ -90,6 +99,11 @@ class Ledger(Database):
                 "INSERT INTO round (account, number, detail, time) VALUES (?, ?, ?, ?)",
                 (account, number, json.dumps(detail), now),
             )
+            if cost or seconds:
+                cursor.execute(
+                    "INSERT INTO thought VALUES (?, ?, ?, ?, ?)",
+                    (account, number, cost, seconds, now),
+                )
             for proposal in proposals:
                 values = {
                     **query_values(proposal),
@@ -149,7 +163,7 @@ class Ledger(Database):
         return [(row[0], json.loads(row[1])) for row in rows]
 
     def costs_of_round(self, account: str, number: int) -> dict[int, float]:
-        """Cost units that a round's queries take at each fidelity, abandoned ones aside."""
+        """CPU seconds that a round's queries take at each fidelity, abandoned ones aside."""
         rows = self.all(
             "SELECT q.fidelity, sum(q.cost) FROM query q WHERE q.account = ? AND q.round = ?"
             " AND NOT EXISTS (SELECT 1 FROM event e WHERE e.query = q.id AND e.kind = 'abandoned')"
@@ -157,6 +171,21 @@ class Ledger(Database):
             (account, number),
         )
         return {int(fidelity): float(cost) for fidelity, cost in rows}
+
+    def thoughts(self, account: str) -> list[tuple[int, float, float]]:
+        """(round, nominal, measured CPU seconds) of what an account's decisions computed."""
+        return self.all(
+            "SELECT round, cost, seconds FROM thought WHERE account = ? ORDER BY round", (account,)
+        )
+
+    def measured(self, account: str) -> dict[int, tuple[int, float]]:
+        """By fidelity, how many of an account's queries ended and the CPU seconds they took."""
+        rows = self.all(
+            "SELECT fidelity, count(*), total(seconds) FROM event WHERE account = ?"
+            f" AND kind IN {_ENDED} GROUP BY 1",
+            (account,),
+        )
+        return {int(m): (int(number), float(seconds)) for m, number, seconds in rows}
 
     def pending(self, account: str, *, basis: Basis | None = None) -> list[Query]:
         """Queries of an account that have not ended, in the order of decision.

@@ -15,11 +15,11 @@ _ROUNDING = 1e-9
 
 
 class Account(NamedTuple):
-    """The state of one budget, in cost units."""
+    """The state of one budget, in nominal CPU seconds."""
 
     budget: float
     spent: float
-    """Cost of the queries that were answered or failed."""
+    """Of the queries that were answered or failed, and of what was computed to decide."""
     reserved: float
     """Cost of the queries that were proposed and have not ended."""
 
@@ -36,18 +36,19 @@ def account_of(
 
     Abandoned queries cost nothing: their reservation is released.
     """
-    cost = dict.fromkeys(("proposed", "observed", "failed", "abandoned"), 0.0)
+    cost = dict.fromkeys(("proposed", "observed", "failed", "abandoned", "decided"), 0.0)
     for tally in tallies:
         if tally.account == name and fidelity in (None, tally.fidelity):
             cost[tally.kind] += tally.cost
-    spent = cost["observed"] + cost["failed"]
-    reserved = cost["proposed"] - spent - cost["abandoned"]
+    ended = cost["observed"] + cost["failed"]
+    reserved = cost["proposed"] - ended - cost["abandoned"]
     # Sums of the same costs in another order differ in their last digits.
+    spent = ended + cost["decided"]
     return Account(budget, spent, reserved if reserved > _ROUNDING * cost["proposed"] else 0.0)
 
 
 def limits_of(limits: Mapping[str, float], oracles: Sequence[Oracle]) -> tuple[float, ...]:
-    """The limit of each fidelity in cost units, infinite where none is set.
+    """The limit of each fidelity in CPU seconds, infinite where none is set.
 
     Raises:
       MfalError: for a name that no oracle has.

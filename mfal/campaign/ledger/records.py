@@ -50,7 +50,7 @@ class Proposal(NamedTuple):
     oracle: str
     oracle_version: str
     cost: float
-    """Cost units that the query takes from the budget, whatever comes of it."""
+    """Nominal CPU seconds that the query takes from the budget, whatever comes of it."""
     structures: int
     """Atom arrangements to be asked about."""
     predicted: dict[str, Any]
@@ -87,6 +87,7 @@ class Outcome(NamedTuple):
     status: str
     """"ok" or "failed: why"."""
     seconds: float
+    """CPU seconds that it really took, atoms included."""
     detail: dict[str, Any]
     """The answers about all structures, how many were tried and why others were rejected, the
     oracle's provenance, and the CIF of a typical structure."""

@@ -25,12 +25,13 @@ __all__ = [
 
 
 class Tally(NamedTuple):
-    """How many queries of one account and fidelity there are, and what they cost."""
+    """How many queries of one account and fidelity there are, and what they cost, CPU seconds."""
 
     account: str
     fidelity: int
     kind: str
-    """"proposed" (all of them), "observed", "failed" or "abandoned"."""
+    """"proposed" (all of them), "observed", "failed" or "abandoned"; "decided", at fidelity -1, for
+    what the campaign itself computed."""
     number: int
     cost: float
 

@@ -135,5 +135,22 @@ CREATE TABLE basis (
 ) STRICT;
 """ + _append_only("basis")
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+# What the campaign itself computes to decide a round: nominal CPU seconds, which count against the
+# budget as a query's do, and those that it really took. Nothing that decides reads the latter.
+_VERSION_3 = """
+CREATE TABLE thought (
+    account TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    cost REAL NOT NULL CHECK (cost >= 0),
+    seconds REAL NOT NULL,
+    time REAL NOT NULL,
+    PRIMARY KEY (account, round)
+) STRICT;
+CREATE TRIGGER thought_counted AFTER INSERT ON thought BEGIN
+    INSERT INTO tally VALUES (new.account, -1, 'decided', 1, new.cost)
+    ON CONFLICT DO UPDATE SET number = number + 1, cost = cost + new.cost;
+END;
+""" + _append_only("thought")
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -24,7 +24,7 @@ __all__ = ["constrain", "describe_fidelities", "fit_belief"]
 _POOL = 256
 """Crystals drawn uniformly, which stand for the space where f* is estimated."""
 _PROHIBITIVE = 1e9
-"""Cost units that keep the sampler from a fidelity."""
+"""CPU seconds that keep the sampler from a fidelity."""
 
 
 def fit_belief(

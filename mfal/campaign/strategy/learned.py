@@ -23,6 +23,7 @@ import numpy as np
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.ledger.budget import Account, affordable
 from mfal.campaign.ledger.crystals import crystal_arrays, known_record, record_of
+from mfal.campaign.ledger.prices import price
 from mfal.campaign.ledger.records import CrystalRecord, Proposal
 from mfal.campaign.problem import Problem
 from mfal.campaign.strategy import fitting
@@ -35,6 +36,7 @@ from mfal.campaign.strategy.paired import own_answers, with_own_answers
 from mfal.campaign.strategy.selection import Selection, select
 from mfal.campaign.strategy.stability import Judged, make_stability, window_oracle
 from mfal.campaign.strategy.types import Decision, Round, Strategy
+from mfal.durations import show_duration
 from mfal.errors import MfalError
 
 __all__ = ["Learned", "learned_strategy"]
@@ -65,7 +67,7 @@ class Learned:
         self.key = jax.random.key(config.seed)
         self.target = len(problem.oracles) - 1
         # A proposed crystal's atoms are not known: oracles are asked about several arrangements.
-        self.costs = tuple(oracle.cost * config.realisations for oracle in problem.oracles)
+        self.costs = tuple(price(oracle, config.realisations) for oracle in problem.oracles)
         self.stability = make_stability(config.stability)
         self.window = window_oracle(problem.oracles) if self.stability else None
         self.learner = learning.make_learner(
@@ -91,14 +93,14 @@ class Learned:
             least = each / _INITIAL_SHARE
             raise MfalError(
                 f"budget {round_.allowance:g} buys no initial data",
-                f"give at least {least:.3g} cost units",
+                f"give at least {show_duration(least)}",
             )
         for oracle, part in zip(self.problem.oracles, shares, strict=True):
             fits = affordable(Account(part, 0.0, 0.0), [oracle.cost] * number)
             if not fits:
                 raise MfalError(
                     f"the limit of {oracle.name} buys no initial data",
-                    f"give it at least {oracle.cost / _INITIAL_SHARE:.3g} cost units",
+                    f"give it at least {show_duration(oracle.cost / _INITIAL_SHARE)}",
                 )
             number = min(number, fits)
         proposals = [
@@ -350,7 +352,7 @@ class Learned:
             fidelity,
             oracle.name,
             oracle.version,
-            oracle.cost * structures,
+            price(oracle, structures, atoms_known=crystal.structure is not None),
             structures,
             predicted,
             parents,

@@ -82,7 +82,7 @@ class Learner(NamedTuple):
     trainer: Trainer
     problem: Problem
     costs: np.ndarray
-    """[M] float32, cost units of one query of a proposed crystal."""
+    """[M] float32, CPU s of one query of a proposed crystal."""
     sampler: SamplerConfig
     capacity: int
     """Rows that a fit can hold."""
@@ -161,7 +161,7 @@ def make_learner(
       proxy: of the proxy.
       sampler: of the GFlowNet.
       batch: most queries that one choice takes.
-      costs: cost units of one query of a proposed crystal at each fidelity.
+      costs: CPU s of one query of a proposed crystal at each fidelity.
       constrained: whether the reward is weighed by `AcquisitionParams.feasibility` (`constrain`).
     """
     levels = len(problem.oracles)
@@ -251,7 +251,7 @@ def choose(
       available: [N] bool, which of them may be chosen.
       pending: positions that are being asked already; a new multiple of the batch's size compiles
         anew.
-      budget: cost units that the batch may take.
+      budget: CPU s that the batch may take.
       chance: [N], probability that each is answered.
     """
     if not len(fidelity) or budget <= 0:

@@ -29,14 +29,14 @@ def choose_within(
     closed, and the choice goes on from what was picked before.
 
     Args:
-      choose: ([N] bool which are available, positions that are being asked, cost units to spend)
+      choose: ([N] bool which are available, positions that are being asked, CPU s to spend)
         to the greedy choice.
       fidelity: [N] int32, at which fidelity each would be asked.
       available: [N] bool, which of them may be chosen.
       pending: positions that are being asked already.
-      budget: cost units that the batch may take.
-      limits: [M], cost units that each fidelity may take; infinite where nothing limits it.
-      costs: [M], cost units of a query at each fidelity.
+      budget: CPU s that the batch may take.
+      limits: [M], CPU s that each fidelity may take; infinite where nothing limits it.
+      costs: [M], CPU s of a query at each fidelity.
       size: most queries in all.
     """
     left, costs = np.asarray(limits, float), np.asarray(costs, float)

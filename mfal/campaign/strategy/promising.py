@@ -58,7 +58,7 @@ def most_promising(
       pool: what may be asked.
       rankings: of [N] each, larger is better; each has its turn.
       share: of the round's allowance; the last round takes all of it.
-      costs: cost units of a query at each fidelity.
+      costs: CPU s of a query at each fidelity.
       window: fidelity of the oracle that tells the window, asked beside the target.
       stability: judges candidates, where there is a requirement.
       screen: fidelity at which candidates are to have answered; those that have not come after.

@@ -63,9 +63,9 @@ def select(
       expected: of the pool's crystals, by the fit to act on.
       chance: [N], probability that each is answered.
       believe: what a fit expects of the pool's crystals.
-      inform: (fit, [N] bool which are available, positions that are being asked, cost units to
-        spend, cost units that each fidelity may take) to the most informative.
-      costs: cost units of a query at each fidelity.
+      inform: (fit, [N] bool which are available, positions that are being asked, CPU s to
+        spend, CPU s that each fidelity may take) to the most informative.
+      costs: CPU s of a query at each fidelity.
       exploit: share of the allowance for what looks best.
       batch: most queries for information.
       screen: fidelity at which candidates are to have answered before the target is asked.

@@ -102,8 +102,8 @@ def screening(
 
     Args:
       trust: both fits.
-      costs: [M], cost units of a query at each fidelity.
-      share: cost units that are to be spent so.
+      costs: [M], CPU s of a query at each fidelity.
+      share: CPU s that are to be spent so.
       related: [M], correlation of each fidelity's answer with the target's about the same crystal.
     """
     if not trust.follow or len(costs) < 2:
@@ -144,7 +144,7 @@ def judge(trust: Trust, std: float, scale: float, gain_per_cost: float) -> Verdi
       trust: both fits' scores.
       std: joint fit's standard deviation at the crystal that the single fit would ask first.
       scale: spread of the target oracle's observed scores, the same unit.
-      gain_per_cost: of the first query for information, nats per cost unit.
+      gain_per_cost: of the first query for information, nats per CPU second.
     """
     return guard(
         _CONFIG,

@@ -26,9 +26,9 @@ class Round(NamedTuple):
     told: Sequence[Answer]
     """Measurements and computations from elsewhere that have come back, in the order of asking."""
     allowance: float
-    """Cost units that the round may take."""
+    """CPU seconds that the round may take."""
     allowances: tuple[float, ...]
-    """Cost units that each fidelity may take of them; infinite where nothing limits it."""
+    """CPU seconds that each fidelity may take of them; infinite where nothing limits it."""
     asked: Callable[[Iterable[str]], set[tuple[str, int]]]
     """From hashes of crystals to the pairs (hash, fidelity) that have been asked."""
     report_progress: Callable[[str, str, int, int], None]
@@ -39,9 +39,11 @@ class Decision(NamedTuple):
     """What to ask, and how that came about."""
 
     proposals: list[Proposal]
-    """The queries in the order of preference; together they keep within the allowance."""
+    """The queries in the order of preference; with `cost` they keep within the allowance."""
     detail: dict[str, Any]
     """What the ledger keeps of how the decision was made, as values for JSON."""
+    cost: float = 0.0
+    """Nominal CPU seconds of making it, which the allowance pays beside the queries."""
 
 
 class Strategy(NamedTuple):

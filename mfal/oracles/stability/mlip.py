@@ -36,7 +36,7 @@ __all__ = ["LatePotential", "chgnet", "formation_energy", "hull_distance", "stab
 RELAXATION = RelaxationConfig(max_steps=150, force=0.1)
 """Looser than that of the competing phases: at 0.1 eV/Å some meV per atom are left."""
 COST = 0.5
-"""Cost units, the conductivity oracle's being one; it relaxes a cell in some ten seconds."""
+"""CPU seconds, the conductivity oracle's being one; it relaxes a cell in some ten seconds."""
 
 
 class LatePotential(NamedTuple):

@@ -191,7 +191,7 @@ def formation_energy_oracle(
       references: energy per atom of the elements by the same calculator (`reference_energies`).
       config: how structures are relaxed.
       fidelity: the oracle's rank.
-      cost: cost units of one evaluation.
+      cost: CPU s of one evaluation.
       version: of the calculator and its references; change it with them.
     """
     method = type(calculator).__name__

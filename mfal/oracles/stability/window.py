@@ -175,7 +175,7 @@ def stability_oracle(
         the distance from the hull. A campaign's requirement on stability reads the whole window
         from the provenance, whichever of "width" and "hull_distance" is the value.
       fidelity: the oracle's rank.
-      cost: cost units of one evaluation.
+      cost: CPU s of one evaluation.
       entry_of: energy of a structure on the scale of `energies`, for compounds that the table lacks
         (`mfal.oracles.stability.potential_energy.entry_from_calculator`); then the structure
         counts, not only its formula.

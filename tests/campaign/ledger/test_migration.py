@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import toy_campaign
-from toy_campaign import InstantExecutor, digest, strategy
+from toy_campaign import CONFIG, InstantExecutor, strategy
 
 from mfal.campaign.doctor import examine
 from mfal.campaign.folder import stored_config
@@ -27,10 +27,6 @@ def old(tmp_path) -> Path:
     return folder
 
 
-def run(folder, config) -> None:
-    run_campaign(folder, config, executor=InstantExecutor(), strategy=strategy())
-
-
 def test_every_row_survives_and_new_columns_have_their_defaults(old):
     with sqlite3.connect(old / "ledger.sqlite") as connection:
         before = [
@@ -49,12 +45,18 @@ def test_every_row_survives_and_new_columns_have_their_defaults(old):
     assert [query.parents for query in queries] == [()] * 4
 
 
-def test_the_campaign_goes_on_to_the_same_end(old, tmp_path):
+def test_a_campaign_with_other_prices_is_refused_and_left_alone(old):
     with Ledger(old / "ledger.sqlite") as ledger:
-        config = stored_config(ledger)  # with the defaults of its time
-    run(old, config)
-    run(tmp_path / "new", config)
-    assert digest(old) == digest(tmp_path / "new")
+        with pytest.raises(MfalError, match="prices were not CPU seconds") as caught:
+            stored_config(ledger)
+        before = ledger.tallies()
+    assert "go on with the version of mfal that began it" in caught.value.remedy
+    with pytest.raises(MfalError, match="prices were not CPU seconds"):
+        run_campaign(old, CONFIG, executor=InstantExecutor(), strategy=strategy())
+    with Ledger(old / "ledger.sqlite") as ledger:
+        assert ledger.tallies() == before
+    notes = [finding.text for finding in examine(old) if finding.level == "note"]
+    assert any("prices were not CPU seconds" in text for text in notes)
     assert not [finding for finding in examine(old) if finding.level == "problem"]
 
 

@@ -1,0 +1,23 @@
+"""What a question costs before it is asked: nominal CPU seconds on the reference machine.
+
+Prices are figures written down, medians of `experiments/oracle_prices.py`, so that a decision never
+depends on how busy a machine is. What a question really took stands beside its answer.
+"""
+
+from mfal.oracles.types import Oracle
+
+__all__ = ["ATOMS_COST", "price"]
+
+ATOMS_COST = 2.0
+"""CPU seconds of looking for the atoms of a proposed crystal, whether they are found or not."""
+
+
+def price(oracle: Oracle, structures: int, *, atoms_known: bool = False) -> float:
+    """CPU seconds of asking an oracle about one crystal.
+
+    Args:
+      oracle: with its price of one structure.
+      structures: arrangements of atoms that it is asked about.
+      atoms_known: whether they need not be looked for.
+    """
+    return oracle.cost * structures + (0.0 if atoms_known else ATOMS_COST)
