@@ -58,7 +58,7 @@ def measure(number: int, config: CampaignConfig) -> dict[str, dict[str, float]]:
         state, crystal = jax.tree.map(lambda leaf, i=i: leaf[i], (states, crystals))
         record = record_of(crystal, problem.oxidation_states(state), "random")
         seconds, (structures, _) = spent(
-            lambda record=record: realise_record(record, seed=i, count=config.realisations)
+            lambda record=record, i=i: realise_record(record, seed=i, count=config.realisations)
         )
         calls = {"atoms": [(seconds, not structures)]}
         for oracle in oracles:

@@ -9,6 +9,7 @@ from mfal.campaign.ledger.budget import account_of
 __all__ = ["read_status"]
 
 _BEST = 5
+_CHARGED = ("observed", "failed", "decided")
 
 
 def read_status(ledger: Ledger) -> dict[str, Any]:
@@ -35,6 +36,14 @@ def read_status(ledger: Ledger) -> dict[str, Any]:
         largest=target["higher_is_better"],
         proposed=True,
     )
+    taken = ledger.measured(CAMPAIGN)
+    computing = {
+        name: {
+            "cost": sum(t.cost for t in tallies if t.fidelity == m and t.kind in _CHARGED),
+            "seconds": taken.get(m, 0.0),
+        }
+        for m, name in [*enumerate(oracle["name"] for oracle in oracles), (-1, "campaign")]
+    }
     return {
         "state": "finished" if latest > config.rounds else f"{open_queries} queries open",
         "reason": written[-1][1].get("reason") if written else None,
@@ -46,6 +55,7 @@ def read_status(ledger: Ledger) -> dict[str, Any]:
             "reserved": account.reserved,
             "free": account.free,
         },
+        "computing": computing,
         "queries": queries,
         "best": [
             {

@@ -49,6 +49,9 @@ def run(options: argparse.Namespace) -> int:
             f"{name:14} {kinds['observed']} answered, {kinds['failed']} failed,"
             f" {kinds['pending']} open"
         )
+    for name, each in status["computing"].items():
+        whose = "the campaign itself" if name == "campaign" else name
+        print(f"computed {each['seconds']:.4g} CPU s by {whose}, charged {each['cost']:.4g}")
     for best in status["best"]:
         print(
             f"best     {best['formula']} (space group {best['space_group']}):"

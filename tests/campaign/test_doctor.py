@@ -9,10 +9,10 @@ import pytest
 
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.doctor import examine
+from mfal.campaign.folder import PRICES
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.lock import exclusive
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal
-from mfal.campaign.folder import PRICES
 from mfal.campaign.ledger.schema import SCHEMA_VERSION
 from mfal.campaign.toml import to_toml
 

@@ -172,20 +172,15 @@ class Ledger(Database):
         )
         return {int(fidelity): float(cost) for fidelity, cost in rows}
 
-    def thoughts(self, account: str) -> list[tuple[int, float, float]]:
-        """(round, nominal, measured CPU seconds) of what an account's decisions computed."""
-        return self.all(
-            "SELECT round, cost, seconds FROM thought WHERE account = ? ORDER BY round", (account,)
-        )
+    def measured(self, account: str) -> dict[int, float]:
+        """CPU seconds really taken by an account's questions, by fidelity; -1 is its deciding.
 
-    def measured(self, account: str) -> dict[int, tuple[int, float]]:
-        """By fidelity, how many of an account's queries ended and the CPU seconds they took."""
+        Nothing that decides may read them: they differ from run to run.
+        """
         rows = self.all(
-            "SELECT fidelity, count(*), total(seconds) FROM event WHERE account = ?"
-            f" AND kind IN {_ENDED} GROUP BY 1",
-            (account,),
+            "SELECT fidelity, total(seconds) FROM tally WHERE account = ? GROUP BY 1", (account,)
         )
-        return {int(m): (int(number), float(seconds)) for m, number, seconds in rows}
+        return {int(fidelity): float(seconds) for fidelity, seconds in rows}
 
     def pending(self, account: str, *, basis: Basis | None = None) -> list[Query]:
         """Queries of an account that have not ended, in the order of decision.

@@ -146,9 +146,25 @@ CREATE TABLE thought (
     time REAL NOT NULL,
     PRIMARY KEY (account, round)
 ) STRICT;
-CREATE TRIGGER thought_counted AFTER INSERT ON thought BEGIN
-    INSERT INTO tally VALUES (new.account, -1, 'decided', 1, new.cost)
+ALTER TABLE tally ADD COLUMN seconds REAL NOT NULL DEFAULT 0.0;
+DROP TRIGGER query_counted;
+DROP TRIGGER event_counted;
+CREATE TRIGGER query_counted AFTER INSERT ON query BEGIN
+    INSERT INTO pending VALUES (new.id);
+    INSERT INTO tally VALUES (new.account, new.fidelity, 'proposed', 1, new.cost, 0.0)
     ON CONFLICT DO UPDATE SET number = number + 1, cost = cost + new.cost;
+END;
+CREATE TRIGGER event_counted AFTER INSERT ON event WHEN new.kind != 'submitted' BEGIN
+    DELETE FROM pending WHERE query = new.query;
+    INSERT INTO tally SELECT account, fidelity, new.kind, 1, cost, coalesce(new.seconds, 0.0)
+    FROM query WHERE id = new.query
+    ON CONFLICT DO UPDATE SET number = number + 1, cost = cost + excluded.cost,
+    seconds = seconds + excluded.seconds;
+END;
+CREATE TRIGGER thought_counted AFTER INSERT ON thought BEGIN
+    INSERT INTO tally VALUES (new.account, -1, 'decided', 1, new.cost, new.seconds)
+    ON CONFLICT DO UPDATE SET number = number + 1, cost = cost + excluded.cost,
+    seconds = seconds + excluded.seconds;
 END;
 """ + _append_only("thought")
 
