@@ -158,7 +158,7 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     if config.get("stability", {}).get("mode") == "constraint":
         candidates = _feasible_first(candidates, tradeoffs)
     by_kind = {kind: sum(t.cost for t in tallies if t.kind == kind) for kind in _KINDS}
-    spent = by_kind["observed"] + by_kind["failed"]
+    spent = by_kind["observed"] + by_kind["failed"] + by_kind["decided"]
     mixes = _mixes(answers, oracles)
     return Summary(
         config=config,
@@ -173,7 +173,7 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
         numbers={
             oracle.name: {
                 kind: sum(t.number for t in tallies if t.kind == kind and t.fidelity == m)
-                for kind in _KINDS[1:]
+                for kind in _KINDS[1:4]
             }
             for m, oracle in enumerate(oracles)
         },
@@ -188,7 +188,7 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     )
 
 
-_KINDS = ("proposed", "observed", "failed", "abandoned")
+_KINDS = ("proposed", "observed", "failed", "abandoned", "decided")
 
 
 def _measured(ledger: Ledger) -> dict[str, dict[str, str]]:

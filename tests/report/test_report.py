@@ -164,7 +164,7 @@ def test_plot_shows_both_searches(ledger, tmp_path):
     assert "random search" in random
     assert "-9.00" in random
     assert "LiK" in known
-    assert "cost" in axes.get_xlabel()
+    assert "CPU time" in axes.get_xlabel()
     assert "log10 S/cm" in axes.get_ylabel()
 
 
@@ -174,7 +174,7 @@ def test_terminal_page(ledger, tmp_path):
     text = console.export_text()
     assert text.index("LiA") < text.index("LiC") < text.index("LiB")
     assert "random search at equal cost on the same oracles: -9.00" in text
-    assert "Spent 4.2 cost units, of which 1 on known" in text
+    assert "Spent 4.2 CPU s, of which 1 on known" in text
     assert "sigma 3 answered, 1 failed" in text
 
 
