@@ -374,12 +374,13 @@ def _at_least(path: str, value: int, least: int) -> None:
 def _understood(values: Mapping[str, Any], kind: type, prefix: str = "") -> dict[str, Any]:
     """The same values, once all names are known, with lists where text stood for one."""
     hints = typing.get_type_hints(kind)
+    durations = {item.name for item in fields(kind) if item.metadata.get("duration")}
     made = {}
     for name, value in values.items():
         if name not in hints:
             raise _unknown(prefix + name)
         hint = hints[name]
-        if isinstance(value, str) and kind.__dataclass_fields__[name].metadata.get("duration"):
+        if isinstance(value, str) and name in durations:
             value = parse_duration(prefix + name, value)
         elif dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
             value = _understood(value, typing.cast(type, hint), f"{prefix}{name}.")

@@ -41,6 +41,7 @@ def test_every_row_survives_and_new_columns_have_their_defaults(old):
         queries = [a.query for a in ledger.answers("campaign")] + ledger.pending("campaign")
         assert ledger.one("PRAGMA user_version") == (SCHEMA_VERSION,)
         assert ledger.one("PRAGMA integrity_check") == ("ok",)
+    before[4] = [(*row, 0.0) for row in before[4]]  # no seconds were added up
     assert after == before
     assert [query.parents for query in queries] == [()] * 4
 
