@@ -1,5 +1,7 @@
 """A campaign's folder: its ledger, its lock, its configuration."""
 
+import re
+import secrets
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ __all__ = [
     "LEDGER_NAME",
     "PRICES",
     "RANDOM",
+    "campaign_id",
     "open_campaign",
     "outdated",
     "read_campaign",
@@ -62,7 +65,8 @@ def open_campaign(
     facts, model = [_facts(oracle) for oracle in oracles], _own_model(config, len(oracles))
     with exclusive(folder), Ledger(folder / LEDGER_NAME) as ledger:
         if ledger.meta("config") is None:
-            started = {"config": tomllib.loads(to_toml(config)), "oracles": facts}
+            name = f"{_plain_name(folder)}-{secrets.token_hex(3)}"
+            started = {"id": name, "config": tomllib.loads(to_toml(config)), "oracles": facts}
             started["prices"] = PRICES
             ledger.start(started | ({"proxy": model} if model else {}))
         else:
@@ -82,6 +86,20 @@ def read_campaign(folder: Path) -> Iterator[Ledger]:
         if ledger.meta("config") is None:
             raise MfalError(f"{folder}: the campaign has not begun", "run `mfal discover` on it")
         yield ledger
+
+
+def campaign_id(folder: Path, ledger: Ledger) -> str:
+    """What a campaign is called wherever its answers come back: the same after a new name.
+
+    It is written when a campaign begins; in ledgers from before that it is the folder's name.
+    """
+    known: str | None = ledger.meta("id")
+    return known or _plain_name(folder)
+
+
+def _plain_name(folder: Path) -> str:
+    """A folder's name as far as letters, digits and hyphens go."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", folder.resolve().name).strip("-")[:40] or "campaign"
 
 
 def stored_config(ledger: Ledger) -> CampaignConfig:

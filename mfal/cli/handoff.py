@@ -17,6 +17,7 @@ _SHORTLIST = 512
 _ASK = """\
 example:
   mfal ask campaign --number 5 --batch to-the-lab
+  mfal ask campaign --withdraw to-the-lab
 """
 _TELL = """\
 example:
@@ -36,7 +37,13 @@ def add_parser(commands: Any) -> None:
     )
     ask.add_argument("folder", type=Path, metavar="DIR", help="folder of the campaign")
     ask.add_argument("--number", type=int, default=5, metavar="N", help="candidates (default: 5)")
-    ask.add_argument("--batch", type=Path, required=True, metavar="NEW", help="folder to write")
+    what = ask.add_mutually_exclusive_group(required=True)
+    what.add_argument("--batch", type=Path, metavar="NEW", help="folder to write")
+    what.add_argument(
+        "--withdraw",
+        metavar="NAME",
+        help="take back what is still open of the batch of that name, instead of asking",
+    )
     ask.add_argument(
         "--measurement",
         default="ionic_conductivity",
@@ -71,6 +78,8 @@ def run_ask(options: argparse.Namespace) -> int:
     from mfal.handoff.measurements import quantity
     from mfal.report.summary import summarise
 
+    if options.withdraw is not None:
+        return _withdraw(options)
     quantity(options.measurement)
     if options.number < 1:
         raise MfalError(f"--number {options.number}", "give 1 or more")
@@ -112,6 +121,18 @@ def run_ask(options: argparse.Namespace) -> int:
     for note in notes:
         print(f"note: {note}")
     print(f"Fill in {options.batch}/answers.csv, then: mfal tell {options.folder} {options.batch}")
+    return 0
+
+
+def _withdraw(options: argparse.Namespace) -> int:
+    from mfal.handoff.exchange import withdraw
+
+    name = Path(options.withdraw).name
+    formulas = [query.crystal.formula for query in withdraw(options.folder, name)]
+    if options.json:
+        print(json.dumps({"withdrawn": name, "formulas": formulas}))
+    else:
+        print(f"{name}: {len(formulas)} questions taken back: {', '.join(formulas)}")
     return 0
 
 

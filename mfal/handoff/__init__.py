@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         request_id,
         write_batch,
     )
-    from mfal.handoff.exchange import ask, tell
+    from mfal.handoff.exchange import ask, tell, withdraw
 
 __all__ = [
     "AnswerError",
@@ -28,6 +28,7 @@ __all__ = [
     "read_batch",
     "request_id",
     "tell",
+    "withdraw",
     "write_batch",
 ]
 
@@ -36,6 +37,6 @@ __getattr__, __dir__ = lazily(
     {
         "answers": "ReturnedAnswer AnswerError ReturnedAnswers read_answers",
         "batch": "AskedBatch Request WrittenBatch read_batch request_id write_batch",
-        "exchange": "ask tell",
+        "exchange": "ask tell withdraw",
     },
 )

@@ -12,18 +12,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from pymatgen.core import Composition
-
+from mfal.crystals.formulas import formula_amounts
+from mfal.crystals.reading import read_bytes, text_of_bytes
 from mfal.errors import MfalError
 from mfal.handoff.batch import COLUMNS, TEMPLATE, AskedBatch, Request, confined
+from mfal.handoff.conditions import parse_conditions, to_temperature
 from mfal.handoff.measurements import Reading, convert, parse_reading, quantity
 
 __all__ = ["AnswerError", "ReturnedAnswer", "ReturnedAnswers", "read_answers"]
 
 STATUSES = ("ok", "failed", "abandoned")
-LARGEST_TABLE = 32 * 2**20
 LARGEST_RUN = 2**30
-"""Bytes of a table and of one vasprun.xml."""
+"""Bytes of one vasprun.xml."""
+SAME = 1e-3
+"""Relative difference of the share of an element up to which two formulas are one compound: a
+digit less of a long decimal passes, Li2.98 for Li3 doesn't."""
 SHOWN = 8
 """Problems in the message; all are in `AnswerError.problems`."""
 RUNS = ("vasprun.xml", "vasprun.xml.gz", "vasprun.relax2.xml", "vasprun.relax2.xml.gz")
@@ -101,7 +104,7 @@ def read_answers(
     too: failed.
 
     Args:
-      path: the table (separated by commas or semicolons, UTF-8) or the folder.
+      path: the table (separated by commas, semicolons or tabs, in any encoding) or the folder.
       batch: what was asked.
       answered: ids that have been answered before, and with which value in the campaign's unit
         (None for failed and abandoned); the same answer again is passed over, another is wrong.
@@ -230,7 +233,7 @@ def _answer(line: _Line, request: Request, file: str) -> ReturnedAnswer:
     if cells["formula"] and not _same_compound(cells["formula"], request.formula):
         raise MfalError(
             f"formula {cells['formula']}, but {request.id} is {request.formula}",
-            "measure what was asked",
+            "measure what was asked; what a sample held beside it may stand in the note",
         )
     if cells["measurement"] and cells["measurement"] != request.measurement:
         raise MfalError(
@@ -250,7 +253,16 @@ def _answer(line: _Line, request: Request, file: str) -> ReturnedAnswer:
     if not cells["value"]:
         raise MfalError("status ok without a value", "give the value, or failed or abandoned")
     reading = parse_reading(cells["value"], cells["uncertainty"], cells["unit"] or kind.asked, kind)
-    return _taken(request, reading, cells["note"], where)
+    notes = [cells["note"]]
+    stated = cells["conditions"]
+    if stated not in ("", request.conditions or kind.conditions):
+        notes.append(f"conditions: {stated}")
+    if kind.temperature is not None:
+        asked = parse_conditions(request.conditions).temperature or kind.temperature
+        value, note = to_temperature(reading.value, parse_conditions(stated), asked)
+        reading = reading._replace(value=value)
+        notes.append(note)
+    return _taken(request, reading, "; ".join(filter(None, notes)), where)
 
 
 def _taken(request: Request, reading: Reading, note: str, where: str) -> ReturnedAnswer:
@@ -259,12 +271,15 @@ def _taken(request: Request, reading: Reading, note: str, where: str) -> Returne
 
 
 def _same_compound(first: str, second: str) -> bool:
+    """Whether two formulas hold the same elements in the same proportion."""
     try:
-        return Composition(first).almost_equals(Composition(second)) or (
-            Composition(first).reduced_formula == Composition(second).reduced_formula
-        )
-    except (ValueError, KeyError):
+        ours, theirs = formula_amounts(first), formula_amounts(second)
+    except MfalError:
         return False
+    if set(ours) != set(theirs):
+        return False
+    scale = sum(theirs.values()) / sum(ours.values())
+    return all(math.isclose(ours[e] * scale, theirs[e], rel_tol=SAME) for e in ours)
 
 
 def _is_blank(line: _Line) -> bool:
@@ -273,26 +288,27 @@ def _is_blank(line: _Line) -> bool:
 
 def _table(path: Path) -> list[_Line]:
     try:
-        if path.stat().st_size > LARGEST_TABLE:
-            raise MfalError(f"{path}: larger than {LARGEST_TABLE // 2**20} MiB", "split it")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise MfalError(f"{path}: {error.strerror}", "give the filled answers.csv") from error
-    except UnicodeDecodeError as error:
-        raise MfalError(f"{path}: not UTF-8 text", "save it as CSV with UTF-8") from error
+        data = read_bytes(path)
+    except MfalError as error:
+        raise MfalError(f"{path} {error.what}", "give the filled answers.csv") from error
+    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise MfalError(f"{path}: a workbook, not a table of text", "save it as CSV from there")
+    text = text_of_bytes(data)
     if "\0" in text:
         raise MfalError(f"{path}: not a text file", "save the table as CSV")
     if not text.strip():
         raise MfalError(f"{path}: empty", "give the filled answers.csv")
-    separator = ";" if text.splitlines()[0].count(";") > text.splitlines()[0].count(",") else ","
     try:
-        return list(_lines(path, text, separator))
+        return list(_lines(path, text))
     except csv.Error as error:
         raise MfalError(f"{path}: not a table ({error})", "save it as CSV again") from error
 
 
-def _lines(path: Path, text: str, separator: str) -> Iterator[_Line]:
+def _lines(path: Path, text: str) -> Iterator[_Line]:
+    first, separator = _beginning(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    for _ in range(first):
+        next(reader)
     header = [cell.strip().lower() for cell in next(reader)]
     required = {"id", "value"}
     lacking = sorted(required - set(header))
@@ -300,7 +316,7 @@ def _lines(path: Path, text: str, separator: str) -> Iterator[_Line]:
     strange = [cell for cell in named if cell not in COLUMNS]
     if lacking or strange or len(set(named)) < len(named):
         raise MfalError(
-            f"{path}: line 1 should name the columns, but "
+            f"{path}: line {reader.line_num} should name the columns, but "
             + (f"lacks {', '.join(lacking)}" if lacking else f"has {', '.join(strange or header)}"),
             f"keep the template's first line: {','.join(COLUMNS)}",
         )
@@ -314,6 +330,16 @@ def _lines(path: Path, text: str, separator: str) -> Iterator[_Line]:
         padded = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
         by_name = dict(zip(header, padded[: len(header)], strict=True))
         yield _Line(where, {column: by_name.get(column, "") for column in COLUMNS}, excess)
+
+
+def _beginning(text: str) -> tuple[int, str]:
+    """Number of the lines before the one with the columns' names, and what separates its cells."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        # Excel's own first line that names the separator, and empty ones, which it fills with them.
+        if line.strip(" ,;\t") and not line.strip().lower().startswith("sep="):
+            return number, max(",;\t", key=line.count)
+    return 0, ","
 
 
 def _run_file(folder: Path, request: Request) -> Path | None:

@@ -64,11 +64,13 @@ README = """{count} measurements for campaign {campaign}.
 
 Fill in answers.csv (one line per candidate) and run: mfal tell CAMPAIGN {name}
 
-status  ok, failed (it was tried and gave no value) or abandoned (it won't be tried);
-        empty counts as ok where there is a value
-value   in the line's unit; a limit of detection as <1e-10; decimals with a point
-unit    may be changed to another unit of the same quantity
-note    anything worth keeping
+status      ok, failed (it was tried and gave no value) or abandoned (it won't be tried);
+            empty counts as ok where there is a value
+value       in the line's unit: 1.2e-6, 1,2E-06 or 1.2(3)e-6; a limit of detection as <1e-10
+unit        may be changed to another unit of the same quantity (mS/cm, S m-1, log10(S/cm) ...)
+conditions  may name another temperature with the activation energy, as in "60 °C, Ea = 0.35 eV":
+            the value is then converted; without one it is refused
+note        anything worth keeping
 
 Or run VASP in the candidates' folders, leave vasprun.xml there, and run: mfal tell CAMPAIGN {name}
 """

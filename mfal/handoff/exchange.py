@@ -4,19 +4,24 @@ They keep an account of their own, HANDOFF: what a measurement costs is its owne
 is not charged to the campaign's budget.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mfal.campaign.folder import CAMPAIGN, HANDOFF, LEDGER_NAME
+from mfal.campaign.folder import CAMPAIGN, HANDOFF, LEDGER_NAME, campaign_id
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.lock import exclusive
 from mfal.campaign.ledger.records import Outcome, Proposal, Query
 from mfal.errors import MfalError
 
-__all__ = ["ask", "measurement", "tell"]
+if TYPE_CHECKING:
+    from mfal.handoff.batch import AskedBatch
+
+__all__ = ["ask", "measurement", "tell", "withdraw"]
 
 _VERSION = "1"
+_WITHDRAWN = "withdrawn"
+"""Key in the note of a question that was taken back."""
 
 
 def ask(
@@ -31,7 +36,7 @@ def ask(
     """Write a batch folder for the best candidates that have not been answered.
 
     What was asked before and is still open comes first, so that a batch that was lost can be
-    written again.
+    written again; what was withdrawn takes its place in the ranking like any other.
 
     Args:
       folder: of the campaign.
@@ -49,25 +54,39 @@ def ask(
     """
     from mfal.crystals.reading import parse_structure
     from mfal.handoff.batch import Request, check_new, request_id, write_batch
+    from mfal.handoff.measurements import quantity
 
     check_new(batch)  # before anything is written to the ledger
     cifs = {proposal.crystal.hash: cif for proposal, cif in ranked}
     with exclusive(folder), Ledger(folder / LEDGER_NAME) as ledger:
+        campaign = campaign_id(folder, ledger)
+        if ledger.meta("id") is None:  # begun before ids: it keeps the one that it has now
+            ledger.start({"id": campaign})
         wanted = ranked[0][0].oracle if ranked else ""
-        open_ = [query for query in ledger.pending(HANDOFF) if query.oracle == wanted]
-        asked = ledger.asked(HANDOFF, list(cifs))
-        new = [p for p, _ in ranked if (p.crystal.hash, p.fidelity) not in asked]
+        out, waiting = _open(ledger, wanted)
+        held = {query.crystal.hash for query in out}
+        held |= {a.query.crystal.hash for a in ledger.answers(HANDOFF) if a.query.oracle == wanted}
+        chosen = [p for p, _ in ranked if p.crystal.hash not in held][: max(0, number - len(out))]
         new = [
             proposal._replace(parents=ledger.queries_about(CAMPAIGN, proposal.crystal.hash))
-            for proposal in new[: max(0, number - len(open_))]
+            for proposal in chosen
+            if proposal.crystal.hash not in waiting
         ]
         if new:
             rounds = [n for n, _ in ledger.rounds(HANDOFF)]
             ledger.propose(HANDOFF, max(rounds, default=0) + 1, new, {"measurement": wanted})
-        queries = [q for q in ledger.pending(HANDOFF) if q.oracle == wanted][:number]
+        names = {proposal.crystal.hash for proposal in chosen}
+        again = {query.id for query in out}
+        queries = [
+            query
+            for query in ledger.pending(HANDOFF)
+            if query.oracle == wanted and (query.id in again or query.crystal.hash in names)
+        ][:number]
         if not queries:
-            raise MfalError(f"{folder}: no candidate is left to ask about", "discover more first")
-        campaign = _campaign_name(folder)
+            raise MfalError(
+                f"{folder}: no candidate is left to ask the {wanted or 'measurement'} of",
+                "ask for another --measurement, --withdraw a batch, or discover more",
+            )
         requests = [
             Request(
                 id=request_id(campaign, query.id),
@@ -76,7 +95,7 @@ def ask(
                 structure=parse_structure(cifs[query.crystal.hash], query.crystal.formula)
                 if query.crystal.hash in cifs
                 else None,
-                conditions="300 K",
+                conditions=quantity(query.oracle).conditions,
             )
             for query in queries
         ]
@@ -84,6 +103,47 @@ def ask(
         for query in queries:
             ledger.submitted(query, {"batch": batch.name})
     return queries, written.notes
+
+
+def withdraw(folder: Path, name: str) -> list[Query]:
+    """Take back what is still open of a batch, so that it may be asked anew.
+
+    Answers that have come stay; nothing is removed from the ledger.
+
+    Args:
+      folder: of the campaign.
+      name: of the batch, the name of the folder that `ask` wrote.
+
+    Returns:
+      The questions that are no longer out.
+
+    Raises:
+      MfalError: where no question of such a batch is open.
+    """
+    with exclusive(folder), Ledger(folder / LEDGER_NAME) as ledger:
+        notes = ledger.submissions(HANDOFF)
+        batches: dict[str, list[Query]] = {}
+        for query in ledger.pending(HANDOFF):
+            note = notes.get(query.id, {})
+            if not note.get(_WITHDRAWN):
+                batches.setdefault(str(note.get("batch", "")), []).append(query)
+        if name not in batches:
+            known = ", ".join(f"{each} ({len(of)} open)" for each, of in sorted(batches.items()))
+            raise MfalError(
+                f"{folder}: nothing is open of a batch {name}",
+                f"give one of {known}" if known else "nothing is out at all",
+            )
+        for query in batches[name]:
+            ledger.submitted(query, {"batch": name, _WITHDRAWN: True})
+    return batches[name]
+
+
+def _open(ledger: Ledger, oracle: str) -> tuple[list[Query], set[str]]:
+    """Open questions that are out, and the crystals of those that were withdrawn."""
+    notes = ledger.submissions(HANDOFF)
+    asked = [query for query in ledger.pending(HANDOFF) if query.oracle == oracle]
+    out = [query for query in asked if not notes.get(query.id, {}).get(_WITHDRAWN)]
+    return out, {query.crystal.hash for query in asked if query not in out}
 
 
 def tell(folder: Path, source: Path, *, partial: bool = False) -> tuple[int, tuple[str, ...]]:
@@ -99,7 +159,7 @@ def tell(folder: Path, source: Path, *, partial: bool = False) -> tuple[int, tup
 
     Raises:
       MfalError: where a line is wrong and `partial` isn't set (nothing is written then), or the
-        batch belongs to another campaign.
+        batch belongs to another campaign or was withdrawn.
     """
     from mfal.handoff.answers import read_answers
     from mfal.handoff.batch import read_batch, request_id
@@ -107,24 +167,28 @@ def tell(folder: Path, source: Path, *, partial: bool = False) -> tuple[int, tup
     if not source.exists():
         raise MfalError(f"{source}: no such file or folder", "give the folder that mfal ask wrote")
     batch = read_batch(source if source.is_dir() else source.parent)
-    campaign = _campaign_name(folder)
-    if batch.campaign != campaign:
-        raise MfalError(
-            f"{source} belongs to campaign {batch.campaign}, not to {campaign}",
-            "give the folder of the campaign that asked",
-        )
     with exclusive(folder), Ledger(folder / LEDGER_NAME) as ledger:
-        ended = {
-            request_id(campaign, answer.query.id): answer.value
-            for answer in ledger.answers(HANDOFF)
-        }
-        answers = read_answers(source, batch, answered=ended, partial=partial)
+        campaign = campaign_id(folder, ledger)
+        if batch.campaign != campaign:
+            raise MfalError(
+                f"{source} belongs to campaign {batch.campaign}, not to {campaign}",
+                "give the folder of the campaign that asked",
+            )
+        told = {request_id(campaign, a.query.id): a for a in ledger.answers(HANDOFF)}
         open_ = {request_id(campaign, query.id): query for query in ledger.pending(HANDOFF)}
+        _check_asked(source, batch, {**open_, **{name: a.query for name, a in told.items()}})
+        notes = ledger.submissions(HANDOFF)
+        back = {name for name, q in open_.items() if notes.get(q.id, {}).get(_WITHDRAWN)}
+        if back & set(batch.requests):
+            raise MfalError(
+                f"{source}: {len(back & set(batch.requests))} of its questions were withdrawn",
+                "ask them again with mfal ask, and tell their answers there",
+            )
+        ended = {name: answer.value for name, answer in told.items()}
+        answers = read_answers(source, batch, answered=ended, partial=partial)
         number = 0
         for answer in answers.answers:
-            query = open_.get(answer.id)
-            if query is None:
-                continue
+            query = open_[answer.id]
             if answer.status == "abandoned":
                 number += ledger.abandon(query, answer.note or "by its owner")
                 continue
@@ -140,9 +204,18 @@ def tell(folder: Path, source: Path, *, partial: bool = False) -> tuple[int, tup
     return number, answers.problems
 
 
-def _campaign_name(folder: Path) -> str:
-    """The campaign's name in ids: its folder's, as far as letters, digits and hyphens go."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", folder.resolve().name).strip("-")[:40] or "campaign"
+def _check_asked(source: Path, batch: "AskedBatch", asked: dict[str, Query]) -> None:
+    """Ids of ledgers from before campaigns had names of their own may be another's."""
+    for name, request in batch.requests.items():
+        query = asked.get(name)
+        if query is None or (query.crystal.formula, query.oracle) != (
+            request.formula,
+            request.measurement,
+        ):
+            raise MfalError(
+                f"{source}: this campaign never asked {name} ({request.formula})",
+                "give the folder of the campaign that asked",
+            )
 
 
 def measurement(candidate: Proposal, name: str, fidelity: int) -> Proposal:

@@ -64,6 +64,66 @@ def test_units_of_one_quantity_are_converted(tmp_path, value, unit, expected):
     assert answer.value == pytest.approx(math.log10(expected))
 
 
+EDITED = {
+    "decimal comma, semicolons": f"{HEADER.replace(',', ';')}\n"
+    f"{A};Li2S;ionic_conductivity;300 K;S/cm;ok;1,2E-06;3,0E-07;",
+    "tabs": HEADER.replace(",", "\t") + "\n" + line(value="1.2e-6").replace(",", "\t"),
+    "empty lines": f"\n,,,\n{HEADER}\n\n{line(value='1.2e-6')}\n\n",
+    "Excel names the separator": f"sep=;\n{HEADER.replace(',', ';')}\n{A};;;;;;1,2e-6;;",
+    "SI unit": f"{HEADER}\n{line(value='1.2e-6', unit='S cm-1')}",
+    "dot": f"{HEADER}\n{line(value='1.2e-6', unit='S·cm⁻¹')}",
+    "milli": f"{HEADER}\n{line(value='1.2e-3', unit='mS cm⁻¹')}",
+    "ohm": f"{HEADER}\n{line(value='1.2e-4', unit='Ω⁻¹ m⁻¹')}",
+    "logarithm": f"{HEADER}\n{line(value='-5.92081875', unit='log10(S/cm)')}",
+    "digits in brackets": f"{HEADER}\n{line(value='1.2(3)e-6')}",
+    "plus minus": f"{HEADER}\n{line(value='(1.2 ± 0.3)·10⁻⁶')}",
+    "subscripts": f"{HEADER}\n{line(formula='Li₂S', value='1.2e-6')}",
+    "another multiple": f"{HEADER}\n{line(formula='Li4S2', value='1.2e-6')}",
+    "room": f"{HEADER}\n{line(value='1.2e-6').replace('300 K', '25 °C')}",
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("text", EDITED.values(), ids=EDITED)
+def test_tables_as_people_leave_them(tmp_path, text, encoding):
+    path = tmp_path / "answers.csv"
+    path.write_bytes(text.encode(encoding))
+    (answer,) = read_answers(path, batch(), partial=True).answers
+    assert 10**answer.value == pytest.approx(1.2e-6)
+    if answer.uncertainty is not None:
+        assert answer.uncertainty == pytest.approx(0.25 / math.log(10))
+
+
+def test_micro_in_windows_1252(tmp_path):
+    path = tmp_path / "answers.csv"
+    path.write_bytes(f"{HEADER}\n{line(value='1.2', unit='µS/cm')}\n".encode("cp1252"))
+    (answer,) = read_answers(path, batch(), partial=True).answers
+    assert 10**answer.value == pytest.approx(1.2e-6)
+
+
+def test_another_temperature_is_converted_by_the_activation_energy(tmp_path):
+    changed = line(value="1e-4").replace("300 K", '"60 °C, Ea = 0,35 eV"')
+    (answer,) = read_answers(table(tmp_path, changed), batch(), partial=True).answers
+    # sigma T = A exp(-Ea / kT), k = 8.617333e-5 eV/K
+    there, here = 333.15, 300.0
+    expected = 1e-4 * there / here * math.exp(-0.35 / 8.617333e-5 * (1 / here - 1 / there))
+    assert 10**answer.value == pytest.approx(expected, rel=1e-5)
+    assert "from 0.0001 S/cm at 333.15 K with Ea = 0.35 eV" in answer.note
+
+
+def test_what_does_not_depend_on_temperature_keeps_its_conditions_as_a_note(tmp_path):
+    told = line(C, "Li3N", "eV/atom", "ok", "-3.9").replace("300 K", "PBE")
+    (answer,) = read_answers(table(tmp_path, told), batch(), partial=True).answers
+    assert (answer.value, answer.note) == (-3.9, "conditions: PBE")
+
+
+@pytest.mark.parametrize(("text", "limit"), [("≤1e-10", "below"), (">= 1,0E-10", "above")])
+def test_limits_as_people_write_them(tmp_path, text, limit):
+    quoted = f'"{text}"'
+    (answer,) = read_answers(table(tmp_path, line(value=quoted)), batch(), partial=True).answers
+    assert (answer.value, answer.censoring) == (pytest.approx(-10), limit)
+
+
 def test_limit_of_detection_is_censored_not_taken_for_a_value(tmp_path):
     (answer,) = read_answers(table(tmp_path, line(value="<1e-10")), batch(), partial=True).answers
     assert (answer.value, answer.censoring) == (pytest.approx(-10), "below")
@@ -91,15 +151,15 @@ def test_spreadsheet_habits_are_understood(tmp_path):
         (line(unit="eV"), "line 2: unit 'eV'"),
         (line(value="-1e-4"), "line 2: ionic_conductivity of -0.0001 S/cm; it must be positive"),
         (line(value="0"), "it must be positive"),
-        (line(value="nan"), "ionic_conductivity of nan"),
-        (line(value="inf"), "ionic_conductivity of inf"),
+        (line(value="nan"), "value 'nan' isn't a finite number"),
+        (line(value="inf"), "value 'inf' isn't a finite number"),
         (line(value="120"), "it should lie between 1e-20 and 10 S/cm"),
-        (line(value="good"), "value 'good' isn't a number"),
-        (line(value='"1,2"'), "write decimals with a point"),
+        (line(value="good"), "value 'good' isn't a finite number"),
+        (line(value="1.2(3)e-6", uncertainty="1e-7"), "give the uncertainty once"),
         (line(value="1,2"), "10 cells under 9 columns"),
         (line(uncertainty="-1"), "uncertainty -1"),
-        (line(uncertainty="nan"), "uncertainty nan"),
-        (line(uncertainty="x"), "uncertainty 'x' isn't a number"),
+        (line(uncertainty="nan"), "uncertainty 'nan' isn't a finite number"),
+        (line(uncertainty="x"), "uncertainty 'x' isn't a finite number"),
         (line(status="done"), "status 'done'; use ok, failed, abandoned"),
         (line(status="failed"), "status failed with a value"),
         (line(status="ok", value=""), "status ok without a value"),
@@ -108,6 +168,10 @@ def test_spreadsheet_habits_are_understood(tmp_path):
         (line(""), "line 2: no id"),
         (line(formula="Li2O"), "formula Li2O, but garnets-00001 is Li2S"),
         (line(formula="??"), "formula ??"),
+        (line(formula="Li1.98S"), "formula Li1.98S, but garnets-00001 is Li2S"),
+        (line().replace("300 K", "60 °C"), "measured at 333.15 K, but 300 K was asked"),
+        (line().replace("300 K", "25 to 60 °C"), "name one temperature"),
+        (line().replace("300 K", "60"), "write the temperature with its unit"),
         (line().replace("ionic_cond", "electronic_cond"), "but ionic_conductivity was asked"),
     ],
 )
@@ -171,7 +235,7 @@ def test_many_problems_are_counted_and_kept(tmp_path):
     ("content", "says"),
     [
         (b"", "empty"),
-        (b"\xff\xfe\x00a", "not UTF-8"),
+        (b"PK\x03\x04rest", "a workbook"),
         (b"id,value\n\x00,1\n", "not a text file"),
         (b"name,value\nx,1\n", "line 1 should name the columns, but lacks id"),
         (b"id,value,id\nx,1,y\n", "line 1 should name the columns"),
@@ -188,7 +252,7 @@ def test_files_that_are_no_tables_are_refused_even_in_part(tmp_path, content, sa
 
 
 def test_absent_file_is_named(tmp_path):
-    with pytest.raises(MfalError, match=r"x\.csv: No such file"):
+    with pytest.raises(MfalError, match=r"x\.csv does not exist"):
         read_answers(tmp_path / "x.csv", batch())
 
 

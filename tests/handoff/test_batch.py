@@ -19,7 +19,7 @@ from mfal.handoff.batch import (
     request_id,
     write_batch,
 )
-from mfal.handoff.measurements import QUANTITIES
+from mfal.handoff.measurements import QUANTITIES, convert
 
 
 @lru_cache(maxsize=1)
@@ -232,7 +232,10 @@ def test_paths_stay_in_their_folder(tmp_path):
 
 def test_every_quantity_asks_in_a_unit_it_reads():
     for kind in QUANTITIES.values():
-        assert kind.units[kind.asked] == 1.0
+        assert convert(kind.high, kind.asked, kind) == kind.high
+        # Every unit that a message offers is understood.
+        for unit in kind.units:
+            assert kind.low < convert(1.0, unit, kind) <= 10.0
         assert kind.low < kind.high
 
 

@@ -9,7 +9,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from mfal.campaign.config import CampaignConfig
-from mfal.campaign.folder import read_campaign
+from mfal.campaign.folder import campaign_id, open_campaign, read_campaign
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal
 from mfal.campaign.toml import to_toml
@@ -143,12 +143,60 @@ def test_a_batch_that_is_not_there_is_named(campaign, tmp_path, capsys):
         assert f"{tmp_path / name}: no such file or folder" in capsys.readouterr().err
 
 
-def test_the_batch_of_another_campaign_is_refused(campaign, tmp_path, capsys):
+def test_a_renamed_campaign_takes_its_answers(campaign, tmp_path):
     batch = tmp_path / "batch"
     ask(campaign, batch)
-    other = campaign.rename(tmp_path / "other")
-    assert main(["tell", str(other), str(batch)]) == 2
-    assert "belongs to campaign my-campaign, not to other" in capsys.readouterr().err
+    fill(batch, ("ok", "1e-4"), ("failed", ""), ("abandoned", ""))
+    moved = campaign.rename(tmp_path / "other")
+    assert main(["tell", str(moved), str(batch)]) == 0
+    assert measured(moved)["LiF"] == {"ionic_conductivity": "-4 log10 S/cm"}
+
+
+def test_the_batch_of_another_campaign_is_refused(campaign, finished, tmp_path, capsys):
+    batch = tmp_path / "batch"
+    ask(campaign, batch)
+    fill(batch, ("ok", "1e-4"), ("failed", ""), ("abandoned", ""))
+    # Begun before campaigns had names of their own, in a folder of the same name.
+    old = Path(shutil.copytree(finished, tmp_path / "elsewhere" / "my campaign"))
+    assert main(["tell", str(old), str(batch)]) == 2
+    assert "this campaign never asked my-campaign-00004 (LiF)" in capsys.readouterr().err
+    renamed = Path(shutil.copytree(finished, tmp_path / "third"))
+    assert main(["tell", str(renamed), str(batch)]) == 2
+    assert "belongs to campaign my-campaign, not to third" in capsys.readouterr().err
+
+
+def test_new_campaigns_of_one_name_have_different_ids(tmp_path):
+    ids = set()
+    for place in ("a", "b"):
+        folder = tmp_path / place / "camp"
+        with open_campaign(folder, CampaignConfig(), []) as ledger:
+            ids.add(campaign_id(folder.rename(tmp_path / f"{place}-moved"), ledger))
+    assert len(ids) == 2
+    assert all(name.startswith("camp-") for name in ids)
+
+
+def test_a_batch_is_withdrawn_and_its_candidates_asked_anew(campaign, tmp_path, capsys):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    ask(campaign, first)
+    assert ask(campaign, second, 1) == 0
+    assert main(["ask", str(campaign), "--withdraw", "nothing"]) == 2
+    assert "first (2 open), second (1 open)" in capsys.readouterr().err
+    assert main(["ask", str(campaign), "--withdraw", "first"]) == 0
+    assert "first: 2 questions taken back: LiCl, LiBr" in capsys.readouterr().out
+    fill(first, ("ok", "1e-4"), ("ok", "1e-4"), ("ok", "1e-4"))
+    assert main(["tell", str(campaign), str(first)]) == 2
+    assert "2 of its questions were withdrawn" in capsys.readouterr().err
+    assert ask(campaign, third, 2) == 0
+    assert fill(third, ("ok", "1e-4"), ("ok", "1e-5")) == ["LiF", "LiCl"]
+    assert main(["tell", str(campaign), str(third)]) == 0
+    assert measured(campaign)["LiCl"] == {"ionic_conductivity": "-5 log10 S/cm"}
+
+
+def test_one_candidate_may_be_asked_for_two_quantities(campaign, tmp_path):
+    ask(campaign, tmp_path / "a")
+    again = ["--measurement", "migration_barrier", "--no-vasp"]
+    assert main(["ask", str(campaign), "--batch", str(tmp_path / "b"), *again]) == 0
+    assert fill(tmp_path / "b") == ["LiF", "LiCl", "LiBr"]
 
 
 @pytest.mark.parametrize(

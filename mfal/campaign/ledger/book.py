@@ -268,6 +268,14 @@ class Ledger(Database):
         """Ids of an account's queries about a crystal (its hash), in order."""
         return tuple(sorted(number for number, _ in self._queries(account, crystal)))
 
+    def submissions(self, account: str) -> dict[int, dict[str, Any]]:
+        """The latest note that a query of an account has gone out, by the query's id."""
+        rows = self.all(
+            "SELECT query, detail FROM event WHERE account = ? AND kind = 'submitted' ORDER BY id",
+            (account,),
+        )
+        return {int(query): json.loads(detail) for query, detail in rows}
+
     def _queries(self, account: str, crystal: str) -> list[tuple[int, int]]:
         return self.all(
             "SELECT q.id, q.fidelity FROM crystal c JOIN query q ON q.crystal = c.id"
