@@ -48,11 +48,13 @@ def options(_: str = "") -> str:
 def commands(_: str = "") -> str:
     """The help of every command, and of the commands under it."""
     from mfal.cli.command import make_parser
+    from mfal.cli.options import reveal
 
     os.environ["COLUMNS"] = "96"
     found: list[str] = []
 
     def visit(parser: argparse.ArgumentParser, level: int) -> None:
+        reveal(parser)
         found.append(f"{'#' * level} `{parser.prog}`\n\n```text\n{parser.format_help()}```")
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):

@@ -1,21 +1,29 @@
 """The command line: help, options, and bad input that ends in one clear line."""
 
+import argparse
+import functools
+import inspect
+import io
 import json
+import math
 import os
 import re
 import stat
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from mfal.campaign.config import CampaignConfig, option_paths
 from mfal.campaign.workers.executors import WorkerPool
 from mfal.cli import main
 from mfal.cli.command import make_parser
 from mfal.cli.options import config_from
 from mfal.crystals.structures import structure_to_cif
+from mfal.errors import MfalError
 from mfal.oracles.loading import load_oracles
 
 sys.path.insert(0, str(Path(__file__).parent / "campaign"))
@@ -94,7 +102,7 @@ def test_wrong_use_exits_with_2(arguments, capsys):
     ("arguments", "meant"),
     [
         (["discover", "--budgit", "3"], "unknown option --budgit; did you mean --budget?"),
-        (["discover", "--elements=Li"], "--space-elements"),
+        (["discover", "--elementz=Li"], "--elements"),
         (["data", "list", "--jsn", "x"], "--json"),
     ],
 )
@@ -112,8 +120,138 @@ def test_lists_are_words_or_one_word_with_commas():
     words = understood("--space-elements", "Li", "P", "S", "--space-groups", "225", "227")
     assert words.elements == ("Li", "P", "S")
     assert words.groups == (225, 227)
-    commas = understood("--space-elements", "Li,P", "S", "--space-groups", "225,227")
+    commas = understood("--elements", "Li,P", "S", "--space-groups", "225,227")
     assert commas == words
+
+
+def other_value(path, kind, default):
+    """A value that an option may take and that isn't its default."""
+    special = {
+        "oracles": "toy_oracles:three",
+        "proxy.model": "own_proxies:flat",
+        "execution.executor": "dask://host:8786",
+        "limits": "top=3",
+        "execution.timeouts": "top=3",
+        "stability.mode": "objective",
+        "stability.energies": "measured",
+        "space.elements": "Li,O",
+        "space.groups": "225",
+        "overlap": "0.25",
+        "exploit": "0.25",
+        "stability.unknown": "0.25",
+    }
+    if path in special:
+        return special[path]
+    if isinstance(default, bool):
+        return not default
+    if typing.get_origin(kind) is tuple:
+        return "Li"
+    return str(default * 2 if default and default < math.inf else 1)
+
+
+@pytest.mark.parametrize("path", [path for path, *_ in option_paths()])
+def test_each_option_alone_is_understood_or_refused(path):
+    """An option that would have no effect without another is refused and names the other."""
+    kind, default = next((k, d) for p, k, d, _ in option_paths() if p == path)
+    value = other_value(path, kind, default)
+    flag = f"--{path.replace('.', '-').replace('_', '-')}"
+    words = [flag, value]
+    if kind is bool:
+        words = [flag if value else flag.replace("--", "--no-", 1)]
+    options = make_parser().parse_args(["discover", *words])
+    if path.startswith("stability.") and path != "stability.mode":
+        with pytest.raises(MfalError, match=r"stability\.mode"):
+            config_from(options)
+        return
+    config = config_from(options)
+    found = functools.reduce(getattr, path.split("."), config)
+    assert found != default
+    assert found != functools.reduce(getattr, path.split("."), CampaignConfig())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--stability-max-hull-distance", "0.05"], "add stability.mode constraint"),
+        (["--stability-mode", "constraint", "--stability-low", "1"], "stability.high above it"),
+        (["--executor", "dask://host:1", "--workers", "7"], "workers are this machine's"),
+    ],
+)
+def test_an_option_that_would_be_dropped_is_refused(words, says):
+    with pytest.raises(MfalError, match=says):
+        config_from(make_parser().parse_args(["discover", *words]))
+
+
+def flags_of(parser):
+    """Every flag and positional of each command, as (command, its module's source, action)."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from flags_of(inner)
+        elif action.dest not in ("help", "version", "help_all") and "run" in parser._defaults:
+            yield parser.prog, parser._defaults["run"], action
+
+
+@pytest.mark.parametrize(
+    ("prog", "run", "action"),
+    [
+        pytest.param(*row, id=f"{row[0]} {row[2].dest}")
+        for row in flags_of(make_parser())
+        if not row[2].dest.startswith("option:")
+    ],
+)
+def test_each_flag_of_a_command_is_read(prog, run, action):
+    function = run.func if isinstance(run, functools.partial) else run
+    source = inspect.getsource(sys.modules[function.__module__]) + inspect.getsource(config_from)
+    assert f"options.{action.dest}" in source
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["score", "a.cif", "--decorations", "-1"],
+        ["score", "a.cif", "--processes", "0"],
+        ["relax", "a.cif", "--force", "0"],
+        ["relax", "a.cif", "--force", "nan"],
+        ["relax", "a.cif", "--steps", "0"],
+        ["data", "fetch", "mp", "--elements", "Li", "--out", "x", "--limit", "0"],
+        ["ask", "c", "--batch", "b", "--number", "0"],
+        ["ask", "c"],
+        ["ask", "c", "--batch", "b", "--withdraw", "b"],
+    ],
+)
+def test_numbers_without_meaning_are_refused(words, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        make_parser().parse_args(words)
+    assert exit_.value.code == 2
+    assert f"usage: mfal {words[0]}" in capsys.readouterr().err
+
+
+def test_elements_may_have_commas_in_every_command():
+    words = ["data", "fetch", "optimade", "--out", "x", "--elements", "Li,P", "S"]
+    assert make_parser().parse_args(words).elements == ["Li", "P", "S"]
+
+
+def test_help_shows_what_is_needed_and_help_all_the_rest(capsys):
+    shown = []
+    for flag in ("--help", "--help-all"):
+        with pytest.raises(SystemExit):
+            main(["discover", flag])
+        shown.append(capsys.readouterr().out)
+    assert shown[0].index("--elements") < shown[0].index("--config")
+    assert "--sampler-steps" not in shown[0]
+    flags = {f"--{path.replace('.', '-').replace('_', '-')}" for path, *_ in option_paths()}
+    assert all(flag in shown[1] for flag in flags)
+
+
+def test_any_encoding_shows_something(lithium_fluoride, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["data", "show", "embedded", "LiTaO3"]) == 0
+    out.flush()
+    text = out.buffer.getvalue().decode("ascii")
+    assert "LiTaO3" in text
+    assert "1 ± 2 Å, 10⁻⁶ Ω".encode("ascii", "mfal") == b"1 +- 2 A, 10-6 Ohm"
 
 
 def test_a_table_of_the_file_that_is_none_is_named_beside_a_flag(tmp_path, capsys):

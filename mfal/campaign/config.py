@@ -243,6 +243,12 @@ class CampaignConfig:
         _check_proxy(self.proxy)
         _check_stability(self.stability)
         _at_least("execution.workers", self.execution.workers, 1)
+        if self.execution.executor != "local" and self.execution.workers != 2:
+            raise MfalError(
+                f"execution.workers {self.execution.workers} with executor"
+                f" {self.execution.executor}",
+                "leave it out: workers are this machine's; the executor has its own",
+            )
         _at_least("execution.retries", self.execution.retries, 0)
         for name in ("timeout", "memory", "hours"):
             value = getattr(self.execution, name)
@@ -358,6 +364,18 @@ def _check_stability(stability: StabilityConfig) -> None:
             )
     if not stability.energies:
         raise MfalError("no stability.energies", "name at least one source")
+    if stability.mode == "off":
+        for item in fields(stability):
+            if getattr(stability, item.name) != item.default:
+                raise MfalError(
+                    f"stability.{item.name} while stability.mode is off",
+                    "add stability.mode constraint (--stability-mode constraint) or objective",
+                )
+    if stability.low > 0 and stability.high <= stability.low:
+        raise MfalError(
+            f"stability.low {stability.low:g} with stability.high {stability.high:g}",
+            "give a stability.high above it: the window has to reach from one to the other",
+        )
     asks = stability.high > stability.low or stability.max_hull_distance < float("inf")
     if stability.mode == "constraint" and not asks:
         raise MfalError(

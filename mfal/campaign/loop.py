@@ -25,7 +25,8 @@ from mfal.campaign.folder import (
 )
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import Account, account_of, limits_of
-from mfal.campaign.ledger.records import Outcome, Query
+from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
+from mfal.campaign.measured import Verdict, best_proposals
 from mfal.campaign.strategy.lessons import lessons
 from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.campaign.workers.clusters import open_executor
@@ -36,6 +37,9 @@ from mfal.oracles.loading import load_oracles
 from mfal.oracles.types import Oracle
 
 __all__ = ["rank_again", "run_campaign"]
+
+_LEADERS = 16
+"""Best proposals that are looked at for the target: limits of detection may be among them."""
 
 
 def run_campaign(
@@ -189,10 +193,14 @@ class _Campaign:
 
     def reached(self) -> bool:
         """Whether a proposal has met the target."""
-        best, target = self.best(), self.config.target
-        if target is None or best is None or best.known:
+        target, oracle = self.config.target, self.oracles[-1]
+        if target is None:
             return False
-        return best.value >= target if self.oracles[-1].higher_is_better else best.value <= target
+        sign, worse = (1.0, "below") if oracle.higher_is_better else (-1.0, "above")
+        return any(
+            sign * verdict.value >= sign * target and verdict.censoring != worse
+            for _, verdict in self.best_of(_LEADERS)
+        )
 
     def decide(self, account: str, number: int, decider: Callable[[Round], Decision]) -> None:
         """Write a round's decision, checked against the budget and the limits."""
@@ -348,20 +356,15 @@ class _Campaign:
             best=self.best(),
         )
 
+    def best_of(self, number: int, proposed: bool = True) -> list[tuple[CrystalRecord, Verdict]]:
+        oracle = self.oracles[-1]
+        facts = {"unit": oracle.unit, "higher_is_better": oracle.higher_is_better}
+        return best_proposals(self.ledger, facts, oracle.fidelity, number, proposed=proposed)
+
     def best(self) -> Best | None:
         """The best proposal, or the best known crystal while there is none."""
-        target = self.oracles[-1]
         for proposed in (True, False):
-            found = self.ledger.best(
-                CAMPAIGN,
-                target.fidelity,
-                number=1,
-                largest=target.higher_is_better,
-                proposed=proposed,
-            )
-            if found and found[0].value is not None:
-                crystal = found[0].query.crystal
-                return Best(
-                    crystal.formula, crystal.space_group, found[0].value, target.unit, not proposed
-                )
+            for crystal, verdict in self.best_of(1, proposed):
+                unit = self.oracles[-1].unit
+                return Best(crystal.formula, crystal.space_group, verdict.value, unit, not proposed)
         return None

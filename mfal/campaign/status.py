@@ -5,6 +5,7 @@ from typing import Any
 from mfal.campaign.folder import CAMPAIGN, stored_config
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import account_of
+from mfal.campaign.measured import best_proposals
 
 __all__ = ["read_status"]
 
@@ -29,13 +30,7 @@ def read_status(ledger: Ledger) -> dict[str, Any]:
     open_queries = sum(kinds["pending"] for kinds in queries.values())
     latest = max(rounds, default=0)
     target = oracles[-1]
-    best = ledger.best(
-        CAMPAIGN,
-        len(oracles) - 1,
-        number=_BEST,
-        largest=target["higher_is_better"],
-        proposed=True,
-    )
+    best = best_proposals(ledger, target, len(oracles) - 1, _BEST)
     taken = ledger.measured(CAMPAIGN)
     computing = {
         name: {
@@ -59,15 +54,17 @@ def read_status(ledger: Ledger) -> dict[str, Any]:
         "queries": queries,
         "best": [
             {
-                "formula": answer.query.crystal.formula,
-                "space_group": answer.query.crystal.space_group,
-                "value": answer.value,
-                "spread": answer.spread,
+                "formula": crystal.formula,
+                "space_group": crystal.space_group,
+                "value": verdict.value,
+                "spread": verdict.spread,
+                "basis": verdict.basis,
+                "censoring": verdict.censoring,
                 "oracle": target["name"],
                 "unit": target["unit"],
-                "known": answer.query.crystal.structure is not None,
-                "id": answer.query.crystal.hash,
+                "known": crystal.structure is not None,
+                "id": crystal.hash,
             }
-            for answer in best
+            for crystal, verdict in best
         ],
     }

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import mfal
+from mfal.cli.console import allow_any_locale
 from mfal.cli.options import Parser
 from mfal.errors import MfalError, MfalWarning
 
@@ -64,6 +65,7 @@ def _show(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    allow_any_locale()
     options = make_parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():

@@ -43,6 +43,7 @@ def _completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
     import shtab
 
     for action in _actions(parser):
+        action.help = getattr(action, "whole_help", action.help)
         if action.metavar in _FOLDERS:
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         elif action.metavar in _FILES or action.type is Path:

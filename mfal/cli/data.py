@@ -5,6 +5,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from mfal.cli.arguments import Words, at_least
 from mfal.errors import MfalError
 
 if TYPE_CHECKING:
@@ -108,15 +109,27 @@ def add_parser(commands: Any) -> None:
         help="for optimade: mp, cod, oqmd, alexandria or the URL of a server (default: mp)",
     )
     fetch.add_argument(
-        "--elements", nargs="+", required=True, metavar="EL", help="elements that must all occur"
+        "--elements",
+        nargs="+",
+        action=Words,
+        required=True,
+        metavar="EL",
+        help="elements that must all occur",
     )
     fetch.add_argument(
-        "--max-hull", type=float, metavar="EV", help="distance from the hull, eV per atom, at most"
+        "--max-hull",
+        type=at_least(float, 0),
+        metavar="EV",
+        help="distance from the hull, eV per atom, at most",
     )
     fetch.add_argument(
-        "--max-sites", type=int, default=200, metavar="N", help="atoms in a cell, at most (200)"
+        "--max-sites",
+        type=at_least(int, 1),
+        default=200,
+        metavar="N",
+        help="atoms in a cell, at most (200)",
     )
-    fetch.add_argument("--limit", type=int, metavar="N", help="stop after so many")
+    fetch.add_argument("--limit", type=at_least(int, 1), metavar="N", help="stop after so many")
     fetch.add_argument("--refresh", action="store_true", help="ask again despite the cache")
     fetch.add_argument("--out", required=True, metavar="PATH", help=".json, .csv, or a folder")
     fetch.add_argument("--json", action="store_true", help="print JSON")

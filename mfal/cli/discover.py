@@ -11,6 +11,8 @@ from mfal.cli.options import add_config_options, config_from
 __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
+`mfal discover --help-all` shows all options, which are also those of a --config file.
+
 The same command goes on with a campaign that was stopped; what was paid for is never paid twice.
 Ctrl-C stops one: what has been answered is written first. DIR/config.toml holds all options as
 they were understood: --config DIR/config.toml --out OTHER does the whole campaign again.
@@ -23,6 +25,7 @@ exit codes:
 
 example:
   mfal discover --budget 20m --seed 1 --out campaign
+  mfal discover --elements Li,P,S,Cl --budget 2h --out thiophosphates
   mfal discover --executor dask://head-node:8786 --overlap 0.5 --limits conductivity=2h
 """
 
@@ -36,16 +39,17 @@ def add_parser(commands: Any) -> None:
         " rounds of fitting a proxy, training a sampler, choosing and asking, within a budget.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,  # it has a place of its own
     )
-    parser.add_argument(
+    other = add_config_options(parser)
+    other.add_argument(
         "--out",
         type=Path,
         default=Path("mfal-campaign"),
         metavar="DIR",
         help="folder of the campaign (default: mfal-campaign)",
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    add_config_options(parser)
+    other.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 

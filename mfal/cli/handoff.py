@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfal.cli.arguments import at_least
 from mfal.errors import MfalError
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run_ask", "run_tell"]
 
+_NUMBER = 5
+_MEASUREMENT = "ionic_conductivity"
 _SHORTLIST = 512
 """Queries from whose crystals candidates are taken, of the latest and of the best."""
 _ASK = """\
@@ -36,7 +39,9 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     ask.add_argument("folder", type=Path, metavar="DIR", help="folder of the campaign")
-    ask.add_argument("--number", type=int, default=5, metavar="N", help="candidates (default: 5)")
+    ask.add_argument(
+        "--number", type=at_least(int, 1), metavar="N", help=f"candidates (default: {_NUMBER})"
+    )
     what = ask.add_mutually_exclusive_group(required=True)
     what.add_argument("--batch", type=Path, metavar="NEW", help="folder to write")
     what.add_argument(
@@ -46,9 +51,8 @@ def add_parser(commands: Any) -> None:
     )
     ask.add_argument(
         "--measurement",
-        default="ionic_conductivity",
         metavar="NAME",
-        help="quantity to ask for (default: ionic_conductivity)",
+        help=f"quantity to ask for (default: {_MEASUREMENT})",
     )
     ask.add_argument("--no-vasp", action="store_true", help="leave VASP inputs out")
     ask.add_argument("--flow", action="store_true", help="add atomate2 flows")
@@ -80,9 +84,8 @@ def run_ask(options: argparse.Namespace) -> int:
 
     if options.withdraw is not None:
         return _withdraw(options)
-    quantity(options.measurement)
-    if options.number < 1:
-        raise MfalError(f"--number {options.number}", "give 1 or more")
+    wanted, number = options.measurement or _MEASUREMENT, options.number or _NUMBER
+    quantity(wanted)
     use_compilation_cache()
     from mfal.campaign.loop import rank_again
 
@@ -91,15 +94,13 @@ def run_ask(options: argparse.Namespace) -> int:
     with read_campaign(options.folder) as ledger:
         # All that has been asked already may stand before the next ones.
         handed = sum(t.number for t in ledger.tallies() if t.account == HANDOFF)
-        summary = summarise(ledger, number=_SHORTLIST + options.number + handed)
+        summary = summarise(ledger, number=_SHORTLIST + number + handed)
         told = any(detail.get("told") for _, detail in ledger.rounds(CAMPAIGN)[-1:])
     fidelity = len(summary.oracles)
     candidates = by_expectation(summary) if told else summary.candidates
     ranked = [
         (
-            measurement(
-                Proposal(c.crystal, 0, "", "", 0.0, 1, c.predicted), options.measurement, fidelity
-            ),
+            measurement(Proposal(c.crystal, 0, "", "", 0.0, 1, c.predicted), wanted, fidelity),
             c.cif,
         )
         for c in candidates
@@ -108,7 +109,7 @@ def run_ask(options: argparse.Namespace) -> int:
     queries, notes = ask(
         options.folder,
         ranked,
-        options.number,
+        number,
         options.batch,
         vasp=not options.no_vasp,
         flow=options.flow,
@@ -127,6 +128,14 @@ def run_ask(options: argparse.Namespace) -> int:
 def _withdraw(options: argparse.Namespace) -> int:
     from mfal.handoff.exchange import withdraw
 
+    given = {
+        "--number": options.number,
+        "--measurement": options.measurement,
+        "--no-vasp": options.no_vasp,
+        "--flow": options.flow,
+    }
+    if useless := [flag for flag, value in given.items() if value]:
+        raise MfalError(f"{useless[0]} beside --withdraw", "leave it out: nothing is asked then")
     name = Path(options.withdraw).name
     formulas = [query.crystal.formula for query in withdraw(options.folder, name)]
     if options.json:

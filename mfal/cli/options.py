@@ -11,11 +11,19 @@ from mfal.campaign.config import CampaignConfig, from_mapping, option_paths
 from mfal.campaign.toml import read_toml
 from mfal.errors import MfalError
 
-__all__ = ["Parser", "add_config_options", "config_from"]
+__all__ = ["Parser", "add_config_options", "config_from", "reveal"]
 
 _DESTINATION = "option:"
-_SHORT = {f"execution.{name}": (f"--{name}",) for name in ("executor", "hours", "workers")}
+_SHORT = {
+    **{f"execution.{name}": (f"--{name}",) for name in ("executor", "hours", "workers")},
+    "space.elements": ("--elements",),
+}
 """Flags without the name of their table, for what is typed most."""
+_FIRST = (
+    *("space.elements", "space.formula", "pool", "ion", "budget", "seed"),
+    *("execution.hours", "execution.workers"),
+)
+"""Options that `--help` shows, in this order; `--help-all` shows the rest as well."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,30 +40,71 @@ class Parser(argparse.ArgumentParser):
         return found, unknown
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """One flag for each field of the configuration, grouped by its table in TOML."""
-    parser.add_argument(
+def add_config_options(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """One flag for each field of the configuration, grouped by its table in TOML.
+
+    What is needed most comes first, in a group of its own; the rest waits for `--help-all`.
+
+    Args:
+      parser: one without help of its own (`add_help=False`), so that its groups keep this order.
+
+    Returns:
+      The last group, for what else the command takes.
+    """
+    first = parser.add_argument_group("what to search, and how much")
+    known = {path: (kind, default, text) for path, kind, default, text in option_paths()}
+    for path in _FIRST:
+        if path in known:
+            _add_option(first, path, *known[path])
+    groups: dict[str, Any] = {}
+    for path, (kind, default, text) in known.items():
+        if path in _FIRST:
+            continue
+        section = path.rpartition(".")[0]
+        if section not in groups:
+            title = f"[{section}] options" if section else "campaign options"
+            groups[section] = parser.add_argument_group(title)
+        action = _add_option(groups[section], path, kind, default, text)
+        action.whole_help, action.help = action.help, argparse.SUPPRESS  # type: ignore[attr-defined]
+    other = parser.add_argument_group("files and help")
+    other.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
         help="TOML file with options; flags given beside it win",
     )
-    groups: dict[str, Any] = {}
-    for path, kind, default, text in option_paths():
-        section = path.rpartition(".")[0]
-        if section not in groups:
-            title = f"[{section}] options" if section else "campaign options"
-            groups[section] = parser.add_argument_group(title)
-        shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
-        shown = "none" if shown in ("", None) else shown
-        groups[section].add_argument(
-            *_SHORT.get(path, ()),
-            f"--{path.replace('.', '-').replace('_', '-')}",
-            dest=_DESTINATION + path,
-            default=argparse.SUPPRESS,
-            help=f"{text} (default: {shown})".replace("%", "%%"),
-            **_argument(kind),
-        )
+    other.add_argument("-h", "--help", action="help", help="show what is needed most, and leave")
+    other.add_argument("--help-all", action=_HelpAll, nargs=0, help="show all options, and leave")
+    return other
+
+
+def reveal(parser: argparse.ArgumentParser) -> None:
+    """Let a parser's help show all options."""
+    for action in parser._actions:
+        action.help = getattr(action, "whole_help", action.help)
+
+
+class _HelpAll(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: Any = None
+    ) -> None:
+        reveal(parser)
+        parser.print_help()
+        parser.exit()
+
+
+def _add_option(group: Any, path: str, kind: Any, default: Any, text: str) -> argparse.Action:
+    shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
+    shown = "none" if shown in ("", None) else shown
+    action: argparse.Action = group.add_argument(
+        *_SHORT.get(path, ()),
+        f"--{path.replace('.', '-').replace('_', '-')}",
+        dest=_DESTINATION + path,
+        default=argparse.SUPPRESS,
+        help=f"{text} (default: {shown})".replace("%", "%%"),
+        **_argument(kind),
+    )
+    return action
 
 
 def config_from(options: argparse.Namespace) -> CampaignConfig:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfal.cli.arguments import at_least
 from mfal.errors import MfalError
 from mfal.numbers import number_or_text
 
@@ -50,13 +51,17 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--force",
-        type=float,
+        type=at_least(float, 0, above=True),
         default=0.05,
         metavar="EV_PER_A",
         help="longest force at which a structure counts as relaxed, eV/Å (default: 0.05)",
     )
     parser.add_argument(
-        "--steps", type=int, default=500, help="most evaluations each (default: 500)"
+        "--steps",
+        type=at_least(int, 1),
+        default=500,
+        metavar="N",
+        help="most evaluations each (default: 500)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)

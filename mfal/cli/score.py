@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfal.cli.arguments import Words, at_least
 from mfal.cli.score_sources import Source, expand_sources
+from mfal.errors import MfalError
 
 if TYPE_CHECKING:
     from mfal.cli.score_table import ScoreTable
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 SCORING = "mfal.oracles.scoring:scoring_oracles"
+_DECORATIONS = 3
 
 _EPILOG = """\
 A source is a structure file (CIF, POSCAR, XDATCAR, extended XYZ, XSF, SHELX, JSON of pymatgen or
@@ -52,17 +55,20 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--decorations",
-        type=int,
-        default=3,
+        type=at_least(int, 0),
         metavar="N",
         help="random occupations of a partly occupied framework, for the spread (default: 3)",
     )
     parser.add_argument(
-        "--processes", type=int, metavar="N", help="how many at once (default: one a core)"
+        "--processes",
+        type=at_least(int, 1),
+        metavar="N",
+        help="how many at once (default: one a core)",
     )
     parser.add_argument(
         "--oracles",
         nargs="+",
+        action=Words,
         default=[SCORING],
         metavar="MODULE:FUNCTION",
         help=f"oracles to ask (default: {SCORING})",
@@ -82,7 +88,12 @@ def run(options: argparse.Namespace) -> int:
     from mfal.cli.score_work import Job, oracles_of, process_count
 
     ion = options.ion.strip().capitalize()
-    job = Job(tuple(options.oracles), ion, options.decorations)
+    if options.decorations is not None and options.oracles != [SCORING]:
+        raise MfalError(
+            "--decorations with oracles of your own", "leave it out: it is the default oracles'"
+        )
+    decorations = _DECORATIONS if options.decorations is None else options.decorations
+    job = Job(tuple(options.oracles), ion, decorations)
     oracles_of(job)  # what is wrong with them is said before anything is scored
     digests = {source.name: source.digest() for source in sources} if options.out else {}
     with contextlib.ExitStack() as stack:

@@ -53,8 +53,10 @@ def run(options: argparse.Namespace) -> int:
         whose = "the campaign itself" if name == "campaign" else name
         print(f"computed {each['seconds']:.4g} CPU s by {whose}, charged {each['cost']:.4g}")
     for best in status["best"]:
+        sign = {"below": "<", "above": ">"}.get(best["censoring"], "")
         print(
             f"best     {best['formula']} (space group {best['space_group']}):"
-            f" {best['value']:.4g} {best['unit']}{' (known crystal)' if best['known'] else ''}"
+            f" {sign}{best['value']:.4g} {best['unit']} {best['basis']}"
+            f"{' (known crystal)' if best['known'] else ''}"
         )
     return 0

@@ -27,10 +27,10 @@ _STABILITY = [
 def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of candidates.csv, best first; units are in the header."""
     header = ["rank", "formula", "space_group", f"{summary.target.name} [{summary.target.unit}]"]
-    header += ["standard_deviation", "basis", "highest_fidelity_asked"]
+    header += ["standard_deviation", "basis", "censoring", "highest_fidelity_asked"]
     for oracle in summary.oracles:
         header += [
-            f"{oracle.name}_observed [{oracle.unit}]",
+            f"{oracle.name}_answer [{oracle.unit}]",
             f"{oracle.name}_spread [{oracle.unit}]",
             f"{oracle.name}_predicted [{oracle.unit}]",
             f"{oracle.name}_status",
@@ -69,6 +69,7 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
     crystal = candidate.crystal
     row: list[Any] = [candidate.rank, crystal.formula, crystal.space_group]
     row += [_number(candidate.value), _number(candidate.std), candidate.basis]
+    row += [candidate.censoring]
     row += [summary.oracles[candidate.fidelity].name]
     for m in range(len(summary.oracles)):
         answer = candidate.observed.get(m)
@@ -109,7 +110,7 @@ def _cif(candidate: Candidate, summary: Summary) -> str:
     std = f" ± {candidate.std:.2g}" if candidate.std is not None else ""
     lines = [
         f"# candidate {candidate.crystal.hash} of a campaign of mfal, rank {candidate.rank}",
-        f"# {target.name}, {candidate.basis}: {candidate.value:.4g}{std} {target.unit}",
+        f"# {target.name}, {candidate.basis}: {candidate.shown}{std} {target.unit}",
         "# one of several arrangements of atoms that fit composition, space group and lattice",
     ]
     return "\n".join(lines) + "\n" + (candidate.cif or "")

@@ -64,10 +64,10 @@ def parity(summary: Summary, fidelity: int) -> Figure:
             f" {sum(errors) / len(errors):.2g} {oracle.unit}."
         )
     target = fidelity == len(summary.oracles) - 1
-    numbers = ("expected", "std", "low_90", "high_90", "observed")
+    numbers = ("expected", "std", "low_90", "high_90", "answer")
     return Figure(
         "parity" if target else f"parity_fidelity_{fidelity}",
-        f"Expected against observed: {oracle.name}",
+        f"Expected against answered: {oracle.name}",
         text,
         [
             "formula",

@@ -60,9 +60,12 @@ def words(summary: Summary) -> str:
     failed = sum(kinds["failed"] for kinds in summary.numbers.values())
     if failed:
         lines.append(f"{failed} questions failed and were charged.")
+    measured = sum(candidate.basis == "measured" for candidate in summary.candidates)
+    if measured:
+        lines.append(f"{measured} candidates have been measured, which decides their places.")
     lines.append(
-        "Values come from models of ion transport, not from measurements: they rank candidates"
-        " for a closer look."
+        f"{'Other values' if measured else 'Values'} come from models of ion transport, not from"
+        " measurements: they rank candidates for a closer look."
     )
     return "<p>" + text(" ".join(lines)) + "</p>"
 
@@ -73,7 +76,7 @@ def facts(summary: Summary) -> str:
     asked = sum(kinds["observed"] + kinds["failed"] for kinds in summary.numbers.values())
     budget = summary.config.get("budget")
     found = [
-        ("best proposal", _number(summary.campaign.best), unit),
+        ("best calculated proposal", _number(summary.campaign.best), unit),
         ("random search, equal cost", _number(summary.random.best if summary.random else []), unit),
         ("spent", f"{summary.spent:.4g}", f"of {budget:g} CPU s" if budget else "CPU s"),
         ("questions answered or failed", str(asked), f"at {len(summary.oracles)} fidelities"),
@@ -94,15 +97,17 @@ def candidate_rows(
       windows: by crystal hash.
       shown: hashes of the crystals that the viewer knows.
     """
-    columns = [("rank", True), ("formula", False), ("structure", False), ("group", True)]
-    columns += [("value", True), ("basis", False)]
-    columns += [(oracle.name, True) for oracle in summary.oracles]
-    columns += [("window, V", True), ("round", True), ("tried", True), ("measured", False)]
-    columns += [("id", False)]
-    head = "".join(f'<th scope="col"{_numeric(right)}>{text(name)}</th>' for name, right in columns)
+    columns = [("rank", "n"), ("formula", ""), ("structure", "screen"), ("group", "n")]
+    columns += [("value", "n"), ("basis", "")]
+    columns += [(oracle.name, "n") for oracle in summary.oracles]
+    columns += [("window, V", "n"), ("round", "n"), ("tried", "n"), ("measured", ""), ("id", "")]
+    head = "".join(f'<th scope="col"{_class(kind)}>{text(name)}</th>' for name, kind in columns)
     body = "".join(
         _row(c, summary, windows, c.crystal.hash in shown) for c in summary.candidates[:_ROWS]
     )
+    if not body:
+        said = "No oracle has answered for a candidate yet."
+        body = f'<tr><td colspan="{len(columns)}">{said}</td></tr>'
     return f"<tr>{head}</tr>", body
 
 
@@ -113,21 +118,22 @@ def _row(candidate: Candidate, summary: Summary, windows: Mapping[str, Window], 
     button = f'<button type="button" data-id="{name}" aria-label="{label}">show</button>'
     seen = candidate.observed[candidate.fidelity]
     window = windows.get(crystal.hash)
-    cells: list[tuple[str, bool]] = [
-        (button if shown else "none", False),
-        (text(crystal.space_group), True),
-        (text(value_of(candidate)), True),
-        (text(candidate.basis), False),
+    told = "; ".join(f"{what} {value}" for what, value in candidate.measured.items())
+    cells: list[tuple[str, str]] = [
+        (button if shown else "none", "screen"),
+        (text(crystal.space_group), "n"),
+        (text(value_of(candidate)), "n"),
+        (text(candidate.basis), ""),
     ]
-    cells += [(text(_answer(candidate, m)), True) for m in range(len(summary.oracles))]
+    cells += [(text(_answer(candidate, m)), "n") for m in range(len(summary.oracles))]
     cells += [
-        (text("not asked" if window is None else window), True),
-        (text(seen.query.round), True),
-        (text(seen.detail.get("tried", "")), True),
-        (text("; ".join(f"{what} {told}" for what, told in candidate.measured.items())), False),
-        (f"<code>{text(crystal.hash[:8])}</code>", False),
+        (text("not asked" if window is None else window), "n"),
+        (text(seen.query.round), "n"),
+        (text(seen.detail.get("tried", "unknown")), "n"),
+        (text(told or "not yet"), ""),
+        (f"<code>{text(crystal.hash[:8])}</code>", ""),
     ]
-    rest = "".join(f"<td{_numeric(right)}>{cell}</td>" for cell, right in cells)
+    rest = "".join(f"<td{_class(kind)}>{cell}</td>" for cell, kind in cells)
     return (
         f'<tr data-id="{name}"><td class="n">{candidate.rank}</td>'
         f'<th scope="row">{text(crystal.formula)}</th>{rest}</tr>'
@@ -153,11 +159,10 @@ def worth_table(summary: Summary) -> str:
     rows: list[list[Any]] = []
     for m, oracle in enumerate(summary.oracles):
         kinds = summary.numbers[oracle.name]
-        pairs: int | None
         rho, pairs = rank_agreement(summary, m)
         agreement = "too few" if rho is None else f"{rho:+.2f}"
         if m == len(summary.oracles) - 1:
-            agreement, pairs = "the target itself", None
+            agreement, pairs = "the target itself", kinds["observed"]
         rows.append(
             [
                 oracle.name,
@@ -235,20 +240,22 @@ def provenance(summary: Summary) -> str:
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Oracles">{table}</div>'
         f"<details><summary>Configuration</summary><pre>{text(config)}</pre></details>"
+        '<p class="paper">The whole configuration is in config.toml, all numbers of the figures in'
+        " figures/.</p>"
     )
 
 
 def value_of(candidate: Candidate) -> str:
     """Value and spread."""
     std = "" if candidate.std is None else f" ± {candidate.std:.2f}"
-    return f"{candidate.value:.2f}{std}"
+    return f"{candidate.shown}{std}"
 
 
 def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     heads = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
     body = "".join(
         f'<tr><th scope="row">{text(row[0])}</th>'
-        + "".join(f"<td>{'' if cell is None else text(cell)}</td>" for cell in row[1:])
+        + "".join(f"<td>{text(_said(cell))}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows
     )
@@ -258,8 +265,12 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     )
 
 
-def _numeric(right: bool) -> str:
-    return ' class="n"' if right else ""
+def _said(cell: Any) -> Any:
+    return "none" if cell is None or cell == "" else cell
+
+
+def _class(name: str) -> str:
+    return f' class="{name}"' if name else ""
 
 
 def _number(values: Sequence[float]) -> str:

@@ -11,6 +11,7 @@ from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
 from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM
 from mfal.campaign.ledger.book import Answer, Ledger
 from mfal.campaign.ledger.records import CrystalRecord
+from mfal.campaign.measured import Verdict, measured_values, overruled
 from mfal.campaign.strategy.stability import stability_from_plain
 from mfal.numbers import finite_or_none
 
@@ -46,11 +47,12 @@ class Candidate(NamedTuple):
     rank: int
     crystal: CrystalRecord
     value: float
-    """The target oracle's answer, or what the proxy expects it to be."""
+    """What was measured of it, else the target oracle's answer, else what the proxy expects."""
     std: float | None
-    """Spread of the answer over arrangements of atoms, or the proxy's standard deviation."""
+    """Uncertainty of the measurement, spread of the answer over arrangements of atoms, or the
+    proxy's standard deviation."""
     basis: str
-    """"observed" or "predicted"."""
+    """"measured", "calculated" or "predicted"."""
     observed: dict[int, Answer]
     """Answers by fidelity, failures included."""
     predicted: dict[str, Any]
@@ -60,6 +62,16 @@ class Candidate(NamedTuple):
     quantity."""
     cif: str | None
     """A typical arrangement of the highest fidelity asked."""
+    censoring: str = "exact"
+    """"below" or "above" where the value is a measurement's limit of detection."""
+
+    @property
+    def shown(self) -> str:
+        """The value as people write it.
+
+        A limit of detection has its sign in front.
+        """
+        return f"{_SIGNS.get(self.censoring, '')}{self.value:.2f}"
 
     @property
     def fidelity(self) -> int:
@@ -72,6 +84,8 @@ class Candidate(NamedTuple):
         formula = "".join(c for c in self.crystal.formula if c.isascii() and c.isalnum())
         return f"{formula[:40]}_{self.crystal.space_group}_{self.crystal.hash[:8]}.cif"
 
+
+_SIGNS = {"below": "< ", "above": "> "}
 
 TOP_K = 5
 """Answers whose mean the second curve follows."""
@@ -153,7 +167,7 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     random = ledger.answers(RANDOM) if number is None else []
     known = [a for a in initial if a.query.fidelity == target and a.value is not None]
     tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
-    candidates = _candidates(later, predictions, target, better, _measured(ledger))
+    candidates = _candidates(later, predictions, target, oracles, ledger)
     tradeoffs = _tradeoffs(config, candidates, (final or {}).get("stability", {}), better)
     if config.get("stability", {}).get("mode") == "constraint":
         candidates = _feasible_first(candidates, tradeoffs)
@@ -197,7 +211,7 @@ def _measured(ledger: Ledger) -> dict[str, dict[str, str]]:
     for answer in ledger.answers(HANDOFF):
         text = str(answer.detail.get("status", answer.kind))
         if answer.value is not None:
-            sign = {"below": "< ", "above": "> "}.get(str(answer.detail.get("censoring")), "")
+            sign = _SIGNS.get(str(answer.detail.get("censoring")), "")
             text = f"{sign}{answer.value:.4g} {answer.detail.get('unit', '')}"
         found.setdefault(answer.query.crystal.hash, {})[answer.query.oracle] = text
     return found
@@ -207,10 +221,15 @@ def _candidates(
     answers: Sequence[Answer],
     predictions: dict[str, Any],
     target: int,
-    better: bool,
-    measured: dict[str, dict[str, str]],
+    oracles: Sequence[OracleFacts],
+    ledger: Ledger,
 ) -> list[Candidate]:
-    """Candidates ranked by the target oracle's answer, or else by the proxy's expectation."""
+    """Candidates, ranked by what was measured, or else answered, or else expected of them."""
+    told, by_hand = _measured(ledger), {}
+    better = True
+    if oracles:
+        better = oracles[target].higher_is_better
+        by_hand = measured_values(ledger.answers(HANDOFF), oracles[target].unit)
     by_crystal: dict[str, dict[int, Answer]] = {}
     for answer in answers:
         by_crystal.setdefault(answer.query.crystal.hash, {})[answer.query.fidelity] = answer
@@ -221,28 +240,29 @@ def _candidates(
             continue
         highest = good[max(good)]
         predicted = predictions.get(name) or highest.query.predicted
-        if target in good:
-            value, std, basis = good[target].value, good[target].spread, "observed"
+        verdict = None
+        if target in good and (value := good[target].value) is not None:
+            verdict = Verdict(value, good[target].spread, "calculated")
         elif predicted:
-            value, std, basis = predicted["mean"][target], predicted["std"][target], "predicted"
-        else:
+            verdict = Verdict(predicted["mean"][target], predicted["std"][target], "predicted")
+        verdict = overruled(verdict, by_hand[name][1] if name in by_hand else None)
+        if verdict is None:
             continue
-        assert value is not None
-        found.append(
-            Candidate(
-                rank=0,
-                crystal=highest.query.crystal,
-                value=value,
-                std=std,
-                basis=basis,
-                observed=observed,
-                predicted=predicted,
-                measured=measured.get(name, {}),
-                cif=highest.detail.get("cif"),
-            )
+        candidate = Candidate(
+            rank=0,
+            crystal=highest.query.crystal,
+            value=verdict.value,
+            std=verdict.spread,
+            basis=verdict.basis,
+            observed=observed,
+            predicted=predicted,
+            measured=told.get(name, {}),
+            cif=highest.detail.get("cif"),
+            censoring=verdict.censoring,
         )
-    found.sort(key=lambda c: (-c.value if better else c.value, c.crystal.hash))
-    return [candidate._replace(rank=rank) for rank, candidate in enumerate(found, 1)]
+        found.append((*verdict.order(better), name, candidate))
+    ordered = [candidate for *_, candidate in sorted(found, key=lambda row: row[:3])]
+    return [candidate._replace(rank=rank) for rank, candidate in enumerate(ordered, 1)]
 
 
 def _tradeoffs(
@@ -361,7 +381,8 @@ def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
         "std": candidate.std,
         "unit": summary.target.unit,
         "basis": candidate.basis,
-        "observed": {
+        "censoring": candidate.censoring,
+        "answers": {
             summary.oracles[m].name: {"value": a.value, "spread": a.spread, "status": a.kind}
             for m, a in candidate.observed.items()
         },

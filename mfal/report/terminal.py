@@ -52,7 +52,7 @@ def _candidates(summary: Summary, shown: int) -> Table:
     table.add_column("asked up to", overflow="fold")
     table.add_column("file", overflow="fold")
     for candidate in summary.candidates[:shown]:
-        style = None if candidate.basis == "observed" else "dim"
+        style = "dim" if candidate.basis == "predicted" else None
         table.add_row(*(Text(cell) for cell in _cells(candidate, summary)), style=style)
     return table
 
@@ -62,7 +62,7 @@ def _cells(candidate: Candidate, summary: Summary) -> list[str]:
         str(candidate.rank),
         candidate.crystal.formula,
         str(candidate.crystal.space_group),
-        f"{candidate.value:.2f}",
+        candidate.shown,
         "" if candidate.std is None else f"{candidate.std:.2f}",
         candidate.basis,
         summary.oracles[candidate.fidelity].name,
@@ -83,8 +83,8 @@ def _facts(summary: Summary) -> list[str]:
     ]
     if summary.campaign.best and summary.random is not None and summary.random.best:
         lines.append(
-            f"Best proposal: {summary.campaign.best[-1]:.2f}; random search at equal cost on the"
-            f" same oracles: {summary.random.best[-1]:.2f}."
+            f"Best calculated proposal: {summary.campaign.best[-1]:.2f}; random search at equal"
+            f" cost on the same oracles: {summary.random.best[-1]:.2f}."
         )
     if summary.best_known is not None:
         known = summary.best_known

@@ -33,7 +33,7 @@ def test_toml_there_and_back_keeps_every_option():
         target=-2.5,
         overlap=0.25,
         execution=ExecutionConfig(
-            executor="dask://host:8786", workers=1, timeouts=("bvse=7",), hours=1.5
+            executor="dask://host:8786", retries=2, timeouts=("bvse=7",), hours=1.5
         ),
     )
     assert from_mapping(tomllib.loads(to_toml(config))) == config

@@ -12,6 +12,7 @@ from mfal.campaign.events import Best, Event, Progress
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import Account
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal, crystal_hash
+from mfal.campaign.measured import best_proposals
 from mfal.oracles.types import Oracle
 from mfal.report.display import show_progress
 from mfal.report.export import candidate_table, write_candidates
@@ -85,13 +86,41 @@ def test_candidates_are_ranked_by_answers_then_marked_expectations(ledger):
     summary = summarise(ledger)
     rows = [(c.rank, c.crystal.formula, c.value, c.basis) for c in summary.candidates]
     assert rows == [
-        (1, "LiA", -4.0, "observed"),
+        (1, "LiA", -4.0, "calculated"),
         (2, "LiC", -5.5, "predicted"),
-        (3, "LiB", -7.0, "observed"),
+        (3, "LiB", -7.0, "calculated"),
     ]
     assert summary.finished
     assert summary.best_known is not None
     assert summary.best_known.query.crystal.formula == "LiK"
+
+
+@pytest.mark.parametrize(
+    ("formula", "told", "censoring", "expected"),
+    [
+        ("LiB", -3.0, "exact", [("LiB", -3.0, "measured"), ("LiA", -4.0, "calculated")]),
+        ("LiA", -9.0, "exact", [("LiC", -5.5, "predicted"), ("LiB", -7.0, "calculated")]),
+        ("LiA", -10.0, "below", [("LiC", -5.5, "predicted"), ("LiB", -7.0, "calculated")]),
+        # A limit that the calculated value keeps tells nothing new.
+        ("LiA", -2.0, "below", [("LiA", -4.0, "calculated"), ("LiC", -5.5, "predicted")]),
+        ("LiC", -3.0, "above", [("LiC", -3.0, "measured"), ("LiA", -4.0, "calculated")]),
+    ],
+)
+def test_what_was_measured_decides_rank_and_best(ledger, formula, told, censoring, expected):
+    asked = proposal(formula, 1)._replace(fidelity=2, oracle="ionic_conductivity")
+    ledger.propose("handoff", 1, [asked], {})
+    (query,) = ledger.pending("handoff")
+    detail = {"unit": "log10 S/cm", "censoring": censoring}
+    ledger.conclude(query, Outcome(told, 0.1, "ok", 0.0, detail))
+    summary = summarise(ledger)
+    assert [(c.crystal.formula, c.value, c.basis) for c in summary.candidates][:2] == expected
+    one = next(c for c in summary.candidates if c.crystal.formula == formula)
+    if one.basis == "measured":
+        sign = {"exact": "", "below": "< ", "above": "> "}[censoring]
+        assert one.shown == f"{sign}{told:.2f}"
+    best = best_proposals(ledger, ORACLES[-1], 1, 2)
+    calculated = [row for row in expected if row[2] != "predicted"]
+    assert (best[0][0].formula, best[0][1].value) == calculated[0][:2]
 
 
 def test_curves_charge_everything_and_never_fall(ledger):
@@ -124,7 +153,7 @@ def test_csv_and_cifs(ledger, tmp_path):
     assert [row["formula"] for row in rows] == ["LiA", "LiC", "LiB"]
     first, second, _ = rows
     assert first["sigma [log10 S/cm]"] == "-4"
-    assert first["cheap_observed [eV]"] == "0.4"
+    assert first["cheap_answer [eV]"] == "0.4"
     assert first["highest_fidelity_asked"] == "sigma"
     assert second["sigma_status"] == "not asked"
     assert second["basis"] == "predicted"
@@ -145,7 +174,7 @@ def test_a_formula_cannot_choose_where_its_file_goes(ledger):
 def test_json_is_plain_and_whole(ledger):
     data = json.loads(summary_to_json(summarise(ledger)))
     assert [c["rank"] for c in data["candidates"]] == [1, 2, 3]
-    assert data["candidates"][0]["observed"]["sigma"]["value"] == -4.0
+    assert data["candidates"][0]["answers"]["sigma"]["value"] == -4.0
     assert data["random"]["best"] == [-9.0]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.ledger.rows import Answer
 
-__all__ = ["lessons"]
+__all__ = ["is_lesson", "lessons"]
 
 _TEACHING = ("ionic_conductivity", "migration_barrier")
 """Quantities that oracles estimate too, so that a measured value can teach the proxy."""
@@ -23,8 +23,15 @@ def lessons(told: Sequence[Answer], unit: str) -> dict[str, tuple[CrystalRecord,
     return {
         answer.query.crystal.hash: (answer.query.crystal, answer.value)
         for answer in told
-        if answer.kind == "observed"
+        if is_lesson(answer, unit) and answer.value is not None
+    }
+
+
+def is_lesson(answer: Answer, unit: str) -> bool:
+    """Whether a told answer is a value of the quantity that an oracle of that unit estimates."""
+    return (
+        answer.kind == "observed"
         and answer.value is not None
         and answer.query.oracle in _TEACHING
         and answer.detail.get("unit") == unit
-    }
+    )

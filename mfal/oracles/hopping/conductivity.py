@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 
 from mfal.oracles.hopping.network import (
     ATTEMPT_FREQUENCY,
@@ -11,6 +10,7 @@ from mfal.oracles.hopping.network import (
     HopNetwork,
     activation_energy,
     mobility_tensor,
+    root_between,
 )
 
 __all__ = [
@@ -97,7 +97,7 @@ def powder_average(principal: np.ndarray) -> float:
 
     # Well below the second axis the first two terms are one each, and the third at least -1/2.
     low = float(np.log(np.sort(scaled)[1])) - 5.0
-    return largest * float(np.exp(brentq(excess, low, 0.1, xtol=1e-13)))
+    return largest * float(np.exp(root_between(excess, low, 0.1)))
 
 
 def slowest_axis(principal: np.ndarray) -> float:

@@ -20,12 +20,11 @@ each pair of them. Nothing is ever subtracted from a conductance, so each digit 
 many decades the rates span, where a general linear solver loses the slow ones.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numba
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import expit
 
 from mfal.errors import MfalError
 from mfal.oracles.bond_valence.percolation import Percolation
@@ -41,6 +40,7 @@ __all__ = [
     "mobility_tensor",
     "occupancies",
     "open_dimensions",
+    "root_between",
 ]
 
 BOLTZMANN = 8.617333262e-5
@@ -189,13 +189,32 @@ def occupancies(network: HopNetwork, temperature: float, count: float) -> tuple[
         return float(upper - lower + (whole - count))
 
     edge = thermal * (50.0 + np.log(len(energy)))
-    mu = float(brentq(excess, energy[0] - edge, energy[-1] + edge, xtol=1e-13, rtol=1e-14))
+    mu = root_between(excess, energy[0] - edge, energy[-1] + edge)
     return _fermi((network.site_energy - mu) / thermal), mu
 
 
 def _fermi(x: np.ndarray) -> np.ndarray:
     """1 / (1 + e^x), with all digits where it is small."""
-    return np.asarray(expit(-x))
+    small = np.exp(-np.abs(x))
+    return np.where(x > 0, small, 1.0) / (1.0 + small)
+
+
+def root_between(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function crosses zero between two ends at which its signs differ, to the last bits.
+
+    Bisection: some sixty calls. SciPy's roots need a fifth of them, but importing `scipy.optimize`
+    takes a sixth of the CPU time of scoring one crystal from the command line.
+
+    >>> round(root_between(lambda x: x**3 - 2.0, 0.0, 2.0), 12)
+    1.259921049895
+    """
+    rises = function(high) > function(low)
+    while low < (middle := 0.5 * (low + high)) < high:
+        if (function(middle) < 0) == rises:
+            low = middle
+        else:
+            high = middle
+    return middle
 
 
 def mobility_tensor(

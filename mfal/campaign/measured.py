@@ -1,0 +1,111 @@
+"""What was measured overrules what was calculated.
+
+Oracles estimate; a laboratory measures. Where an answer that `mfal tell` brought is about the
+quantity that the target oracle estimates, it decides what that crystal is worth. A limit of
+detection decides as far as it says something: a value of at most 1e-10 S/cm overrules a calculated
+1e-4, and agrees with a calculated 1e-12.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from mfal.campaign.folder import CAMPAIGN, HANDOFF
+from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.records import CrystalRecord
+from mfal.campaign.ledger.rows import Answer
+from mfal.campaign.strategy.lessons import is_lesson
+
+__all__ = ["Verdict", "best_proposals", "measured_values", "overruled"]
+
+
+class Verdict(NamedTuple):
+    """What a crystal is worth, and who says so."""
+
+    value: float
+    """In the target oracle's unit."""
+    spread: float | None
+    basis: str
+    """"measured", "calculated" or "predicted"."""
+    censoring: str = "exact"
+    """"exact", or "below" or "above" a limit of detection, which is then the value."""
+
+    def order(self, higher_is_better: bool) -> tuple[float, bool]:
+        """A key that sorts the best first; a crystal that can only be worse stands last."""
+        worse = "below" if higher_is_better else "above"
+        return (-self.value if higher_is_better else self.value), self.censoring == worse
+
+
+def measured_values(told: Iterable[Answer], unit: str) -> dict[str, tuple[CrystalRecord, Verdict]]:
+    """What was measured of the target oracle's quantity, by crystal; the last answer counts.
+
+    Args:
+      told: ended queries of the HANDOFF account.
+      unit: the target oracle's.
+    """
+    return {
+        answer.query.crystal.hash: (
+            answer.query.crystal,
+            Verdict(
+                float(answer.value or 0.0),
+                answer.spread,
+                "measured",
+                str(answer.detail.get("censoring", "exact")),
+            ),
+        )
+        for answer in told
+        if is_lesson(answer, unit)
+    }
+
+
+def overruled(calculated: Verdict | None, measured: Verdict | None) -> Verdict | None:
+    """The verdict that counts.
+
+    >>> limit = Verdict(-10.0, None, "measured", "below")
+    >>> overruled(Verdict(-4.0, None, "calculated"), limit).basis
+    'measured'
+    >>> overruled(Verdict(-12.0, None, "calculated"), limit).value
+    -12.0
+    """
+    if measured is None or calculated is None or measured.censoring == "exact":
+        return measured or calculated
+    agrees = (
+        calculated.value <= measured.value
+        if measured.censoring == "below"
+        else calculated.value >= measured.value
+    )
+    return calculated if agrees else measured
+
+
+def best_proposals(
+    ledger: Ledger, target: dict[str, Any], fidelity: int, number: int, *, proposed: bool = True
+) -> list[tuple[CrystalRecord, Verdict]]:
+    """The best crystals by what was measured or else calculated at the target fidelity.
+
+    Args:
+      ledger: of the campaign.
+      target: unit and higher_is_better of the target oracle.
+      fidelity: its number.
+      number: most crystals.
+      proposed: leave out those whose atoms were known from the start.
+    """
+    better = bool(target["higher_is_better"])
+    measured = measured_values(ledger.answers(HANDOFF), target["unit"]) if proposed else {}
+    rows = ledger.best(
+        # Beyond the number, since a measured value may take a crystal out of the best.
+        *(CAMPAIGN, fidelity),
+        number=number + len(measured),
+        largest=better,
+        proposed=proposed,
+    )
+    found: dict[str, tuple[CrystalRecord, Verdict]] = {}
+    for row in rows:
+        if row.value is not None:
+            crystal = row.query.crystal
+            own = Verdict(row.value, row.spread, "calculated")
+            verdict = overruled(own, measured.get(crystal.hash, (crystal, None))[1]) or own
+            found.setdefault(crystal.hash, (crystal, verdict))
+    # What was not among them has a worse calculated value, or none: a bound from the good side
+    # says nothing new of it.
+    useless = "below" if better else "above"
+    found = {name: both for name, both in measured.items() if both[1].censoring != useless} | found
+    return sorted(found.values(), key=lambda both: both[1].order(better))[:number]
