@@ -26,7 +26,7 @@ from mfal.campaign.folder import (
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import Account, account_of, limits_of
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
-from mfal.campaign.measured import Verdict, best_proposals
+from mfal.campaign.measured import Worth, best_proposals
 from mfal.campaign.strategy.lessons import lessons
 from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.campaign.workers.clusters import open_executor
@@ -356,7 +356,7 @@ class _Campaign:
             best=self.best(),
         )
 
-    def best_of(self, number: int, proposed: bool = True) -> list[tuple[CrystalRecord, Verdict]]:
+    def best_of(self, number: int, proposed: bool = True) -> list[tuple[CrystalRecord, Worth]]:
         oracle = self.oracles[-1]
         facts = {"unit": oracle.unit, "higher_is_better": oracle.higher_is_better}
         return best_proposals(self.ledger, facts, oracle.fidelity, number, proposed=proposed)

@@ -15,10 +15,10 @@ from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.ledger.rows import Answer
 from mfal.campaign.strategy.lessons import is_lesson
 
-__all__ = ["Verdict", "best_proposals", "measured_values", "overruled"]
+__all__ = ["Worth", "best_proposals", "measured_values", "overruled"]
 
 
-class Verdict(NamedTuple):
+class Worth(NamedTuple):
     """What a crystal is worth, and who says so."""
 
     value: float
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
         return (-self.value if higher_is_better else self.value), self.censoring == worse
 
 
-def measured_values(told: Iterable[Answer], unit: str) -> dict[str, tuple[CrystalRecord, Verdict]]:
+def measured_values(told: Iterable[Answer], unit: str) -> dict[str, tuple[CrystalRecord, Worth]]:
     """What was measured of the target oracle's quantity, by crystal; the last answer counts.
 
     Args:
@@ -45,7 +45,7 @@ def measured_values(told: Iterable[Answer], unit: str) -> dict[str, tuple[Crysta
     return {
         answer.query.crystal.hash: (
             answer.query.crystal,
-            Verdict(
+            Worth(
                 float(answer.value or 0.0),
                 answer.spread,
                 "measured",
@@ -57,13 +57,13 @@ def measured_values(told: Iterable[Answer], unit: str) -> dict[str, tuple[Crysta
     }
 
 
-def overruled(calculated: Verdict | None, measured: Verdict | None) -> Verdict | None:
+def overruled(calculated: Worth | None, measured: Worth | None) -> Worth | None:
     """The verdict that counts.
 
-    >>> limit = Verdict(-10.0, None, "measured", "below")
-    >>> overruled(Verdict(-4.0, None, "calculated"), limit).basis
+    >>> limit = Worth(-10.0, None, "measured", "below")
+    >>> overruled(Worth(-4.0, None, "calculated"), limit).basis
     'measured'
-    >>> overruled(Verdict(-12.0, None, "calculated"), limit).value
+    >>> overruled(Worth(-12.0, None, "calculated"), limit).value
     -12.0
     """
     if measured is None or calculated is None or measured.censoring == "exact":
@@ -78,7 +78,7 @@ def overruled(calculated: Verdict | None, measured: Verdict | None) -> Verdict |
 
 def best_proposals(
     ledger: Ledger, target: dict[str, Any], fidelity: int, number: int, *, proposed: bool = True
-) -> list[tuple[CrystalRecord, Verdict]]:
+) -> list[tuple[CrystalRecord, Worth]]:
     """The best crystals by what was measured or else calculated at the target fidelity.
 
     Args:
@@ -97,11 +97,11 @@ def best_proposals(
         largest=better,
         proposed=proposed,
     )
-    found: dict[str, tuple[CrystalRecord, Verdict]] = {}
+    found: dict[str, tuple[CrystalRecord, Worth]] = {}
     for row in rows:
         if row.value is not None:
             crystal = row.query.crystal
-            own = Verdict(row.value, row.spread, "calculated")
+            own = Worth(row.value, row.spread, "calculated")
             verdict = overruled(own, measured.get(crystal.hash, (crystal, None))[1]) or own
             found.setdefault(crystal.hash, (crystal, verdict))
     # What was not among them has a worse calculated value, or none: a bound from the good side

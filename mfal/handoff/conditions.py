@@ -8,7 +8,7 @@ from mfal.data.units import unit_factor
 from mfal.errors import MfalError
 from mfal.potentials.units import BOLTZMANN
 
-__all__ = ["Conditions", "parse_conditions", "to_temperature"]
+__all__ = ["MeasuredAt", "parse_conditions", "to_temperature"]
 
 NEAR = 7.0
 """K. Nearer temperatures count as the same: 20 °C passes for 300 K, as a laboratory's room does."""
@@ -25,7 +25,7 @@ _ACTIVATION = re.compile(
 )
 
 
-class Conditions(NamedTuple):
+class MeasuredAt(NamedTuple):
     """What a cell of conditions says."""
 
     temperature: float | None
@@ -34,14 +34,14 @@ class Conditions(NamedTuple):
     """eV, of the conductivity times the temperature."""
 
 
-def parse_conditions(text: str) -> Conditions:
+def parse_conditions(text: str) -> MeasuredAt:
     """Temperature and activation energy among whatever else is said.
 
     Raises:
       MfalError: for several temperatures, a number without a unit, or below absolute zero.
 
     >>> parse_conditions("60 °C, Ea = 0.35 eV, pellet")
-    Conditions(temperature=333.15, activation_energy=0.35)
+    MeasuredAt(temperature=333.15, activation_energy=0.35)
     >>> parse_conditions("cold pressed").temperature, parse_conditions("RT").temperature
     (None, 298.15)
     """
@@ -63,10 +63,10 @@ def parse_conditions(text: str) -> Conditions:
     temperature = found.pop() if found else None
     if temperature is not None and temperature <= 0:
         raise MfalError(f"conditions {text!r}", "give a temperature above absolute zero")
-    return Conditions(temperature, energy)
+    return MeasuredAt(temperature, energy)
 
 
-def to_temperature(log10: float, stated: Conditions, asked: float) -> tuple[float, str]:
+def to_temperature(log10: float, stated: MeasuredAt, asked: float) -> tuple[float, str]:
     """A conductivity at the temperature that was asked for, and how it came there.
 
     Where an activation energy is given, sigma T = A exp(-Ea / kT) carries it over.

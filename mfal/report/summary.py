@@ -11,7 +11,7 @@ from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
 from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM
 from mfal.campaign.ledger.book import Answer, Ledger
 from mfal.campaign.ledger.records import CrystalRecord
-from mfal.campaign.measured import Verdict, measured_values, overruled
+from mfal.campaign.measured import Worth, measured_values, overruled
 from mfal.campaign.strategy.stability import stability_from_plain
 from mfal.numbers import finite_or_none
 
@@ -242,9 +242,9 @@ def _candidates(
         predicted = predictions.get(name) or highest.query.predicted
         verdict = None
         if target in good and (value := good[target].value) is not None:
-            verdict = Verdict(value, good[target].spread, "calculated")
+            verdict = Worth(value, good[target].spread, "calculated")
         elif predicted:
-            verdict = Verdict(predicted["mean"][target], predicted["std"][target], "predicted")
+            verdict = Worth(predicted["mean"][target], predicted["std"][target], "predicted")
         verdict = overruled(verdict, by_hand[name][1] if name in by_hand else None)
         if verdict is None:
             continue

@@ -9,7 +9,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from mfal.campaign.config import CampaignConfig
-from mfal.campaign.folder import campaign_id, open_campaign, read_campaign
+from mfal.campaign.folder import PRICES, campaign_id, open_campaign, read_campaign
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal
 from mfal.campaign.toml import to_toml
@@ -35,7 +35,7 @@ def finished(tmp_path_factory):
     oracle = {"name": "top", "version": "1", "unit": "eV", "cost": 1.0, "higher_is_better": True}
     with Ledger(folder / "ledger.sqlite") as ledger:
         config = tomllib.loads(to_toml(CampaignConfig()))
-        ledger.start({"config": config, "oracles": [oracle]})
+        ledger.start({"config": config, "oracles": [oracle], "prices": PRICES})
         proposals = [
             Proposal(
                 CrystalRecord(
