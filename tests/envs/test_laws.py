@@ -32,7 +32,7 @@ def crystal(name: str) -> Environment:
     return crystal_environment(SPECS[name])
 
 
-QUICK = ("default", "fractions", "wyckoff")
+QUICK = ("default", "wyckoff")
 
 
 @pytest.mark.parametrize(

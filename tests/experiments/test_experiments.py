@@ -83,6 +83,7 @@ def test_window_of_a_binary_salt(script):
     assert script("rewards").window("LiCl") == pytest.approx(-gibbs / faraday, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_metropolis_keeps_the_reweighed_random_search(script):
     """Chains on a small grid, against the random search's own draws weighed by exp(w)."""
     searches = script("searches")

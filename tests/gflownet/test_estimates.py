@@ -116,6 +116,7 @@ def test_correlation_against_numpy():
     assert correlation(jnp.array(x), jnp.array(x + y)) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_one_policy_serves_all_temperatures():
     """Trained conditional on beta, it samples R^beta exactly for each beta within the range."""
     config = TrainConfig(

@@ -20,7 +20,7 @@ from tests.gflownet.toys import hybrid
     [
         (lambda: hypergrid(HypergridSpec(3, 4)), "learned", "float32"),
         (hybrid, "uniform", "float32"),
-        (hybrid, "learned", "float32"),
+        pytest.param(hybrid, "learned", "float32", marks=pytest.mark.slow),
         (hybrid, "learned", "bfloat16"),
     ],
 )
@@ -91,7 +91,10 @@ def test_ends_with_several_parents_are_rows_of_the_learned_backward_policy():
 
 @pytest.mark.parametrize(
     ("make", "backward"),
-    [(lambda: hypergrid(HypergridSpec(3, 4)), "learned"), (hybrid, "uniform")],
+    [
+        (lambda: hypergrid(HypergridSpec(3, 4)), "learned"),
+        pytest.param(hybrid, "uniform", marks=pytest.mark.slow),
+    ],
 )
 def test_a_batch_that_narrows_is_the_same_batch(make, backward):
     env = make()

@@ -243,6 +243,7 @@ def test_replicas_may_have_temperatures_of_their_own():
     np.testing.assert_allclose(frames.temperature.mean(0), temperatures, rtol=0.2)
 
 
+@pytest.mark.slow
 def test_what_explodes_stops_and_the_others_go_on():
     positions, cell, species = argon(2)
     broken = positions.copy()
