@@ -1,9 +1,11 @@
 """Functions of the user's own, named as module:function."""
 
 import importlib
+import importlib.util
 import os
 import sys
 import traceback
+from types import ModuleType
 from typing import Any
 
 from mfal.errors import MfalError
@@ -14,7 +16,8 @@ __all__ = ["import_reference", "make"]
 def import_reference(reference: str, what: str) -> Any:
     """The function behind module:function; `what` says in errors what it was to make.
 
-    Modules of the working folder count, if no other has the name.
+    Modules of the working folder count, if no other has the name. Where a package has a module of
+    the function's name, the function in that module is meant.
 
     Raises:
       MfalError: where it leads nowhere.
@@ -24,7 +27,15 @@ def import_reference(reference: str, what: str) -> Any:
     if not separator:
         raise MfalError(f"{what} {reference!r}", remedy)
     try:
-        return getattr(_import(module), name)
+        found = _import(module)
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            within = f"{module}.{name}"
+            if not hasattr(found, "__path__") or importlib.util.find_spec(within) is None:
+                raise
+            found = importlib.import_module(within)
+        return getattr(found, name) if isinstance(found, ModuleType) else found
     except (ImportError, AttributeError) as error:
         raise MfalError(f"{what} {reference!r}: {error}", remedy) from error
     except Exception as error:  # it is the user's program

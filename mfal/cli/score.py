@@ -30,6 +30,7 @@ example:
   mfal score Li3PO4.cif Li6PS5Cl.cif --json
   mfal score cifs/ '*.vasp' --out scores.csv
   mfal score --ion Na Na3SbS4.cif
+  mfal score Li7P3S11.cif --oracles mfal.oracles:dynamics --files shown
 """
 
 
@@ -73,6 +74,13 @@ def add_parser(commands: Any) -> None:
         metavar="MODULE:FUNCTION",
         help=f"oracles to ask (default: {SCORING})",
     )
+    parser.add_argument(
+        "--files",
+        type=Path,
+        metavar="DIR",
+        help="write what simulations showed: mean square displacements (CSV and PNG), density of"
+        " the mobile ions (cube)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -86,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
     use_compilation_cache()
     from mfal.cli.score_print import Printer
     from mfal.cli.score_work import Job, oracles_of, process_count
+    from mfal.oracles.progress import listening
 
     ion = options.ion.strip().capitalize()
     if options.decorations is not None and options.oracles != [SCORING]:
@@ -93,7 +102,8 @@ def run(options: argparse.Namespace) -> int:
             "--decorations with oracles of your own", "leave it out: it is the default oracles'"
         )
     decorations = _DECORATIONS if options.decorations is None else options.decorations
-    job = Job(tuple(options.oracles), ion, decorations)
+    folder = str(options.files) if options.files else None
+    job = Job(tuple(options.oracles), ion, decorations, folder)
     oracles_of(job)  # what is wrong with them is said before anything is scored
     digests = {source.name: source.digest() for source in sources} if options.out else {}
     with contextlib.ExitStack() as stack:
@@ -105,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
                 print(f"{len(held)} of them are in {options.out} already", file=sys.stderr)
             sources = [one for one in sources if one not in held]
         printer = stack.enter_context(Printer(options.json, len(sources)))
+        stack.enter_context(listening(printer.report))
         stack.enter_context(_terminable())
         processes = process_count(len(sources), options.processes)
         return _score(sources, job, processes, printer, table, digests)

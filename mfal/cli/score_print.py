@@ -3,10 +3,18 @@
 import json
 import math
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -27,12 +35,15 @@ class Printer:
         self._json, self._files = as_json, files
         self._console = make_console()
         self._shown = self._failed = self._noted = 0
+        self._terminal = make_console(stderr=True).is_terminal
         self._progress = Progress(
-            TextColumn("scored"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-            console=make_console(stderr=True), transient=True,
-            disable=files < 2 or not make_console(stderr=True).is_terminal,
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(), console=make_console(stderr=True), transient=True,
+            disable=not self._terminal,
         )  # fmt: skip
-        self._task = self._progress.add_task("", total=files)
+        self._task = self._progress.add_task("scored", total=files, visible=files > 1)
+        self._long: TaskID | None = None
+        self._said = ("", -1)
         self._open = False
 
     def __enter__(self) -> "Printer":
@@ -49,6 +60,17 @@ class Printer:
         """One more file is scored."""
         self.done += 1
         self._progress.advance(self._task)
+
+    def report(self, what: str, done: int, total: int) -> None:
+        """How far a long oracle is: a second bar, or without a terminal a line at each tenth."""
+        if self._terminal:
+            if self._long is None:
+                self._long = self._progress.add_task(what)
+            self._progress.update(self._long, description=what, completed=done, total=total)
+            self._progress.update(self._long, visible=done < total)
+        elif self._said != (what, tenth := 10 * done // max(total, 1)):
+            self._said = (what, tenth)
+            print(f"{what}: {10 * tenth} %", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """End the bar, and the JSON so that it is whole."""
@@ -130,7 +152,8 @@ def _value(answer: dict[str, Any]) -> str:
     value, spread = float(answer["value"]), answer["uncertainty"]
     if math.isinf(value):
         return "none" if "barriers" in answer else f"{value:g}"
-    return f"{value:.4g}" + (f" ± {spread:.2g}" if spread else "")
+    sign = {"below": "< ", "above": "> "}.get(answer.get("censoring", ""), "")
+    return f"{sign}{value:.4g}" + (f" ± {spread:.2g}" if spread else "")
 
 
 def _remarks(answer: dict[str, Any]) -> list[str]:
@@ -148,9 +171,12 @@ def _remarks(answer: dict[str, Any]) -> list[str]:
     if answer["unit"] == "log10 S/cm" and answer["value"] is not None:
         exponent = float(answer["value"])
         if -300 < exponent < 300:
-            remarks.append(f"{10**exponent:.1e} S/cm")
+            hot = f" at {answer['temperature']:g} K" if "temperature" in answer else ""
+            remarks.append(f"{10**exponent:.1e} S/cm{hot}")
     if "expected_conductivity" in answer:
         remarks.append(f"expect {answer['expected_conductivity']['words']}")
+    if answer.get("files"):
+        remarks.append(f"wrote {', '.join(answer['files'])}")
     # A path that is not there stands among the barriers already.
     said = r"no [123]-D path" if "barriers" in answer else r"(?!)"
     return remarks + [note for note in answer["notes"] if not re.match(said, note)]

@@ -38,6 +38,8 @@ class Job(NamedTuple):
     """Symbol of the mobile ion, for the oracles that come with mfal."""
     decorations: int
     """Ordered frameworks drawn from a partly occupied one, for the same."""
+    files: str | None = None
+    """Folder for what oracles show as files; None for no files."""
 
 
 def process_count(sources: int, wanted: int | None = None) -> int:
@@ -157,13 +159,17 @@ def score_source(source: Source, job: Job) -> list[dict[str, Any]]:
     from mfal.oracles.scoring import score_structure
 
     oracles = oracles_of(job)
+
+    def scored(structure: Structure, name: str) -> dict[str, Any]:
+        return score_structure(structure, oracles, job.files, name)
+
     contents = source.contents
     try:
         if isinstance(contents, MfalError):
             raise contents
         if isinstance(contents, dict):
             structure = Structure.from_dict(contents)
-            return [{"file": source.name} | score_structure(structure, oracles)]
+            return [{"file": source.name} | scored(structure, source.name)]
         found = (
             read_structures(source.name)
             if contents is None
@@ -174,6 +180,6 @@ def score_source(source: Source, job: Job) -> list[dict[str, Any]]:
     return [
         {"file": one.name, "error": str(one.problem)}
         if one.structure is None
-        else {"file": one.name} | score_structure(one.structure, oracles)
+        else {"file": one.name} | scored(one.structure, one.name)
         for one in found
     ]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from mfal.lazy import lazily
 
 if TYPE_CHECKING:
+    from mfal.oracles.dynamics import dynamics_oracle
     from mfal.oracles.expected import ExpectedConductivity, expected_conductivity
     from mfal.oracles.ladder import (
         MapOptions,
@@ -28,6 +29,7 @@ __all__ = [
     "bvse_oracle",
     "conductivity_oracle",
     "default_oracles",
+    "dynamics_oracle",
     "expected_conductivity",
     "hide_labels",
     "kmc",
@@ -41,6 +43,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "dynamics": "dynamics_oracle",
         "expected": "ExpectedConductivity expected_conductivity",
         "ladder": (
             "MapOptions bvse_oracle conductivity_oracle default_oracles kmc kmc_oracle "

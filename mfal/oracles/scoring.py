@@ -1,7 +1,9 @@
 """What `mfal score` asks about a structure, and the record of what came out."""
 
 import math
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfal.errors import MfalError, warn
@@ -108,11 +110,22 @@ def _is_partial(structure: "Structure", barrier: "Oracle") -> bool:
     )
 
 
-def score_structure(structure: "Structure", oracles: "tuple[Oracle, ...]") -> dict[str, Any]:
+def score_structure(
+    structure: "Structure",
+    oracles: "tuple[Oracle, ...]",
+    files: str | None = None,
+    name: str = "structure",
+) -> dict[str, Any]:
     """Formula, space group, notes, and each oracle's answer, as plain values for JSON.
 
     The oracles see the standard setting of the crystal, so that one crystal has one value in
     whatever cell, origin or setting it is given.
+
+    Args:
+      structure: the crystal.
+      oracles: to ask.
+      files: folder for what simulations showed, as files; None for none.
+      name: of the source, which the files are named after.
     """
     from mfal.crystals.checks import notes_of
     from mfal.crystals.structures import space_group_number, standard_setting
@@ -127,11 +140,15 @@ def score_structure(structure: "Structure", oracles: "tuple[Oracle, ...]") -> di
         "formula": structure.composition.reduced_formula,
         "space_group": group,
         "notes": list(notes_of(structure)),
-        "oracles": [_answer(oracle, ask_oracle(oracle, [standard])[0]) for oracle in oracles],
+        "oracles": [
+            _answer(oracle, ask_oracle(oracle, [standard])[0], files, name) for oracle in oracles
+        ],
     }
 
 
-def _answer(oracle: "Oracle", observation: "Observation") -> dict[str, Any]:
+def _answer(
+    oracle: "Oracle", observation: "Observation", files: str | None, name: str
+) -> dict[str, Any]:
     from mfal.oracles.expected import expected_conductivity
 
     record = observation.provenance
@@ -158,4 +175,16 @@ def _answer(oracle: "Oracle", observation: "Observation") -> dict[str, Any]:
         answer["barriers"] = dict(zip(("1-D", "2-D", "3-D"), record["own_barriers"], strict=True))
     if record.get("decorations"):
         answer["decorations"] = list(record["decorations"])
+    if record.get("censoring", "exact") != "exact":
+        answer["censoring"] = record["censoring"]
+    if oracle.unit == "log10 S/cm" and record.get("temperature", 300.0) != 300.0:
+        answer["temperature"] = record["temperature"]
+    if files is not None and "msd_framework" in next(iter(record.get("simulated", ())), ()):
+        from mfal.oracles.dynamics.files import write_dynamics_files
+
+        stem = re.sub(r"[^\w.-]+", "-", Path(name).name).strip("-")
+        try:
+            answer["files"] = [str(one) for one in write_dynamics_files(record, Path(files), stem)]
+        except MfalError as error:
+            answer["notes"].append(str(error))
     return answer

@@ -15,7 +15,7 @@ from mfal.acquisition.feasibility import fit_feasibility
 from mfal.acquisition.success import SuccessParams, fit_success
 from mfal.campaign.strategy.learner import Attempts, Belief, Learner, ScoredRows, pad
 from mfal.crystals.types import Crystal
-from mfal.proxies.dataset import Dataset, make_dataset
+from mfal.proxies.dataset import EXACT, Dataset, make_dataset
 from mfal.proxies.explained import describe_fidelity, explained_variance
 from mfal.proxies.relation import Reliability
 
@@ -138,8 +138,11 @@ def describe_fidelities(learner: Learner, belief: Belief) -> list[str]:
 
 
 def _best(rows: ScoredRows, target: int) -> float:
-    """The score that is to be improved on; -inf before the target has answered."""
-    at_target = rows.fidelity == target
+    """The score that is to be improved on; -inf before the target has answered.
+
+    An upper limit has shown nothing that is to be improved on.
+    """
+    at_target = (rows.fidelity == target) & (rows.censoring >= EXACT)
     if (at_target & rows.proposed).any():
         return float(rows.score[at_target & rows.proposed].max())
     return float(np.median(rows.score[at_target])) if at_target.any() else -np.inf
@@ -147,7 +150,9 @@ def _best(rows: ScoredRows, target: int) -> float:
 
 def _dataset(learner: Learner, rows: ScoredRows) -> Dataset:
     """The rows padded to one capacity for the whole campaign, so that nothing compiles twice."""
-    return make_dataset(rows.crystal, rows.fidelity, rows.score, capacity=learner.capacity)
+    return make_dataset(
+        rows.crystal, rows.fidelity, rows.score, rows.censoring, capacity=learner.capacity
+    )
 
 
 def _fit_chance(space: Crystal, attempts: Attempts) -> SuccessParams:

@@ -64,6 +64,8 @@ class ScoredRows(NamedTuple):
     """[N] float32, within the oracle's bounds, sign turned where lower is better."""
     proposed: np.ndarray
     """[N] bool, whether the crystal is one that the campaign proposed, not a known one."""
+    censoring: np.ndarray
+    """[N] int32, of the score: -1 where it is an upper limit, 1 a lower one, 0 exact."""
 
 
 class Attempts(NamedTuple):

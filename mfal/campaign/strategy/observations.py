@@ -7,11 +7,13 @@ import numpy as np
 
 from mfal.campaign.ledger.crystals import crystal_arrays
 from mfal.campaign.ledger.records import CrystalRecord
+from mfal.campaign.ledger.rows import Answer
 from mfal.campaign.strategy.learner import Attempts, Expectation, ScoredRows
 from mfal.campaign.strategy.lessons import lessons
 from mfal.campaign.strategy.types import Round
 from mfal.errors import MfalError
 from mfal.oracles.types import Oracle
+from mfal.proxies.dataset import ABOVE, BELOW, EXACT
 
 __all__ = ["attempts_of", "in_units", "score", "scored_rows"]
 
@@ -20,7 +22,8 @@ def scored_rows(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Scor
     """Observations as scores, in the order of decisions; what was told comes last.
 
     A measured value of what the target oracle estimates stands in for the oracle's own answer
-    about that crystal.
+    about that crystal. An answer whose provenance says that it is a limit ("below" or "above") is a
+    limit to the proxy too.
 
     Args:
       round_: with its answers.
@@ -44,16 +47,27 @@ def scored_rows(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Scor
             f"no query of the initial data was answered ({'; '.join(reasons[:3])})",
             "check the oracles with `mfal score`",
         )
-    facts: list[tuple[CrystalRecord, int, float]]
-    facts = [(a.query.crystal, a.query.fidelity, a.value or 0.0) for a in seen]
-    facts += [(crystal, target, value) for crystal, value in told.values()]
+    facts: list[tuple[CrystalRecord, int, float, int]]
+    facts = [
+        (a.query.crystal, a.query.fidelity, a.value or 0.0, _limit(a, oracles[a.query.fidelity]))
+        for a in seen
+    ]
+    facts += [(crystal, target, value, EXACT) for crystal, value in told.values()]
     facts = facts[-capacity:]
     return ScoredRows(
-        crystal_arrays([crystal for crystal, _, _ in facts]),
-        np.array([fidelity for _, fidelity, _ in facts], np.int32),
-        np.array([score(oracles[m], value) for _, m, value in facts], np.float32),
-        np.array([crystal.structure is None for crystal, _, _ in facts], bool),
+        crystal_arrays([crystal for crystal, _, _, _ in facts]),
+        np.array([fidelity for _, fidelity, _, _ in facts], np.int32),
+        np.array([score(oracles[m], value) for _, m, value, _ in facts], np.float32),
+        np.array([crystal.structure is None for crystal, _, _, _ in facts], bool),
+        np.array([limit for _, _, _, limit in facts], np.int32),
     )
+
+
+def _limit(answer: Answer, oracle: Oracle) -> int:
+    """Of the score: -1 for an upper limit, 1 for a lower one, 0 for an exact answer."""
+    said = (answer.detail.get("provenance") or {}).get("censoring")
+    limit = {"below": BELOW, "above": ABOVE}.get(said, EXACT)
+    return limit if oracle.higher_is_better else -limit
 
 
 def attempts_of(round_: Round) -> Attempts:

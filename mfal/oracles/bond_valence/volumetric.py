@@ -1,4 +1,4 @@
-"""Energy maps as files for viewers."""
+"""Maps of energies and densities as files for viewers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +13,19 @@ if TYPE_CHECKING:
 __all__ = ["write_cube"]
 
 
-def write_cube(path: Path | str, energy: np.ndarray, structure: "Structure") -> None:
+def write_cube(
+    path: Path | str,
+    values: np.ndarray,
+    structure: "Structure",
+    comment: str = "bond-valence site energy, eV",
+) -> None:
     """Writes a map as a Gaussian cube file, read by VESTA, Ovito, VMD and others.
 
     Args:
       path: of the file.
-      energy: [n1, n2, n3], eV, point (i, j, k) at fractions (i/n1, j/n2, k/n3) of the cell.
+      values: [n1, n2, n3], point (i, j, k) at fractions (i/n1, j/n2, k/n3) of the cell.
       structure: whose cell it is; a shared site is drawn as its most frequent species.
+      comment: what the values are, in ASCII.
 
     Raises:
       MfalError: when the file can't be written.
@@ -30,8 +36,8 @@ def write_cube(path: Path | str, energy: np.ndarray, structure: "Structure") -> 
     symbols = [max(site.species.items(), key=lambda item: item[1])[0].symbol for site in structure]
     drawn = Structure(structure.lattice, symbols, structure.frac_coords)
     try:
-        VolumetricData(drawn, {"total": np.asarray(energy, float)}).to_cube(
-            str(path), comment="bond-valence site energy, eV"
+        VolumetricData(drawn, {"total": np.asarray(values, float)}).to_cube(
+            str(path), comment=comment
         )
     except OSError as error:
         raise MfalError(

@@ -33,8 +33,8 @@ class KmcResult(NamedTuple):
     """[3, 3] float64, tracer diffusion tensor, Å^2/s."""
     collective: np.ndarray
     """[3, 3] float64, collective diffusion tensor, Å^2/s: the one that carries charge."""
-    collective_replicas: np.ndarray
-    """[R, 3, 3] float64, the same from each replica alone."""
+    collective_blocks: np.ndarray
+    """[R, blocks, 3, 3] float64, the same from each block alone."""
     tracer_mean: tuple[float, float]
     """A third of the trace and its standard error, Å^2/s."""
     collective_mean: tuple[float, float]
@@ -145,7 +145,7 @@ def _averages(
     return KmcResult(
         tracer.mean(axis=0),
         collective.mean(axis=0),
-        collective.reshape(len(drifts), blocks, 3, 3).mean(axis=1),
+        collective.reshape(len(drifts), blocks, 3, 3),
         _mean(tracer_trace),
         _mean(collective_trace),
         _ratio(tracer_trace, collective_trace),

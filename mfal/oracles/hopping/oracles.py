@@ -165,7 +165,7 @@ def kmc_oracle(
         return averaged(simulated, structure, options)
 
     name = "kmc"
-    version = f"1-{options.tag()}-{temperature:g}-{attempts:.0e}-{seed}"
+    version = f"2-{options.tag()}-{temperature:g}-{attempts:.0e}-{seed}"
     version += "" if repulsion else "-free"
     return Oracle(
         name=name,

@@ -57,7 +57,13 @@ def selected(given, *, std=0.5, gain=0.2, number=1, screen=None, waiting=(), ans
         number=number, rounds=2, allowance=4.0, allowances=(np.inf, np.inf), answers=[]
     )
     # The spread at the target fidelity is 1.
-    rows = ScoredRows(None, np.array([0, 1, 1]), np.array([0.0, 1.0, 3.0]), np.ones(3, bool))
+    rows = ScoredRows(
+        None,
+        np.array([0, 1, 1]),
+        np.array([0.0, 1.0, 3.0]),
+        np.ones(3, bool),
+        np.zeros(3, np.int32),
+    )
     found = select(
         round_,
         rows,

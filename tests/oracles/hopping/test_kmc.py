@@ -219,7 +219,7 @@ def test_charge_diffuses_as_the_exact_solution_over_all_configurations(
     assert error < 0.03 * value
     assert abs(value - np.trace(exact) / 3) < 3 * error
     np.testing.assert_allclose(result.collective, exact, atol=0.1 * np.abs(exact).max())
-    np.testing.assert_allclose(result.collective_replicas.mean(axis=0), result.collective)
+    np.testing.assert_allclose(result.collective_blocks.mean(axis=(0, 1)), result.collective)
 
 
 def test_the_repulsion_is_that_of_the_force_field() -> None:

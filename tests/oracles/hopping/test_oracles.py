@@ -71,7 +71,7 @@ def test_partial_occupancy_gives_the_mean_and_spread_over_decorations() -> None:
     # The simulations' own errors come on top of the spread.
     assert drawn.uncertainty > np.std(values)
     assert "3 decorations" in drawn.provenance["occupancy"]
-    assert kmc().version.startswith("1-Li-0.15-3d-300")
+    assert kmc().version.startswith("2-Li-0.15-3d-300")
 
 
 def test_kmc_stands_above_the_default_ladder() -> None:

@@ -1,0 +1,173 @@
+"""Molecular dynamics as an oracle."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfal.oracles.answering import answer_each
+from mfal.oracles.bond_valence.maps import Estimate
+from mfal.oracles.dynamics.options import DynamicsOptions
+from mfal.oracles.types import Oracle
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
+    from pymatgen.core import Structure
+
+    from mfal.oracles.dynamics.displacements import Displacements
+    from mfal.potentials.types import Potential
+
+__all__ = ["dynamics", "dynamics_oracle"]
+
+DYNAMICS_COST = 10_000.0
+"""CPU time of one evaluation in that of the conductivity (0.03 s): some 300 CPU seconds for a cell
+of forty atoms at the default length (`experiments/dynamics_length.py`)."""
+
+DEFAULT = DynamicsOptions()
+UNKNOWN = "unknown"
+"""Version of a potential of which nothing can be kept, as it might be another the next time."""
+
+
+def dynamics() -> Oracle:
+    """`dynamics_oracle` by default, for the command line: `--oracles mfal.oracles:dynamics`."""
+    return dynamics_oracle()
+
+
+def dynamics_oracle(
+    options: DynamicsOptions = DEFAULT,
+    potential: "Potential | Calculator | None" = None,
+    *,
+    fidelity: int = 5,
+    cost: float = DYNAMICS_COST,
+) -> Oracle:
+    """log10 of the conductivity in S/cm by molecular dynamics of all atoms.
+
+    The crystal is relaxed, repeated until it is wide enough, brought to temperature by a Langevin
+    thermostat, and simulated; the diffusion coefficient of the mobile ions comes from their mean
+    square displacement (`mfal.oracles.dynamics.displacements`), the conductivity from it by Nernst
+    and Einstein with Haven's ratio one. With one temperature the answer is the conductivity there,
+    which ranks crystals; with three or more it is that at 300 K by Arrhenius' law. Partly occupied
+    crystals are simulated as several ordered cells, whose displacements are taken together.
+
+    Where fewer than ten hops were seen, or the framework flows, the answer is an upper limit: the
+    value is the limit, `censoring` in the record is "below", `state` says why. Learners take it as
+    the limit that it is.
+
+    What was simulated is kept in the cache folder (`mfal.cache`) step by step: a run that was
+    killed goes on where it was, with the same bits, and a question asked again costs its analysis.
+
+    Args:
+      options: the protocol.
+      potential: an interatomic potential (`mfal.potentials`) or any ASE calculator; CHGNet's
+        embedded weights by default. Runs by a calculator are not kept, as nothing tells one from
+        another; `from_calculator` with a version makes a potential whose runs are.
+      fidelity: rank among a campaign's oracles.
+      cost: cost units of one question.
+    """
+    used = _potential(potential)
+
+    def answer(structure: "Structure") -> Estimate:
+        from mfal.oracles.dynamics.store import dynamics_folder
+
+        if used.version != UNKNOWN:
+            folder = dynamics_folder(_key(structure, used, options))
+            estimate = _simulated(structure, used, options, folder)
+            estimate.provenance["kept"] = folder.name
+            return estimate
+        with tempfile.TemporaryDirectory() as passing:
+            return _simulated(structure, used, options, Path(passing))
+
+    name = "dynamics"
+    version = f"1-{used.name}-{used.version}-{options.tag()}"
+    return Oracle(
+        name=name,
+        version=version,
+        fidelity=fidelity,
+        cost=cost,
+        unit="log10 S/cm",
+        higher_is_better=True,
+        bounds=(-20.0, 2.0) if options.several else (-4.0, 2.0),
+        evaluate=answer_each(answer, name, version),
+    )
+
+
+def _potential(given: "Potential | Calculator | None") -> "Potential":
+    from mfal.potentials import Potential, chgnet_potential, from_calculator
+
+    if given is None:
+        return chgnet_potential()
+    return given if isinstance(given, Potential) else from_calculator(given)
+
+
+def _key(structure: "Structure", potential: "Potential", options: DynamicsOptions) -> list[Any]:
+    """What the cells and runs of one crystal depend on: all but temperatures and lengths."""
+    sites = [
+        [
+            sorted([specie.symbol, round(amount, 4)] for specie, amount in site.species.items()),
+            [round(float(x), 6) for x in site.frac_coords],
+        ]
+        for site in structure
+    ]
+    matrix = [[round(float(x), 6) for x in row] for row in structure.lattice.matrix]
+    fixed = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("temperatures", "target", "length", "ion_time")
+    }
+    return [1, potential.name, potential.version, matrix, sites, fixed]
+
+
+def _simulated(
+    structure: "Structure", potential: "Potential", options: DynamicsOptions, folder: Path
+) -> Estimate:
+    import numpy as np
+
+    from mfal.oracles.dynamics.cells import SimulatedCells, simulated_cells
+    from mfal.oracles.dynamics.estimates import simulated_conductivity
+    from mfal.oracles.dynamics.running import simulate
+    from mfal.oracles.dynamics.store import locked, read_json, run_folder, write_json
+    from mfal.oracles.progress import report_progress
+
+    name = structure.composition.reduced_formula
+    shown: dict[float, list[Displacements]] = {}
+    with locked(folder):
+        start = read_json(folder / "start.json")
+        if start is None:
+            report_progress(f"{name}: relaxing", 0, 1)
+            start = simulated_cells(structure, potential, options).to_json()
+            write_json(folder / "start.json", start)
+        made = SimulatedCells.from_json(start)
+        runs = [(t, k) for t in sorted(set(options.temperatures)) for k in range(len(made.cells))]
+        notes = []
+        for number, (kelvin, k) in enumerate(runs):
+
+            def report(done: int, total: int, at: int = number, kelvin: float = kelvin) -> None:
+                what = f"{name}: dynamics at {kelvin:g} K"
+                report_progress(what, at * total + done, len(runs) * total)
+
+            where = run_folder(folder, k, kelvin)
+            run = simulate(potential, made.cells[k], kelvin, options, where, report)
+            mean = float(run.temperature.mean())
+            if abs(mean / kelvin - 1) > 0.05:
+                notes.append(f"the run at {kelvin:g} K was at {mean:.0f} K in the mean")
+            shown.setdefault(kelvin, []).append(_displacements(run, made.cells[k][2], options))
+    volume = float(np.mean([abs(np.linalg.det(cell)) for _, cell, _ in made.cells]))
+    found = simulated_conductivity(shown, volume, options)
+    provenance = {
+        "method": "molecular dynamics, Nernst-Einstein",
+        "potential": f"{potential.name} {potential.version}",
+        "temperature": options.target if options.several else options.temperatures[0],
+        "protocol": {**vars(options), "temperatures": list(options.temperatures)},
+        **made.record,
+        **found.record,
+        "warnings": [*made.record["warnings"], *notes, *found.record["warnings"]],
+    }
+    return Estimate(found.log10, found.error, provenance)
+
+
+def _displacements(run: Any, species: Any, options: DynamicsOptions) -> "Displacements":
+    from mfal.crystals.elements import ATOMIC_MASS, atomic_number
+    from mfal.oracles.dynamics.displacements import measure_displacements
+
+    masses = ATOMIC_MASS[species - 1]
+    mobile = atomic_number(options.mobile)
+    return measure_displacements(run.positions, species, masses, mobile, run.interval)

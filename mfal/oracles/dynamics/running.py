@@ -1,0 +1,151 @@
+"""One simulation of one cell at one temperature, in segments that are kept.
+
+    trajectory = simulate(potential, crystal, 1000.0, options, folder)
+
+The run is a chain of segments of half a picosecond or so. After each its moments and then its state
+go to disk. A run that is asked for again reads what is there and simulates the rest, with the bits
+of one that was never stopped.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from mfal.crystals.elements import ATOMIC_MASS, atomic_number
+from mfal.errors import MfalError
+from mfal.oracles.dynamics.options import DynamicsOptions
+from mfal.oracles.dynamics.store import read_frames, write_frames, write_whole
+from mfal.potentials.dynamics import DynamicsState, run_dynamics, start_dynamics
+from mfal.potentials.integrators import langevin
+from mfal.potentials.trajectory import load_state, save_state
+from mfal.potentials.types import Potential
+
+__all__ = ["KeptTrajectory", "kept_trajectory", "simulate"]
+
+SEGMENT = 250
+"""Steps between what is kept: some ten seconds of a cell of forty atoms."""
+
+
+EQUILIBRATING = 0.01
+"""1/fs, friction while a crystal comes to temperature."""
+LITHIUM = 6.94
+"""u; what is lighter gets a shorter timestep."""
+
+
+class KeptTrajectory(NamedTuple):
+    """The measured part of a run."""
+
+    positions: np.ndarray
+    """[F, N, 3] Å, float32, not wrapped into the cell."""
+    temperature: np.ndarray
+    """[F] K."""
+    interval: float
+    """fs between moments."""
+
+
+class Schedule(NamedTuple):
+    """How a cell is simulated."""
+
+    timestep: float
+    """fs."""
+    equilibration: int
+    """Steps, whole segments."""
+    total: int
+    """Steps in all, whole segments."""
+
+    @property
+    def measured(self) -> range:
+        """The steps that measured segments end with."""
+        return range(self.equilibration + SEGMENT, self.total + 1, SEGMENT)
+
+
+def schedule(species: np.ndarray, options: DynamicsOptions) -> Schedule:
+    """Timestep and steps for a cell of atoms [N]."""
+    lightest = float(ATOMIC_MASS[species - 1].min())
+    timestep = options.timestep * min(1.0, float(np.sqrt(lightest / LITHIUM)))
+    ions = int((species == atomic_number(options.mobile)).sum())
+    segments = [
+        -(-round(time * 1e3 / timestep) // SEGMENT)
+        for time in (options.equilibration, options.measured(ions))
+    ]
+    return Schedule(timestep, segments[0] * SEGMENT, sum(segments) * SEGMENT)
+
+
+def simulate(
+    potential: Potential,
+    crystal: tuple[np.ndarray, np.ndarray, np.ndarray],
+    temperature: float,
+    options: DynamicsOptions,
+    folder: Path,
+    report: Callable[[int, int], None] | None = None,
+) -> KeptTrajectory:
+    """Simulates what the folder doesn't hold yet.
+
+    Args:
+      potential: an interatomic potential.
+      crystal: positions [N, 3] Å, cell [3, 3] Å and atomic numbers [N] of the supercell.
+      temperature: K.
+      options: of the run.
+      folder: for this cell and temperature alone, made if it is not there.
+      report: called with the steps done and those of the whole run.
+
+    Raises:
+      MfalError: when the dynamics explode, or the folder can't be written.
+    """
+    plan = schedule(crystal[2], options)
+    hot = langevin(plan.timestep, temperature, EQUILIBRATING)
+    steady = langevin(plan.timestep, temperature, options.friction)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = _resumed(folder, plan)
+    if state is None:
+        masses = ATOMIC_MASS[crystal[2] - 1]
+        key = jax.random.fold_in(jax.random.key(options.seed), round(temperature))
+        state = start_dynamics(
+            potential, [crystal], [masses], hot, key, temperature=temperature, skin=options.skin
+        )
+    while int(state.step) < plan.total:
+        before = int(state.step)
+        if report is not None:
+            report(before, plan.total)
+        integrator = hot if before < plan.equilibration else steady
+        state, frames = run_dynamics(potential, integrator, state, SEGMENT, every=options.every)
+        if before >= plan.equilibration:
+            fields = {
+                "positions": np.asarray(frames.positions[:, 0, : len(crystal[2])], np.float32),
+                "temperature": np.asarray(frames.temperature[:, 0], np.float32),
+            }
+            write_frames(folder, int(state.step), fields)
+        write_whole(folder / "state.npz", lambda part, now=state: save_state(part, now))
+    if report is not None:
+        report(plan.total, plan.total)
+    found = kept_trajectory(folder, crystal[2], options)
+    if found is None:
+        raise MfalError(f"{folder}: moments of the run are gone", "delete the folder, run it again")
+    return found
+
+
+def kept_trajectory(
+    folder: Path, species: np.ndarray, options: DynamicsOptions
+) -> KeptTrajectory | None:
+    """The run as far as its options ask, from the folder; None where it isn't there yet."""
+    plan = schedule(species, options)
+    fields = read_frames(folder, plan.measured)
+    if fields is None:
+        return None
+    interval = options.every * plan.timestep
+    return KeptTrajectory(fields["positions"], fields["temperature"], interval)
+
+
+def _resumed(folder: Path, plan: Schedule) -> DynamicsState | None:
+    """The state that was kept, if its moments are there too."""
+    try:
+        state = load_state(folder / "state.npz")
+    except MfalError:
+        return None
+    ends = [step for step in plan.measured if step <= int(state.step)]
+    if ends and read_frames(folder, ends) is None:
+        return None
+    return state

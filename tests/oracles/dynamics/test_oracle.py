@@ -1,0 +1,188 @@
+"""The oracle on potentials with closed forms: a crystal that is still, and one that melts."""
+
+import json
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from mfal.errors import MfalError
+from mfal.oracles import dynamics_oracle, load_oracles
+from mfal.oracles.dynamics import DynamicsOptions, write_dynamics_files
+from mfal.oracles.dynamics.cells import fill_mobile_sites, simulated_cells
+from mfal.oracles.dynamics.displacements import Displacements
+from mfal.oracles.dynamics.estimates import (
+    PREFACTOR,
+    conductivity_of,
+    simulated_conductivity,
+)
+from mfal.oracles.dynamics.running import simulate
+from mfal.oracles.progress import listening
+from tests.potentials.analytic import free, lennard_jones
+
+QUICK = DynamicsOptions(
+    length=5.0, equilibration=0.5, timestep=10.0, skin=1.0, every=5, width=5.0, relax=False
+)
+STILL = lennard_jones(1.0, 2.4, 5.0)  # far from melting at 1000 K
+
+
+def _salt(a: float = 3.75) -> Structure:
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), ["Li", "F"], [[0, 0, 0], [0.5] * 3])
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("MFAL_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_still_crystal_is_answered_by_a_limit_and_files_tell_of_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    heard: list[tuple[str, int, int]] = []
+    oracle = dynamics_oracle(QUICK, STILL)
+    with listening(lambda *said: heard.append(said)):
+        (answer,) = oracle.evaluate([_salt()])
+    record = answer.provenance
+    assert answer.status == "ok"
+    assert answer.uncertainty is None
+    assert (record["state"], record["censoring"]) == ("few hops", "below")
+    assert min(record["widths"]) >= 5.0
+    (run,) = record["simulated"]
+    assert run["hops_counted"] == 0
+    ions, duration = run["mobile_ions"], run["duration_ps"]
+    bound = 3.0 * 9.0 / (6 * ions * duration)  # Å²/ps, three hops
+    volume = ions * 3.75**3 / 4
+    expected = conductivity_of(bound, ions, volume, 1000.0)
+    assert 10**answer.value == pytest.approx(expected, rel=0.1)
+    assert any("no hop" in said for said in record["warnings"])
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert heard[0][1:] == (0, 1)
+    assert heard[-1][1] == heard[-1][2] > 1
+    # A longer run goes on from the shorter, and the first is answered again without one.
+    heard.clear()
+    with listening(lambda *said: heard.append(said)):
+        (again,) = oracle.evaluate([_salt()])
+    assert again.value == answer.value
+    assert {done / total for _, done, total in heard} == {1.0}
+    files = write_dynamics_files(record, tmp_path / "shown", "LiF")
+    assert [one.name for one in files] == ["LiF-msd.csv", "LiF-msd.png", "LiF-1000K.cube"]
+    assert all(one.stat().st_size > 500 for one in files)
+
+
+def test_a_killed_run_goes_on_bit_for_bit_and_nothing_is_simulated_twice(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    crystal = simulated_cells(_salt(), STILL, QUICK).cells[0]
+    whole = simulate(STILL, crystal, 1000.0, QUICK, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def kill(done: int, total: int) -> None:
+        seen.append(done)
+        if len(seen) == 3:
+            raise Killed
+
+    seen: list[int] = []
+    with pytest.raises(Killed):
+        simulate(STILL, crystal, 1000.0, QUICK, tmp_path / "parts", kill)
+    # A file that was being written when it was killed counts for nothing.
+    (tmp_path / "parts" / "frames-000000750.npz").write_bytes(b"half")
+    parts = simulate(
+        STILL, crystal, 1000.0, QUICK, tmp_path / "parts", lambda *s: seen.append(s[0])
+    )
+    assert seen == sorted(seen)
+    assert seen.count(seen[2]) == 2  # where it was killed, told twice and simulated once
+    assert parts.positions.tobytes() == whole.positions.tobytes()
+
+
+def test_three_temperatures_follow_arrhenius_exactly() -> None:
+    barrier, kelvins = 0.3, (800.0, 1000.0, 1200.0)
+    options = DynamicsOptions(temperatures=kelvins)
+
+    def found(coefficient: float) -> Displacements:
+        lag = np.linspace(0, 50.0, 200)
+        mobile = np.repeat(2 * coefficient * lag[:, None], 3, axis=1)
+        return Displacements(lag, mobile, {16: np.full(200, 0.5)}, 1000, 100, 100.0)
+
+    shown = {t: [found(PREFACTOR * np.exp(-barrier / (8.617333262e-5 * t)))] for t in kelvins}
+    answer = simulated_conductivity(shown, 5000.0, options)
+    exact = PREFACTOR * np.exp(-barrier / (8.617333262e-5 * 300.0))
+    assert 10**answer.log10 == pytest.approx(conductivity_of(exact, 100, 5000.0, 300.0), rel=1e-3)
+    assert answer.record["activation_energy"][0] == pytest.approx(barrier, rel=1e-4)
+    assert not answer.censored
+    assert answer.error is not None
+    assert answer.error > 0.1
+    # Without hops at the coldest two, what is left bounds the barrier from below.
+    still = found(0.0)._replace(hops=0)
+    bounded = simulated_conductivity({**shown, 800.0: [still], 1000.0: [still]}, 5000.0, options)
+    assert bounded.censored
+    assert bounded.log10 > answer.log10 - 3
+    assert bounded.log10 < conductivity_of(1.0, 100, 5000.0, 300.0)
+
+
+def test_atoms_without_forces_have_molten() -> None:
+    (answer,) = dynamics_oracle(QUICK, free()).evaluate([_salt()])
+    assert answer.provenance["state"] == "melted"
+    assert answer.provenance["censoring"] == "below"
+    assert any("melted at 1000 K" in said for said in answer.provenance["warnings"])
+
+
+def test_any_calculator_will_do_and_its_runs_are_not_kept() -> None:
+    from ase.calculators.lj import LennardJones
+
+    options = DynamicsOptions(
+        length=5.0, equilibration=0.0, timestep=20.0, skin=1.0, every=2, width=3.0, relax=False
+    )
+    calculator = LennardJones(sigma=2.4, epsilon=1.0, rc=5.0, smooth=True)
+    (answer,) = dynamics_oracle(options, calculator).evaluate([_salt()])
+    assert answer.status == "ok", answer.status
+    assert "kept" not in answer.provenance
+    assert "LennardJones" in answer.provenance["potential"]
+
+
+def test_what_cannot_be_simulated_says_so() -> None:
+    oracle = dynamics_oracle(QUICK, STILL)
+    sodium = _salt().replace_species({"Li": "Na"})
+    metal = Structure(Lattice.cubic(3.5), ["Li"], [[0, 0, 0]])
+    huge = _salt(60.0)
+    found = [one.status for one in oracle.evaluate([sodium, metal, huge])]
+    for status, words in zip(found, ("no Li in NaF", "nothing but Li", "atoms"), strict=True):
+        assert status.startswith("failed: ")
+        assert words in status
+    with pytest.raises(MfalError, match="one, for ranking, or three or more"):
+        DynamicsOptions(temperatures=(800.0, 1000.0))
+
+
+def test_partly_occupied_crystals_are_drawn_neutral_and_ranked() -> None:
+    lattice = Lattice.cubic(4.2)
+    mixed = Structure(
+        lattice,
+        [{"Ti4+": 0.5, "Nb5+": 0.5}, "O2-", "O2-", "O2-", {"Li+": 0.3}, {"Li+": 0.2}],
+        [[0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5], [0.5, 0.5, 0], [0.5, 0.5, 0.3]],
+    )
+    options = DynamicsOptions(width=8.0, drawn=6, relax=False)
+    large = mixed * (2, 2, 2)
+    for seed in range(4):
+        drawn = fill_mobile_sites(large, seed, options)
+        amounts = drawn.composition.get_el_amt_dict()
+        assert amounts["Ti"] == amounts["Nb"] == 4
+        # 12 holes of charge are to be filled; sites for 16, of which the nearest pair is at 1.3 Å.
+        assert amounts["Li"] == 24 * 2 - 4 * 4 - 4 * 5
+        lithium = [k for k, site in enumerate(drawn) if site.specie.symbol == "Li"]
+        apart = drawn.distance_matrix[np.ix_(lithium, lithium)][np.triu_indices(len(lithium), 1)]
+        assert apart.min() > 1.0
+    potential = lennard_jones(0.1, 1.5, 4.0)
+    cells = simulated_cells(mixed, potential, options)
+    assert len(cells.cells) == 3
+    energies = cells.record["decoration_energies"]
+    assert energies == sorted(energies)
+    assert cells.record["occupancy"] == "3 decorations"
+
+
+def test_the_command_lines_name_leads_to_it() -> None:
+    (oracle,) = load_oracles(("mfal.oracles:dynamics",))
+    assert oracle.name == "dynamics"
+    assert oracle.version == dynamics_oracle().version
+    assert "1000K" in oracle.version
+
+
+def test_a_potential_by_another_name_has_another_version() -> None:
+    other = STILL._replace(name="springs", version="7")
+    assert dynamics_oracle(QUICK, other).version.startswith("1-springs-7-Li-1000K")
