@@ -20,7 +20,12 @@ from mfal.oracles.hopping.conductivity import nernst_einstein
 from mfal.oracles.hopping.kmc import ArrheniusFit, arrhenius_fit
 from mfal.oracles.hopping.network import ATTEMPT_FREQUENCY
 
-__all__ = ["SimulatedConductivity", "conductivity_of", "simulated_conductivity"]
+__all__ = [
+    "SimulatedConductivity",
+    "carried_bound",
+    "conductivity_of",
+    "simulated_conductivity",
+]
 
 CM2_PER_S = 1e-4
 """Of one Å²/ps."""

@@ -10,7 +10,7 @@ from mfal.errors import MfalError
 
 __all__ = ["cell_widths", "smallest_supercell", "wide_supercell"]
 
-_TRIED = 20_000
+_TRIED = 10_000
 """Supercells that are reduced before a plain multiple of the cell is taken."""
 
 
@@ -53,6 +53,8 @@ def _smallest(key: tuple[float, ...], width: float) -> tuple[tuple[int, ...], ..
     for number in range(max(1, int(np.ceil(width**3 / abs(np.linalg.det(cell))))), most):
         best, matrix = 0.0, plain
         for form in _normal_forms(number):
+            if tried == _TRIED:
+                return _as_tuple(plain)
             reduced = spglib.niggli_reduce(form @ cell)
             tried += 1
             if reduced is None:
@@ -62,8 +64,6 @@ def _smallest(key: tuple[float, ...], width: float) -> tuple[tuple[int, ...], ..
                 best, matrix = least, np.rint(reduced @ np.linalg.inv(cell)).astype(int)
         if best >= width - 1e-6:
             return _as_tuple(matrix)
-        if tried > _TRIED:
-            break
     return _as_tuple(plain)
 
 
