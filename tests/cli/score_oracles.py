@@ -3,6 +3,12 @@
 import os
 import time
 
+import numpy as np
+
+from mfal.oracles.dynamics.displacements import Displacements
+from mfal.oracles.dynamics.estimates import simulated_conductivity
+from mfal.oracles.dynamics.options import DynamicsOptions
+from mfal.oracles.progress import report_progress
 from mfal.oracles.types import Observation, Oracle
 
 
@@ -37,3 +43,23 @@ def deadly():
         return float(structure.composition.num_atoms)
 
     return _oracle(answer)
+
+
+def simulated():
+    """A limit, as from dynamics in which nothing moved, that tells how far it is."""
+
+    def evaluate(structures):
+        found = []
+        for _ in structures:
+            for done in (0, 1, 2):
+                report_progress("moving", done, 2)
+            options = DynamicsOptions()
+            still = np.full((40, 3), 0.1)
+            shown = Displacements(np.linspace(0, 5, 40), still, {17: still.sum(1)}, 0, 20, 10.0)
+            answer = simulated_conductivity({1000.0: [shown]}, 500.0, options)
+            protocol = {**vars(options), "temperatures": [1000.0]}
+            record = {**answer.record, "protocol": protocol, "temperature": 1000.0}
+            found.append(Observation(answer.log10, answer.error, "ok", 0.0, record))
+        return found
+
+    return Oracle("dynamics", "1", 0, 1.0, "log10 S/cm", True, (-4.0, 2.0), evaluate)

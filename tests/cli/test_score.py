@@ -180,6 +180,27 @@ def test_a_file_that_kills_its_process_is_a_row(tmp_path, capsys):
     assert [one["oracles"][0]["value"] for k, one in enumerate(results) if k != 1] == [8.0] * 3
 
 
+def test_a_simulation_tells_how_far_it_is_and_leaves_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("a b.cif").write_text(rock_salt_cif())
+    oracles = ["--oracles", "score_oracles:simulated", "--files", "shown"]
+    assert main(["score", "a b.cif", *oracles]) == 0
+    printed = capsys.readouterr()
+    assert "< -" in printed.out  # a limit
+    assert "at 1000 K" in printed.out
+    assert "no hop in 10 ps" in " ".join(printed.out.split())
+    assert printed.err.splitlines()[-3:] == ["moving: 0 %", "moving: 50 %", "moving: 100 %"]
+    assert sorted(one.name for one in Path("shown").iterdir()) == [
+        "a-b.cif-msd.csv",
+        "a-b.cif-msd.png",
+    ]
+    rows = rows_of(Path("shown") / "a-b.cif-msd.csv")
+    assert {row["species"] for row in rows} == {"Li", "Cl"}
+    (result,) = scored(capsys, "a b.cif", oracles=oracles)
+    assert result["oracles"][0]["censoring"] == "below"
+    assert len(result["oracles"][0]["files"]) == 2
+
+
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_is_done(tmp_path, processes):
     for k in range(40):

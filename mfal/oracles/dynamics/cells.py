@@ -157,7 +157,7 @@ def fill_mobile_sites(structure: "Structure", seed: int, options: DynamicsOption
     from pymatgen.core import Structure
 
     from mfal.crystals.charges import charge
-    from mfal.oracles.bond_valence.decorations import sample_decoration
+    from mfal.oracles.bond_valence.decorations import TOO_CLOSE, sample_decoration
 
     drawn = sample_decoration(structure, seed, options.mobile)
     rest, places, amounts = [], [], []
@@ -173,6 +173,10 @@ def fill_mobile_sites(structure: "Structure", seed: int, options: DynamicsOption
     neutral = -excess / options.charge
     fits = abs(neutral - expected) <= max(1.0, expected / 20)
     count = max(1, round(neutral if fits else expected))
+    # A site that mobile ions share with the framework is free where the framework left it.
+    taken = drawn.lattice.get_all_distances(places, [site.frac_coords for site in rest])
+    free = np.flatnonzero(taken.min(axis=1) > TOO_CLOSE)
+    places, amounts = [places[k] for k in free], [amounts[k] for k in free]
     if count > len(places):
         raise MfalError(
             f"{structure.composition.reduced_formula}: {count} {options.mobile} for {len(places)} "

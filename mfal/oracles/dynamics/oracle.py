@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["dynamics", "dynamics_oracle"]
 
-DYNAMICS_COST = 10_000.0
-"""CPU time of one evaluation in that of the conductivity (0.03 s): some 300 CPU seconds for a cell
-of forty atoms at the default length (`experiments/dynamics_length.py`)."""
+DYNAMICS_COST = 300.0
+"""CPU seconds of one evaluation: what a cell of some forty atoms takes at the default length."""
 
 DEFAULT = DynamicsOptions()
 UNKNOWN = "unknown"
@@ -61,7 +60,7 @@ def dynamics_oracle(
         embedded weights by default. Runs by a calculator are not kept, as nothing tells one from
         another; `from_calculator` with a version makes a potential whose runs are.
       fidelity: rank among a campaign's oracles.
-      cost: cost units of one question.
+      cost: CPU seconds of one question.
     """
     used = _potential(potential)
 

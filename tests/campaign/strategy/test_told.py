@@ -77,6 +77,20 @@ def test_a_measured_value_stands_in_for_the_oracles_in_the_fit():
     np.testing.assert_allclose(rows.score, [0.5, 0.9, 0.4], rtol=1e-6)
 
 
+def test_a_limit_is_a_limit_to_the_proxy_too():
+    answers = [
+        answer(1, 1, 0.5, provenance={"censoring": "below"}),
+        answer(2, 1, 0.4, provenance={"censoring": "exact"}),
+        answer(3, 0, 0.3),
+        answer(4, 0, 0.2, provenance={"censoring": "above"}),
+    ]
+    round_ = SimpleNamespace(answers=answers, told=[])
+    oracles = toy_campaign.oracles()
+    assert scored_rows(round_, oracles, 64).censoring.tolist() == [-1, 0, 0, 1]
+    turned = [oracle._replace(higher_is_better=False) for oracle in oracles]
+    assert scored_rows(round_, turned, 64).censoring.tolist() == [1, 0, 0, -1]
+
+
 def test_the_next_round_sees_what_was_told_and_a_lost_one_what_was_told_before(tmp_path):
     seen: dict[int, list[float]] = {}
 

@@ -173,6 +173,14 @@ def test_partly_occupied_crystals_are_drawn_neutral_and_ranked() -> None:
         lithium = [k for k, site in enumerate(drawn) if site.specie.symbol == "Li"]
         apart = drawn.distance_matrix[np.ix_(lithium, lithium)][np.triu_indices(len(lithium), 1)]
         assert apart.min() > 1.0
+    shared = Structure(lattice, [{"Li+": 0.5, "Mg2+": 0.5}, "O2-"], [[0, 0, 0], [0.5] * 3]) * (
+        2,
+        2,
+        2,
+    )
+    drawn = fill_mobile_sites(shared, 0, options)
+    assert drawn.composition.get_el_amt_dict() == {"Mg": 4, "Li": 4, "O": 8}
+    assert drawn.distance_matrix[~np.eye(16, dtype=bool)].min() > 2.0
     potential = lennard_jones(0.1, 1.5, 4.0)
     cells = simulated_cells(mixed, potential, options)
     assert len(cells.cells) == 3
