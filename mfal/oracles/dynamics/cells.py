@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import spglib
 
-from mfal.crystals.elements import atomic_number
+from mfal.crystals.elements import SYMBOLS, atomic_number
 from mfal.crystals.structures import SYMPREC
 from mfal.errors import MfalError
 from mfal.oracles.dynamics.options import DynamicsOptions
@@ -94,7 +94,8 @@ def _ordered(
     given: Any = (structure.lattice.matrix, structure.frac_coords, kinds)
     found = spglib.standardize_cell(given, to_primitive=True, no_idealize=True, symprec=SYMPREC)
     matrix, places, numbers = given if found is None else found
-    primitive = Structure(Lattice(matrix), [int(z) for z in numbers], places)
+    symbols = [SYMBOLS[z - 1] for z in numbers]
+    primitive = Structure(Lattice(matrix), symbols, places)
     _refuse_large(primitive.lattice.matrix, options, structure)
     record: dict[str, Any] = {"occupancy": "full", "warnings": []}
     if options.relax:

@@ -51,8 +51,8 @@ class DynamicsOptions:
     """Its charge, e."""
 
     def __post_init__(self) -> None:
-        numbers = (self.length, self.ion_time, self.timestep, self.friction, self.width)
-        numbers += (self.skin, *self.temperatures)
+        numbers = [self.length, self.ion_time, self.timestep, self.friction, self.width]
+        numbers += [self.skin, *self.temperatures]
         if not (all(x > 0 for x in numbers) and self.equilibration >= 0 and self.every >= 1):
             raise MfalError(f"dynamics with {self}", "give positive numbers")
         if len(set(self.temperatures)) not in (1, *range(3, 20)):
@@ -82,8 +82,8 @@ class DynamicsOptions:
         kelvin += f"to{self.target:g}" if self.several else ""
         parts = [self.mobile, f"{kelvin}K", f"{self.length:g}ps"]
         default = DynamicsOptions()
-        names = ("ion_time", "equilibration", "timestep", "friction", "skin", "every", "width")
-        names += ("relax", "decorations", "drawn", "seed", "charge")
+        names = ["ion_time", "equilibration", "timestep", "friction", "skin", "every", "width"]
+        names += ["relax", "decorations", "drawn", "seed", "charge"]
         parts += [
             f"{name}{getattr(self, name):g}"
             for name in names

@@ -8,6 +8,7 @@ of one that was never stopped.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,7 +119,7 @@ def simulate(
                 "temperature": np.asarray(frames.temperature[:, 0], np.float32),
             }
             write_frames(folder, int(state.step), fields)
-        write_whole(folder / "state.npz", lambda part, now=state: save_state(part, now))
+        write_whole(folder / "state.npz", partial(save_state, state=state))
     if report is not None:
         report(plan.total, plan.total)
     found = kept_trajectory(folder, crystal[2], options)
