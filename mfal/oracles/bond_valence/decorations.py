@@ -9,7 +9,7 @@ from mfal.oracles.bond_valence.framework import site_charges
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["sample_decoration"]
+__all__ = ["TOO_CLOSE", "sample_decoration"]
 
 TOO_CLOSE = 1.0
 """Å; two framework ions nearer than this are halves of a split site and never there together."""

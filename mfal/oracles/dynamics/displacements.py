@@ -20,6 +20,7 @@ from scipy.stats import chi2
 from mfal.errors import MfalError
 
 __all__ = [
+    "HOP",
     "Diffusion",
     "Displacements",
     "combined",

@@ -122,7 +122,7 @@ def _simulated(
 
     from mfal.oracles.dynamics.cells import SimulatedCells, simulated_cells
     from mfal.oracles.dynamics.estimates import simulated_conductivity
-    from mfal.oracles.dynamics.running import simulate
+    from mfal.oracles.dynamics.running import simulate_cell
     from mfal.oracles.dynamics.store import locked, read_json, run_folder, write_json
     from mfal.oracles.progress import report_progress
 
@@ -144,7 +144,7 @@ def _simulated(
                 report_progress(what, at * total + done, len(runs) * total)
 
             where = run_folder(folder, k, kelvin)
-            run = simulate(potential, made.cells[k], kelvin, options, where, report)
+            run = simulate_cell(potential, made.cells[k], kelvin, options, where, report)
             mean = float(run.temperature.mean())
             if abs(mean / kelvin - 1) > 0.05:
                 notes.append(f"the run at {kelvin:g} K was at {mean:.0f} K in the mean")

@@ -1,6 +1,6 @@
 """One simulation of one cell at one temperature, in segments that are kept.
 
-    trajectory = simulate(potential, crystal, 1000.0, options, folder)
+    trajectory = simulate_cell(potential, crystal, 1000.0, options, folder)
 
 The run is a chain of segments of half a picosecond or so. After each its moments and then its state
 go to disk. A run that is asked for again reads what is there and simulates the rest, with the bits
@@ -24,7 +24,7 @@ from mfal.potentials.integrators import langevin
 from mfal.potentials.trajectory import load_state, save_state
 from mfal.potentials.types import Potential
 
-__all__ = ["KeptTrajectory", "kept_trajectory", "simulate"]
+__all__ = ["KeptTrajectory", "kept_trajectory", "simulate_cell"]
 
 SEGMENT = 250
 """Steps between what is kept: some ten seconds of a cell of forty atoms."""
@@ -47,7 +47,7 @@ class KeptTrajectory(NamedTuple):
     """fs between moments."""
 
 
-class Schedule(NamedTuple):
+class RunPlan(NamedTuple):
     """How a cell is simulated."""
 
     timestep: float
@@ -63,7 +63,7 @@ class Schedule(NamedTuple):
         return range(self.equilibration + SEGMENT, self.total + 1, SEGMENT)
 
 
-def schedule(species: np.ndarray, options: DynamicsOptions) -> Schedule:
+def run_plan(species: np.ndarray, options: DynamicsOptions) -> RunPlan:
     """Timestep and steps for a cell of atoms [N]."""
     lightest = float(ATOMIC_MASS[species - 1].min())
     timestep = options.timestep * min(1.0, float(np.sqrt(lightest / LITHIUM)))
@@ -72,10 +72,10 @@ def schedule(species: np.ndarray, options: DynamicsOptions) -> Schedule:
         -(-round(time * 1e3 / timestep) // SEGMENT)
         for time in (options.equilibration, options.measured(ions))
     ]
-    return Schedule(timestep, segments[0] * SEGMENT, sum(segments) * SEGMENT)
+    return RunPlan(timestep, segments[0] * SEGMENT, sum(segments) * SEGMENT)
 
 
-def simulate(
+def simulate_cell(
     potential: Potential,
     crystal: tuple[np.ndarray, np.ndarray, np.ndarray],
     temperature: float,
@@ -96,7 +96,7 @@ def simulate(
     Raises:
       MfalError: when the dynamics explode, or the folder can't be written.
     """
-    plan = schedule(crystal[2], options)
+    plan = run_plan(crystal[2], options)
     hot = langevin(plan.timestep, temperature, EQUILIBRATING)
     steady = langevin(plan.timestep, temperature, options.friction)
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def kept_trajectory(
     folder: Path, species: np.ndarray, options: DynamicsOptions
 ) -> KeptTrajectory | None:
     """The run as far as its options ask, from the folder; None where it isn't there yet."""
-    plan = schedule(species, options)
+    plan = run_plan(species, options)
     fields = read_frames(folder, plan.measured)
     if fields is None:
         return None
@@ -140,7 +140,7 @@ def kept_trajectory(
     return KeptTrajectory(fields["positions"], fields["temperature"], interval)
 
 
-def _resumed(folder: Path, plan: Schedule) -> DynamicsState | None:
+def _resumed(folder: Path, plan: RunPlan) -> DynamicsState | None:
     """The state that was kept, if its moments are there too."""
     try:
         state = load_state(folder / "state.npz")

@@ -17,7 +17,7 @@ from mfal.oracles.dynamics.estimates import (
     conductivity_of,
     simulated_conductivity,
 )
-from mfal.oracles.dynamics.running import simulate
+from mfal.oracles.dynamics.running import simulate_cell
 from mfal.oracles.progress import listening
 from tests.potentials.analytic import lennard_jones
 
@@ -72,7 +72,7 @@ def test_a_still_crystal_is_answered_by_a_limit_and_files_tell_of_it(tmp_path) -
 
 def test_a_killed_run_goes_on_bit_for_bit_and_nothing_is_simulated_twice(tmp_path) -> None:  # type: ignore[no-untyped-def]
     crystal = simulated_cells(_crystal(), STILL, QUICK).cells[0]
-    whole = simulate(STILL, crystal, 1000.0, QUICK, tmp_path / "whole")
+    whole = simulate_cell(STILL, crystal, 1000.0, QUICK, tmp_path / "whole")
 
     class Killed(Exception):
         pass
@@ -84,10 +84,10 @@ def test_a_killed_run_goes_on_bit_for_bit_and_nothing_is_simulated_twice(tmp_pat
 
     seen: list[int] = []
     with pytest.raises(Killed):
-        simulate(STILL, crystal, 1000.0, QUICK, tmp_path / "parts", kill)
+        simulate_cell(STILL, crystal, 1000.0, QUICK, tmp_path / "parts", kill)
     # A file that was being written when it was killed counts for nothing.
     (tmp_path / "parts" / "frames-000000750.npz").write_bytes(b"half")
-    parts = simulate(
+    parts = simulate_cell(
         STILL, crystal, 1000.0, QUICK, tmp_path / "parts", lambda *s: seen.append(s[0])
     )
     assert seen == sorted(seen)
