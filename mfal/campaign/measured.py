@@ -18,6 +18,10 @@ from mfal.campaign.strategy.lessons import is_lesson
 __all__ = ["Worth", "best_proposals", "measured_values", "overruled"]
 
 
+_BEYOND = 10
+"""Times as many answers are looked at as are asked for, of which some may be limits only."""
+
+
 class Worth(NamedTuple):
     """What a crystal is worth, and who says so."""
 
@@ -27,12 +31,18 @@ class Worth(NamedTuple):
     basis: str
     """"measured", "calculated" or "predicted"."""
     censoring: str = "exact"
-    """"exact", or "below" or "above" a limit of detection, which is then the value."""
+    """"exact", or "below" or "above" a limit of detection or of a simulation, which is then the
+    value."""
 
-    def order(self, higher_is_better: bool) -> tuple[float, bool]:
-        """A key that sorts the best first; a crystal that can only be worse stands last."""
-        worse = "below" if higher_is_better else "above"
-        return (-self.value if higher_is_better else self.value), self.censoring == worse
+    def order(self, higher_is_better: bool) -> tuple[bool, float, bool]:
+        """A key that sorts the best first; a crystal that can only be worse stands last.
+
+        Where a simulation says only what its crystal is not better than, as nothing moved or all
+        melted, the crystal stands behind all others.
+        """
+        worse = self.censoring == ("below" if higher_is_better else "above")
+        value = -self.value if higher_is_better else self.value
+        return worse and self.basis == "calculated", value, worse
 
 
 def measured_values(told: Iterable[Answer], unit: str) -> dict[str, tuple[CrystalRecord, Worth]]:
@@ -91,9 +101,10 @@ def best_proposals(
     better = bool(target["higher_is_better"])
     measured = measured_values(ledger.answers(HANDOFF), target["unit"]) if proposed else {}
     rows = ledger.best(
-        # Beyond the number, since a measured value may take a crystal out of the best.
+        # Beyond the number, since a measured value may take a crystal out of the best, and so may
+        # a limit of a simulation.
         *(CAMPAIGN, fidelity),
-        number=number + len(measured),
+        number=_BEYOND * number + len(measured),
         largest=better,
         proposed=proposed,
     )
@@ -101,7 +112,7 @@ def best_proposals(
     for row in rows:
         if row.value is not None:
             crystal = row.query.crystal
-            own = Worth(row.value, row.spread, "calculated")
+            own = Worth(row.value, row.spread, "calculated", row.censoring)
             verdict = overruled(own, measured.get(crystal.hash, (crystal, None))[1]) or own
             found.setdefault(crystal.hash, (crystal, verdict))
     # What was not among them has a worse calculated value, or none: a bound from the good side

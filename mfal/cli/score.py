@@ -98,18 +98,13 @@ def run(options: argparse.Namespace) -> int:
     from mfal.oracles.progress import listening
 
     ion = options.ion.strip().capitalize()
-<<<<<<< HEAD
     if options.decorations is not None and options.oracles != [SCORING]:
         raise MfalError(
             "--decorations with oracles of your own", "leave it out: it is the default oracles'"
         )
     decorations = _DECORATIONS if options.decorations is None else options.decorations
-    folder = str(options.files) if options.files else None
-    job = Job(tuple(options.oracles), ion, decorations, folder)
-=======
     folder = str(options.shown) if options.shown else None
-    job = Job(tuple(options.oracles), ion, options.decorations, folder)
->>>>>>> 892f2b8 (Give the option for files a name of its own)
+    job = Job(tuple(options.oracles), ion, decorations, folder)
     oracles_of(job)  # what is wrong with them is said before anything is scored
     digests = {source.name: source.digest() for source in sources} if options.out else {}
     with contextlib.ExitStack() as stack:

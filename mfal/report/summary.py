@@ -242,7 +242,8 @@ def _candidates(
         predicted = predictions.get(name) or highest.query.predicted
         verdict = None
         if target in good and (value := good[target].value) is not None:
-            verdict = Worth(value, good[target].spread, "calculated")
+            answered = good[target]
+            verdict = Worth(value, answered.spread, "calculated", answered.censoring)
         elif predicted:
             verdict = Worth(predicted["mean"][target], predicted["std"][target], "predicted")
         verdict = overruled(verdict, by_hand[name][1] if name in by_hand else None)
@@ -261,7 +262,7 @@ def _candidates(
             censoring=verdict.censoring,
         )
         found.append((*verdict.order(better), name, candidate))
-    ordered = [candidate for *_, candidate in sorted(found, key=lambda row: row[:3])]
+    ordered = [candidate for *_, candidate in sorted(found, key=lambda row: row[:-1])]
     return [candidate._replace(rank=rank) for rank, candidate in enumerate(ordered, 1)]
 
 

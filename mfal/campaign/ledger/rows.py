@@ -46,6 +46,12 @@ class Answer(NamedTuple):
     seconds: float | None
     detail: dict[str, Any]
 
+    @property
+    def censoring(self) -> str:
+        """What was told or the oracle says of the value: `below`, `above` a limit, or `exact`."""
+        said = self.detail.get("censoring")
+        return str(said or (self.detail.get("provenance") or {}).get("censoring") or "exact")
+
 
 QUERY_COLUMNS = """
     q.id, q.account, q.round, q.fidelity, q.oracle, q.oracle_version, q.cost, q.structures,

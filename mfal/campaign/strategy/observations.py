@@ -65,8 +65,7 @@ def scored_rows(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Scor
 
 def _limit(answer: Answer, oracle: Oracle) -> int:
     """Of the score: -1 for an upper limit, 1 for a lower one, 0 for an exact answer."""
-    said = (answer.detail.get("provenance") or {}).get("censoring")
-    limit = {"below": BELOW, "above": ABOVE}.get(str(said), EXACT)
+    limit = {"below": BELOW, "above": ABOVE}.get(answer.censoring, EXACT)
     return limit if oracle.higher_is_better else -limit
 
 
