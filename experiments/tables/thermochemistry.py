@@ -152,13 +152,13 @@ def formation_tables(table: dict[str, dict[str, float]], source: str) -> Iterato
 
 def crc_rows(wheel: zipfile.ZipFile) -> Iterator[Row]:
     """Gibbs energies of the CRC table, or enthalpies with tabulated or estimated entropies."""
-    formulas = dict(_identifiers(wheel))
+    formulas = dict(identifiers(wheel))
     volumes = {
         row["CAS"]: float(row["Vm"])
-        for row in _tsv(wheel, "Density/CRC Solid Inorganic Constant Densities.tsv")
+        for row in tsv(wheel, "Density/CRC Solid Inorganic Constant Densities.tsv")
     }
     table = list(
-        _tsv(
+        tsv(
             wheel,
             "Heat Capacity/CRC Standard Thermodynamic Properties of Chemical Substances.tsv",
         )
@@ -331,12 +331,14 @@ def _read_all(folder: Path) -> list[Row]:
     return rows
 
 
-def _tsv(wheel: zipfile.ZipFile, name: str) -> Iterator[dict[str, str]]:
+def tsv(wheel: zipfile.ZipFile, name: str) -> Iterator[dict[str, str]]:
+    """Rows of a table in the wheel of chemicals."""
     text = io.TextIOWrapper(wheel.open(f"chemicals/{name}"), encoding="utf8")
     yield from csv.DictReader(text, delimiter="\t")
 
 
-def _identifiers(wheel: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
+def identifiers(wheel: zipfile.ZipFile) -> Iterator[tuple[str, str]]:
+    """CAS numbers and formulas."""
     # The later files correct the earlier ones.
     for name in ("pubchem large", "pubchem small"):
         path = f"chemicals/Identifiers/chemical identifiers {name}.tsv"

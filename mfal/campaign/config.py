@@ -140,8 +140,9 @@ class StabilityConfig:
     )
     energies: tuple[str, ...] = _option(
         ("measured", "computed", "potential"),
-        "sources of energies, the most trusted first: measured, computed, potential, FILE.json, or"
-        " exhaustive:FILE.json for a file that holds every compound of its elements",
+        "sources of energies, the most trusted first: measured, computed, potential, FILE.csv (of"
+        " `mfal data phases`), FILE.json, or exhaustive:FILE for one that holds every compound of"
+        " its elements",
     )
 
 

@@ -23,6 +23,18 @@ example:
   mfal data show embedded LiTaO3
   mfal data export pool pool.json
   mfal data fetch mp --elements Li O --max-hull 0.1 --out mp.json
+  mfal data phases mp --elements Li P S Cl --out phases.csv
+"""
+_PHASES_EPILOG = """\
+`mfal data phases mp` takes all energies of a chemical system from the Materials Project (its
+corrections applied; CHGNet is trained on such), with the key in MP_API_KEY. A table's structures
+are relaxed by CHGNet, seconds each, and put beside the phases that come with mfal. `mfal score
+--phases`, `hull_oracle(phases=...)` and a campaign's `stability.energies` take the file.
+
+example:
+  mfal data phases mp --elements Li P S Cl --out phases.csv
+  mfal data fetch optimade --provider alexandria --elements Li P S --out lps.json
+  mfal data phases lps.json --out phases.csv
 """
 _LIST_EPILOG = """\
 example:
@@ -134,6 +146,18 @@ def add_parser(commands: Any) -> None:
     fetch.add_argument("--out", required=True, metavar="PATH", help=".json, .csv, or a folder")
     fetch.add_argument("--json", action="store_true", help="print JSON")
     fetch.set_defaults(run=_fetch)
+
+    phases = actions.add_parser(
+        "phases",
+        help="make a table of competing phases for hull distances",
+        epilog=_PHASES_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    phases.add_argument("source", metavar="mp|TABLE", help=f"mp, or {table_help}")
+    phases.add_argument("--elements", nargs="+", metavar="EL", help="for mp: the chemical system")
+    phases.add_argument("--out", required=True, metavar="FILE.csv", help="where to write it")
+    phases.add_argument("--json", action="store_true", help="print JSON")
+    phases.set_defaults(run=_phases)
 
 
 def _add_strict(parser: argparse.ArgumentParser) -> None:
@@ -262,3 +286,31 @@ def _row(table: "MaterialTable", index: int) -> dict[str, Any]:
         "labels": sorted({label.quantity for label in table.labels[index]}),
         "licence": table.licences[index],
     }
+
+
+def _phases(options: argparse.Namespace) -> int:
+    """Make a table of competing phases."""
+    from mfal.cli.cache import use_compilation_cache
+
+    use_compilation_cache()
+    from mfal.data.named import open_table
+    from mfal.oracles.stability.hull import competing_phases
+    from mfal.oracles.stability.phases import (
+        phases_from_materials_project,
+        phases_of_table,
+        write_phases,
+    )
+
+    if options.source == "mp":
+        if not options.elements:
+            raise MfalError("mp without elements", "give --elements Li P S")
+        made = phases_from_materials_project(options.elements)
+    else:
+        made = (*competing_phases(), *phases_of_table(open_table(options.source)))
+    write_phases(options.out, made)
+    systems = {frozenset(phase.amounts) for phase in made}
+    if options.json:
+        print(json.dumps({"phases": len(made), "systems": len(systems), "file": options.out}))
+    else:
+        print(f"{len(made)} phases of {len(systems)} chemical systems in {options.out}")
+    return 0

@@ -31,6 +31,7 @@ example:
   mfal score cifs/ '*.vasp' --out scores.csv
   mfal score --ion Na Na3SbS4.cif
   mfal score Li7P3S11.cif --oracles mfal.oracles:dynamics --files shown
+  mfal score --stability candidates/
 """
 
 
@@ -82,6 +83,18 @@ def add_parser(commands: Any) -> None:
         help="write what simulations showed: mean square displacements (CSV and PNG), density of"
         " the mobile ions (cube)",
     )
+    parser.add_argument(
+        "--stability",
+        action="store_true",
+        help="also relax each structure by CHGNet (some seconds) and place it on the hull:"
+        " distance, decomposition products, change of volume",
+    )
+    parser.add_argument(
+        "--phases",
+        metavar="FILE.csv",
+        help="competing phases for --stability, as `mfal data phases` writes them (default: the"
+        " table that comes with mfal)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -104,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
         )
     decorations = _DECORATIONS if options.decorations is None else options.decorations
     folder = str(options.shown) if options.shown else None
-    job = Job(tuple(options.oracles), ion, decorations, folder)
+    job = Job(tuple(options.oracles), ion, decorations, folder, options.stability, options.phases)
     oracles_of(job)  # what is wrong with them is said before anything is scored
     digests = {source.name: source.digest() for source in sources} if options.out else {}
     with contextlib.ExitStack() as stack:

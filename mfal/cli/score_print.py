@@ -173,6 +173,7 @@ def _remarks(answer: dict[str, Any]) -> list[str]:
         if -300 < exponent < 300:
             hot = f" at {answer['temperature']:g} K" if "temperature" in answer else ""
             remarks.append(f"{10**exponent:.1e} S/cm{hot}")
+    remarks += _stability_remarks(answer)
     if "expected_conductivity" in answer:
         remarks.append(f"expect {answer['expected_conductivity']['words']}")
     if answer.get("files"):
@@ -180,3 +181,25 @@ def _remarks(answer: dict[str, Any]) -> list[str]:
     # A path that is not there stands among the barriers already.
     said = r"no [123]-D path" if "barriers" in answer else r"(?!)"
     return remarks + [note for note in answer["notes"] if not re.match(said, note)]
+
+
+def _stability_remarks(answer: dict[str, Any]) -> list[str]:
+    """What a structure would decompose to, its window, and what relaxing did to it."""
+    remarks = []
+    if hull := answer.get("hull"):
+        products = " + ".join(
+            f"{share:.2f} {formula}" if share < 0.995 else formula
+            for formula, share in hull["decomposition"].items()
+        )
+        stable = answer["value"] is not None and float(answer["value"]) <= 0
+        remarks.append(f"{'more stable than' if stable else 'decomposes to'} {products}")
+        if "oxidation" in hull:
+            remarks.append(f"window {hull['reduction']:.2f} to {hull['oxidation']:.2f} V")
+    if change := answer.get("relaxation"):
+        before, after = change["space_groups"]
+        group = f"space group {before} kept" if before == after else f"group {before} to {after}"
+        remarks.append(
+            f"relaxed: volume {100 * change['volume_change']:+.1f} %, atoms moved "
+            f"{change['shift']:.2f} Å, {group}"
+        )
+    return remarks

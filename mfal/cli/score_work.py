@@ -40,6 +40,10 @@ class Job(NamedTuple):
     """Ordered frameworks drawn from a partly occupied one, for the same."""
     files: str | None = None
     """Folder for what oracles show as files; None for no files."""
+    stability: bool = False
+    """Whether structures are also relaxed and placed on the hull."""
+    phases: str | None = None
+    """File of competing phases for that."""
 
 
 def process_count(sources: int, wanted: int | None = None) -> int:
@@ -139,6 +143,11 @@ def oracles_of(job: Job) -> "tuple[Oracle, ...]":
     Raises:
       MfalError: for an ion that the oracles aren't made for, or a reference that leads nowhere.
     """
+    hull = (_hull_oracle(job.phases),) if job.stability or job.phases else ()
+    return _asked(job) + hull
+
+
+def _asked(job: Job) -> "tuple[Oracle, ...]":
     from mfal.oracles.loading import load_oracles
     from mfal.oracles.scoring import SCORING, scoring_oracles
 
@@ -149,6 +158,17 @@ def oracles_of(job: Job) -> "tuple[Oracle, ...]":
             f"--ion {job.ion} with oracles of your own", "let the function return oracles for it"
         )
     return load_oracles(job.oracles)
+
+
+def _hull_oracle(path: str | None) -> "Oracle":
+    from mfal.oracles.ladder import hull_oracle
+
+    if path is None:
+        return hull_oracle()
+    from mfal.oracles.stability.phases import fingerprint, read_phases
+
+    phases = read_phases(path)
+    return hull_oracle(phases=phases, version=f"1-{fingerprint(phases)}")
 
 
 def score_source(source: Source, job: Job) -> list[dict[str, Any]]:

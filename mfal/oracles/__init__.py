@@ -12,9 +12,11 @@ if TYPE_CHECKING:
         bvse_oracle,
         conductivity_oracle,
         default_oracles,
+        hull_oracle,
         kmc,
         kmc_oracle,
         sendek_oracle,
+        stable_conductors,
     )
     from mfal.oracles.loading import ask_oracle, load_oracles
     from mfal.oracles.lookup import hide_labels, lookup_oracle, with_material
@@ -32,11 +34,13 @@ __all__ = [
     "dynamics_oracle",
     "expected_conductivity",
     "hide_labels",
+    "hull_oracle",
     "kmc",
     "kmc_oracle",
     "load_oracles",
     "lookup_oracle",
     "sendek_oracle",
+    "stable_conductors",
     "with_material",
 ]
 
@@ -46,8 +50,8 @@ __getattr__, __dir__ = lazily(
         "dynamics": "dynamics_oracle",
         "expected": "ExpectedConductivity expected_conductivity",
         "ladder": (
-            "MapOptions bvse_oracle conductivity_oracle default_oracles kmc kmc_oracle "
-            "sendek_oracle"
+            "MapOptions bvse_oracle conductivity_oracle default_oracles hull_oracle kmc "
+            "kmc_oracle sendek_oracle stable_conductors"
         ),
         "loading": "ask_oracle load_oracles",
         "lookup": "hide_labels lookup_oracle with_material",

@@ -12,6 +12,7 @@ from mfal.oracles.bond_valence.maps import (
     read_map,
 )
 from mfal.oracles.hopping.oracles import conductivity_oracle, kmc_oracle
+from mfal.oracles.stability.placing import hull_oracle
 from mfal.oracles.types import Oracle
 
 if TYPE_CHECKING:
@@ -22,9 +23,11 @@ __all__ = [
     "bvse_oracle",
     "conductivity_oracle",
     "default_oracles",
+    "hull_oracle",
     "kmc",
     "kmc_oracle",
     "sendek_oracle",
+    "stable_conductors",
 ]
 
 SENDEK_COST = 0.002
@@ -126,6 +129,16 @@ def default_oracles() -> tuple[Oracle, ...]:
     (by 0.07, 90 % interval 0.04 to 0.10, `experiments/oracles_vs_experiment.py`).
     """
     return sendek_oracle(sampled=True), bvse_oracle(), conductivity_oracle()
+
+
+def stable_conductors() -> tuple[Oracle, ...]:
+    """The default oracles with the hull distance just below the target.
+
+    mfal discover --oracles mfal.oracles:stable_conductors
+    """
+    *cheap, target = default_oracles()
+    chain = (*cheap, hull_oracle(), target)
+    return tuple(oracle._replace(fidelity=rank) for rank, oracle in enumerate(chain))
 
 
 def _anion_elements(structure: "Structure") -> list[str]:

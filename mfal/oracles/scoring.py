@@ -26,6 +26,10 @@ RESOLUTION = 0.15
 COARSER = 0.2
 """Å, of the map that tells how much of a barrier is the grid's."""
 
+_RELAXATION = ("energy", "volume_change", "shift", "space_groups", "steps")
+_HULL = ("decomposition", "bounded", "lacking", "reduction", "oxidation")
+"""What is told of the record of a relaxation and of a place on the hull."""
+
 DECORATION_RESOLUTION = 0.3
 """Å, of the maps of ordered frameworks drawn from a partly occupied one, which lack symmetry."""
 
@@ -187,4 +191,8 @@ def _answer(
             answer["files"] = [str(one) for one in write_dynamics_files(record, Path(files), stem)]
         except MfalError as error:
             answer["notes"].append(str(error))
+    if "volume_change" in record:
+        answer["relaxation"] = {name: record[name] for name in _RELAXATION if name in record}
+    if "decomposition" in record:
+        answer["hull"] = {name: record[name] for name in _HULL if name in record}
     return answer

@@ -9,7 +9,9 @@ from mfal.oracles.dynamics.displacements import Displacements
 from mfal.oracles.dynamics.estimates import simulated_conductivity
 from mfal.oracles.dynamics.options import DynamicsOptions
 from mfal.oracles.progress import report_progress
+from mfal.oracles.stability import CompetingPhase, hull_oracle
 from mfal.oracles.types import Observation, Oracle
+from tests.potentials.analytic import lennard_jones
 
 
 def _oracle(answer, name="atoms"):
@@ -63,3 +65,9 @@ def simulated():
         return found
 
     return Oracle("dynamics", "1", 0, 1.0, "log10 S/cm", True, (-4.0, 2.0), evaluate)
+
+
+def argon_hull():
+    """The hull distance of solid argon by Lennard-Jones, against a phase far below."""
+    phases = (CompetingPhase("Ar", {"Ar": 1.0}, -1.0, 225, 37.0, "test", "Ar"),)
+    return hull_oracle(lennard_jones(0.0104, 3.4, 5.0), phases, version="1-argon")

@@ -125,6 +125,32 @@ def test_notes_and_barriers_of_the_oracles(tmp_path, capsys):
     assert "inf eV" not in text
 
 
+def test_hull_distance_products_and_relaxation(tmp_path, capsys):
+    path = tmp_path / "argon.cif"
+    Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.3), ["Ar"], [[0, 0, 0]]).to(str(path))
+    oracles = ["--oracles", "score_oracles:argon_hull"]
+    (result,) = scored(capsys, path, oracles=oracles)
+    (answer,) = result["oracles"]
+    assert answer["value"] == pytest.approx(1.0, abs=0.1)
+    assert answer["hull"]["decomposition"] == {"Ar": 1.0}
+    assert answer["relaxation"]["volume_change"] < 0
+    assert main(["score", str(path), *oracles]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "decomposes to Ar" in text
+    assert "space group 225 kept" in text
+
+
+@pytest.mark.slow
+def test_stability_is_asked_of_chgnet(tmp_path, capsys):
+    path = tmp_path / "LiCl.cif"
+    path.write_text(rock_salt_cif())
+    (result,) = scored(capsys, path, "--stability", oracles=[])
+    answer = result["oracles"][-1]
+    assert answer["oracle"] == "hull_distance"
+    assert abs(answer["value"]) < 0.03
+    assert answer["hull"]["bounded"]
+
+
 # --- a table that grows ---------------------------------------------------------------------------
 
 

@@ -167,9 +167,14 @@ def _source(name: str) -> "Energies":
     if name in embedded:
         return embedded[name]()
     path = name.removeprefix(_EXHAUSTIVE)
+    if Path(path).suffix == ".csv":
+        from mfal.oracles.stability.phases import read_phases
+
+        energies = thermochemistry.energies_of_phases(read_phases(path), Path(path).name)
+        return energies._replace(exhaustive=name != path)
     if Path(path).suffix != ".json":
         raise MfalError(
             f"stability.energies {name!r}",
-            f"give {', '.join(embedded)}, FILE.json, or {_EXHAUSTIVE}FILE.json",
+            f"give {', '.join(embedded)}, FILE.csv, FILE.json, or {_EXHAUSTIVE}FILE",
         )
     return energies_from_json(path, exhaustive=name != path)

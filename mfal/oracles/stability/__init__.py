@@ -12,7 +12,19 @@ if TYPE_CHECKING:
         energies_from_json,
         energies_from_materials_project,
     )
-    from mfal.oracles.stability.mlip import formation_energy, hull_distance, stable_conductors
+    from mfal.oracles.stability.hull import HullPlace, competing_phases, hull_distance
+    from mfal.oracles.stability.phases import (
+        phases_from_materials_project,
+        phases_of_table,
+        read_phases,
+        write_phases,
+    )
+    from mfal.oracles.stability.placing import (
+        PlacedStructure,
+        formation_energy,
+        hull_oracle,
+        place_structures,
+    )
     from mfal.oracles.stability.potential_energy import (
         RelaxationConfig,
         Relaxed,
@@ -27,9 +39,11 @@ if TYPE_CHECKING:
     from mfal.oracles.stability.thermochemistry import (
         computed_energies,
         embedded_energies,
+        energies_of_phases,
         measured_energies,
         potential_energies,
     )
+    from mfal.oracles.stability.types import CompetingPhase
     from mfal.oracles.stability.window import (
         StabilityWindow,
         equilibrium_window,
@@ -39,34 +53,44 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "CompetingPhase",
     "Energies",
+    "HullPlace",
     "Limit",
+    "PlacedStructure",
     "RelaxationConfig",
     "Relaxed",
     "RelaxedStructure",
     "StabilityWindow",
     "chemical_system",
+    "competing_phases",
     "computed_energies",
     "embedded_energies",
     "energies_from_calculator",
     "energies_from_json",
     "energies_from_materials_project",
+    "energies_of_phases",
     "entry_from_calculator",
     "equilibrium_window",
     "first_bounded_window",
     "formation_energy",
     "formation_energy_oracle",
     "hull_distance",
+    "hull_oracle",
     "load_calculator",
     "measured_energies",
     "missing_phases",
+    "phases_from_materials_project",
+    "phases_of_table",
+    "place_structures",
     "potential_energies",
+    "read_phases",
     "reference_energies",
     "relax_structures",
     "relax_with",
     "stability_oracle",
     "stability_window",
-    "stable_conductors",
+    "write_phases",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -74,14 +98,18 @@ __getattr__, __dir__ = lazily(
     {
         "coverage": "Limit missing_phases",
         "energies": "Energies chemical_system energies_from_json energies_from_materials_project",
-        "mlip": "formation_energy hull_distance stable_conductors",
+        "hull": "HullPlace competing_phases hull_distance",
+        "phases": "phases_from_materials_project phases_of_table read_phases write_phases",
+        "types": "CompetingPhase",
+        "placing": "PlacedStructure formation_energy hull_oracle place_structures",
         "potential_energy": (
             "RelaxationConfig Relaxed energies_from_calculator entry_from_calculator "
             "formation_energy_oracle load_calculator reference_energies relax_with"
         ),
         "relaxing": "RelaxedStructure relax_structures",
         "thermochemistry": (
-            "computed_energies embedded_energies measured_energies potential_energies"
+            "computed_energies embedded_energies energies_of_phases measured_energies "
+            "potential_energies"
         ),
         "window": (
             "StabilityWindow equilibrium_window first_bounded_window stability_oracle "

@@ -6,12 +6,13 @@ the entropy was estimated (typical error 4 kJ/mol). The zero of the scale is the
 states at 1 bar, so the windows hold for room temperature, gases at 1 bar included. What was left
 out, and why, is in `tables/thermochemistry_rejected.csv`.
 
-The computed values are the Materials Project's of Li-Fe-O-P, and CHGNet's of the systems of the
-thiophosphates, garnets, niobates and tantalates; the scripts in `experiments/tables/` make them.
-The tables never mix.
+The computed values are the Materials Project's of Li-Fe-O-P, and CHGNet's of the competing phases
+of `mfal.oracles.stability.hull`; the scripts in `experiments/tables/` make them. The tables never
+mix.
 """
 
 import csv
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import as_file, files
 from typing import NamedTuple
@@ -21,11 +22,14 @@ from pymatgen.entries.computed_entries import ComputedEntry
 
 from mfal.data.units import KJ_PER_EV
 from mfal.oracles.stability.energies import Energies, energies_from_json
+from mfal.oracles.stability.hull import competing_phases
+from mfal.oracles.stability.types import CompetingPhase
 
 __all__ = [
     "Measured",
     "computed_energies",
     "embedded_energies",
+    "energies_of_phases",
     "measured_energies",
     "measured_table",
     "potential_energies",
@@ -88,10 +92,27 @@ def computed_energies() -> Energies:
 
 @lru_cache(maxsize=1)
 def potential_energies() -> Energies:
-    """CHGNet's energies of Li-P-S with Ge, Cl, Br or I, Li-La-Zr-O, Li-Nb-O, Li-Ta-O and Li-P-O."""
-    with as_file(files("mfal.oracles.stability") / "tables" / "chgnet.json") as path:
-        energies = energies_from_json(path, exhaustive=False)
-    return energies._replace(source="CHGNet 0.4.2")
+    """CHGNet's energies of the elements and compounds of `competing_phases`, relaxed."""
+    return energies_of_phases(competing_phases(), "CHGNet 0.3.0")
+
+
+def energies_of_phases(
+    phases: Iterable[CompetingPhase], source: str = "competing phases given"
+) -> Energies:
+    """Competing phases as entries for windows; of each formula the lowest."""
+    lowest: dict[str, CompetingPhase] = {}
+    for phase in phases:
+        if phase.formula not in lowest or phase.energy < lowest[phase.formula].energy:
+            lowest[phase.formula] = phase
+    entries = tuple(
+        ComputedEntry(
+            Composition(dict(phase.amounts)),
+            phase.energy * sum(phase.amounts.values()),
+            entry_id=phase.key,
+        )
+        for phase in lowest.values()
+    )
+    return Energies(entries, source, exhaustive=False)
 
 
 def embedded_energies() -> tuple[Energies, ...]:

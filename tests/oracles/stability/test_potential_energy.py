@@ -6,7 +6,6 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from mfal.errors import MfalError
-from mfal.oracles.stability import mlip
 from mfal.oracles.stability.potential_energy import (
     RelaxationConfig,
     energies_from_calculator,
@@ -16,7 +15,6 @@ from mfal.oracles.stability.potential_energy import (
     reference_energies,
     relax_with,
 )
-from mfal.oracles.stability.thermochemistry import potential_energies
 from mfal.oracles.stability.window import stability_oracle, stability_window
 
 pytest.importorskip("ase")
@@ -163,38 +161,6 @@ def test_unknown_and_absent_calculators_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "chgnet", None)
     with pytest.raises(MfalError, match=r"pip install 'mfal\[mlip\]'"):
         load_calculator("chgnet")
-
-
-def test_a_potential_is_loaded_by_the_first_structure_and_judges_it_by_its_own_table():
-    """With the embedded table's energy of Li2S, and 0.1 eV per atom above it."""
-    (known,) = (e for e in potential_energies().entries if e.composition.reduced_formula == "Li2S")
-    loads = []
-
-    def load():
-        loads.append("loaded")
-        energy = known.energy_per_atom + 0.1
-        return tabulated({frozenset({"Li", "S"}): {"Li": energy, "S": energy}})
-
-    potential = mlip.LatePotential("0.4.2", "CHGNetCalculator", load)
-    distance, formation = mlip.hull_distance(potential), mlip.formation_energy(potential)
-    assert loads == []
-    (answer,) = distance.evaluate([antifluorite()])
-    assert answer.value == pytest.approx(0.1, abs=1e-6)
-    assert answer.provenance["oxidation"] == pytest.approx(2.13, abs=0.01)
-    (answer,) = formation.evaluate([antifluorite()])
-    elements = reference_energies(potential_energies())
-    expected = known.energy_per_atom + 0.1 - (2 * elements["Li"] + elements["S"]) / 3
-    assert answer.value == pytest.approx(expected)
-    assert loads == ["loaded", "loaded"]
-    chain = mlip.stable_conductors(potential)
-    assert [oracle.fidelity for oracle in chain] == [0, 1, 2, 3]
-    assert [oracle.name for oracle in chain[2:]] == ["hull_distance", "conductivity"]
-
-
-def test_a_potential_that_is_absent_is_named_before_a_campaign_begins(monkeypatch):
-    monkeypatch.setitem(sys.modules, "chgnet", None)
-    with pytest.raises(MfalError, match=r"chgnet isn't installed; pip install 'mfal\[mlip\]'"):
-        mlip.stable_conductors()
 
 
 @pytest.mark.slow

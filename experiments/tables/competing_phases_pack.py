@@ -1,0 +1,109 @@
+"""Write the table of competing phases from the answers of `competing_phases.py`.
+
+What is kept: elements and embedded crystals; of every other formula the lowest, and what lies at
+most `NEAR` above it, if it lies at most `COMPETES` above the hull of all. Exchanged ions must be
+the lowest of their formula.
+"""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from mfal.errors import MfalError
+from mfal.oracles.stability.hull import mixture_of
+from mfal.oracles.stability.phases import plain_formula, write_phases
+from mfal.oracles.stability.types import CompetingPhase
+
+TARGET = (
+    Path(__file__).parents[2] / "mfal" / "oracles" / "stability" / "tables" / "competing_phases.csv"
+)
+NEAR = 0.02
+"""eV per atom above the lowest of its formula."""
+COMPETES = 0.10
+"""eV per atom above the hull; what lies higher bounds nothing that one looks for."""
+LEAST_VOLUME = 4.0
+"""Å³ per atom; below lie collapsed cells (diamond, the densest of all, has 5.6)."""
+
+
+def pack(work: Path, embedded: frozenset[str]) -> None:
+    """Write the table.
+
+    Args:
+      work: folder with the answers.
+      embedded: keys of the embedded crystals.
+    """
+    rows = [
+        row
+        for row in _rows(work)
+        if row["energy"] is not None
+        and row["status"] in ("converged", "as it stands")
+        and row["volume"] > LEAST_VOLUME
+        and (row["status"] == "converged" or not row["key"].startswith("simple"))
+    ]
+    phases = [CompetingPhase(r["formula"], r["amounts"], r["energy"], 0, 0.0, "", "") for r in rows]
+    lowest: dict[str, float] = defaultdict(lambda: float("inf"))
+    for row in rows:
+        lowest[row["formula"]] = min(lowest[row["formula"]], row["energy"])
+    kept, distances = [], {}
+    for row in rows:
+        above = row["energy"] - lowest[row["formula"]]
+        if row["key"] in embedded:
+            kept.append(row)
+            continue
+        if above > (0.0 if row["key"].startswith("exchange") else NEAR):
+            continue
+        if row["formula"] not in distances:
+            distances[row["formula"]] = _above(row, phases)
+        if len(row["amounts"]) == 1 or distances[row["formula"]] <= COMPETES:
+            kept.append(row)
+    kept = _distinct(kept, embedded)
+    write_phases(
+        TARGET,
+        (
+            CompetingPhase(
+                plain_formula(row["amounts"]),
+                row["amounts"],
+                row["energy"],
+                row.get("groups", (0, 0))[1],
+                row["volume"],
+                row["source"] + (", as it stands" if row["status"] != "converged" else ""),
+                row["key"],
+            )
+            for row in kept
+        ),
+    )
+    print(f"{len(kept)} of {len(rows)} rows, {TARGET.stat().st_size / 1e3:.0f} kB -> {TARGET}")
+
+
+def _above(row: dict[str, Any], phases: list[CompetingPhase]) -> float:
+    known = [phase for phase in phases if phase.amounts.keys() <= row["amounts"].keys()]
+    try:
+        shares = mixture_of(row["amounts"], known)
+    except MfalError:
+        return float("inf")
+    return float(row["energy"] - sum(share * known[k].energy for k, share in shares.items()))
+
+
+def _distinct(rows: list[dict[str, Any]], embedded: frozenset[str]) -> list[dict[str, Any]]:
+    """Of the same phase from several databases one row; embedded crystals keep their own."""
+    seen = set()
+    distinct = []
+    for row in sorted(rows, key=lambda row: (row["energy"], row["key"])):
+        same = (row["formula"], row.get("groups", (0, 0))[1], round(row["energy"], 3))
+        if row["key"] in embedded:
+            distinct.append(row)
+        elif same not in seen:
+            seen.add(same)
+            distinct.append(row)
+    return distinct
+
+
+def _rows(work: Path) -> list[dict[str, Any]]:
+    """Every structure's answer, the relaxed one where there is one."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("standing.jsonl", "relaxed.jsonl"):
+        for line in (work / name).read_text(encoding="utf8").splitlines():
+            row = json.loads(line)
+            found[row["key"]] = row
+    return list(found.values())
