@@ -92,8 +92,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--phases",
         metavar="FILE.csv",
-        help="competing phases for --stability, as `mfal data phases` writes them (default: the"
-        " table that comes with mfal)",
+        help="place it on the hull of these competing phases, as `mfal data phases` writes them"
+        " (default with --stability: those that come with mfal)",
     )
     parser.set_defaults(run=run)
 
