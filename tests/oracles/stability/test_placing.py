@@ -37,7 +37,7 @@ def test_the_distance_is_the_relaxed_energy_less_the_hulls():
     assert good.value == pytest.approx(record["energy"] + 0.1)
     assert record["decomposition"] == {"Ar": 1.0}
     assert record["bounded"]
-    assert record["volume_change"] < -0.1
+    assert abs(record["volume_change"]) < 0.01  # 0.2 GPa is loose for argon
     assert record["space_groups"] == [225, 225]
     json.dumps(record)
     for bad, reason in (
