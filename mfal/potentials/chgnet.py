@@ -24,8 +24,10 @@ multiplied where it lives (atoms, bonds, angles) and only the products are gathe
 the inner cutoff never change, so all that evolves is kept on the few bonds within it.
 """
 
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,11 +38,12 @@ from mfal.potentials.chgnet_weights import (
     AtomConvolution,
     CHGNetParams,
     GatedMLP,
+    Half,
     Norm,
     Shape,
     read_weights,
 )
-from mfal.potentials.gather import collect, gather
+from mfal.potentials.gather import at_both_ends, collect, gather
 from mfal.potentials.memory import keep_freed_memory
 from mfal.potentials.neighbours import NeighbourTables, Sizes, neighbour_tables
 from mfal.potentials.types import Potential
@@ -135,85 +138,148 @@ def _atom_features(
 ) -> tuple[jax.Array, jax.Array]:
     """[N, 64] before and after the last convolution."""
     n = neighbours
-    atoms_count, width = n.neighbour.shape
-    near = n.bond.shape[-1]
-    real = n.neighbour < atoms_count
-    there = gather(positions, n.neighbour, n.reverse)
-    vectors = there + _dot(n.image.astype(cell.dtype), cell) - positions[:, None]
+    near = n.angles_of.shape[0] // 2
+    edges, corners = _incidence(n.first, n.second, n.edges_of), _incidence(
+        n.angle_first, n.angle_second, n.angles_of
+    )
     # Where there is no neighbour the vector must not be zero, whose length has no derivative.
-    vectors = jnp.where(real[..., None], vectors, jnp.array([2 * shape.cutoff, 0, 0], cell.dtype))
+    beyond = jnp.array([2 * shape.cutoff, 0, 0], cell.dtype)
+    here, there = edges.own(positions)
+    vectors = there - here + _dot(n.image.astype(cell.dtype), cell)
+    vectors = jnp.where((n.first < len(positions))[:, None], vectors, beyond)
     distances = jnp.sqrt(jnp.sum(vectors**2, -1))
     basis = _radial(distances, params.frequencies, shape.cutoff, shape.envelope)
-    weights = _dot(basis, params.atom_weights)
 
-    # Bonds within the inner cutoff, and their angles.
-    bond_vectors = gather(vectors[:, :near].reshape(-1, 3), n.bond_slot, n.bond.reshape(-1, 1))
-    bond_real = n.bond_slot < atoms_count * near
-    far = jnp.array([2 * shape.cutoff, 0, 0], cell.dtype)
-    bond_vectors = jnp.where(bond_real[:, None], bond_vectors, far)
-    lengths = jnp.sqrt(jnp.sum(bond_vectors**2, -1))
-    directions = bond_vectors / lengths[:, None]
-    bond_basis = _radial(lengths, params.frequencies, shape.cutoff, shape.envelope)
+    # Bonds are the pairs within the inner cutoff, and each has two directions.
+    lengths = distances[:near]
+    directions = vectors[:near] / lengths[:, None]
     inner_basis = _radial(lengths, params.inner_frequencies, shape.inner, shape.envelope)
     bond_weights = _dot(inner_basis, params.bond_weights)
-    first = partial(gather, index=n.angle_first, inverse=n.angles_of_first)
-    second = partial(gather, index=n.angle_second, inverse=n.angles_of_second)
-    angle_real = n.angle_first < len(n.bond_slot)
+    first, second = corners.own(jnp.concatenate([directions, -directions]))
     fourier = _fourier(
-        _angles(first(directions), second(directions), angle_real), params.angle_frequencies
+        _angles(first, second, n.angle_first < 2 * near), params.angle_frequencies
     )
-    angles = _dot(fourier, params.angle_embedding)
-    angle_weights = first(bond_weights) * second(bond_weights)
+    first, second = corners.own(_flat(at_both_ends(bond_weights)))
+    angle_weights = first * second
     has_angles = jnp.any(angle_weights != 0)
 
     atoms = params.elements[jnp.maximum(species - 1, 0)]
-    embedded = _dot(bond_basis, params.bond_embedding)
-    bonds, offset = embedded, jnp.zeros_like(embedded[0])
+    # What bonds have become beyond their embedding: all of them by the offset, those within the
+    # inner cutoff by the change too. Angles likewise.
+    of_edges = _each(basis, params.edge_inputs, atoms.shape[1])
+    weights, embedded = next(of_edges), next(of_edges)[:near]
+    change, offset = jnp.zeros_like(embedded), jnp.zeros_like(embedded[0])
+    angle_change: jax.Array | None = None
+
+    of_angles = _each(fourier, params.angle_inputs, atoms.shape[1])
 
     def convolve(layer: AtomConvolution, atoms: jax.Array) -> jax.Array:
-        own, between, other = layer.gate.inputs
-        products = _dot(basis, _dot(params.bond_embedding, between))
-        change = gather(_dot(bonds - embedded - offset, between), n.bond, n.bond_slot[:, None])
-        change = jnp.pad(change, ((0, 0), (0, width - near), (0, 0)))
-        constant = layer.gate.bias + _dot(offset, between)
-        products += change + (_dot(atoms, own) + constant)[:, None]
-        products += gather(_dot(atoms, other), n.neighbour, n.reverse)
-        messages = _gated(layer.gate, products) * weights
-        return atoms + _linear(layer.out, messages.sum(1))
+        def first_layer(half: Half) -> jax.Array:
+            own, between, other = half.inputs
+            shared = next(of_edges)
+            start = shared[:near] + _dot(change, between)
+            shared = jax.lax.dynamic_update_slice(shared, start, (0, 0))
+            products = edges.own(_dot(atoms, own) + (half.bias + _dot(offset, between)))
+            return products + edges.other(_dot(atoms, other)) + at_both_ends(shared)
 
-    centre_slots = n.bond_slot // near
-    for block in params.blocks:
+        messages = _gated(layer.gate, first_layer) * at_both_ends(weights)
+        return atoms + _linear(layer.out, edges.collect(messages))
+
+    def turn(gate: GatedMLP) -> jax.Array:
+        """The gated perceptron of [2, A] angles."""
+
+        def first_layer(half: Half) -> jax.Array:
+            own, other, between, centre = half.inputs
+            bonds = embedded + change + offset
+            here = gather(_dot(atoms, centre) + half.bias, bond_starts, bonds_of)
+            rows = here + _flat(at_both_ends(_dot(bonds, own)))
+            partners = _flat(at_both_ends(_dot(bonds, other)))
+            products = corners.own(rows) + corners.other(partners)
+            products += at_both_ends(next(of_angles))
+            return products if angle_change is None else products + _dot(angle_change, between)
+
+        return _gated(gate, first_layer)
+
+    bond_starts = jnp.concatenate([n.first[:near], n.second[:near]])
+    bonds_of = _bonds_of(n)
+    for number, block in enumerate(params.blocks, 1):
         atoms = convolve(block.atom, atoms)
-        gate = block.bond.gate
-        own = gather(_dot(atoms, gate.inputs[3]) + gate.bias, centre_slots, n.bond)
-        products = first(_dot(bonds, gate.inputs[0]) + own) + second(_dot(bonds, gate.inputs[1]))
-        products += _dot(angles, gate.inputs[2])
-        messages = _gated(gate, products) * angle_weights
-        sums = collect(messages, n.angles_of_first, n.angle_first)
-        sums += gather(sums, n.bond_reverse, n.bond_reverse[:, None])
-        update = _linear(block.bond.out, sums)
-        bonds = bonds + jnp.where(has_angles, update, 0)
+        sums = corners.collect(turn(block.bond.gate) * at_both_ends(angle_weights))
+        update = _linear(block.bond.out, sums[:near] + sums[near:])
+        change = change + jnp.where(has_angles, update, 0)
         if block.bond.out[1] is not None:
             # A bias is added to every bond, also to those beyond the inner cutoff.
-            offset = offset + jnp.where(has_angles, block.bond.out[1], 0)
-        gate = block.angle
-        own = gather(_dot(atoms, gate.inputs[3]) + gate.bias, centre_slots, n.bond)
-        products = first(_dot(bonds, gate.inputs[0]) + own) + second(_dot(bonds, gate.inputs[1]))
-        angles = angles + _gated(gate, products + _dot(angles, gate.inputs[2]))
+            bias = jnp.where(has_angles, block.bond.out[1], 0)
+            change, offset = change - bias, offset + bias
+        if number == len(params.blocks):
+            break
+        turned = turn(block.angle)
+        angle_change = turned if angle_change is None else angle_change + turned
     return atoms, convolve(params.last, atoms)
 
 
-def _gated(gate: GatedMLP, products: jax.Array) -> jax.Array:
-    """silu(LN(core)) sigmoid(LN(gate)) of first-layer products [..., core | gate]."""
-    core, gated = jnp.split(products, 2, axis=-1)
-    if gate.hidden is not None:
-        (core_weight, core_bias), (gate_weight, gate_bias) = gate.hidden
-        core = _dot(jax.nn.silu(core), core_weight) + core_bias
-        gated = _dot(jax.nn.silu(gated), gate_weight) + gate_bias
-    if gate.norms is not None:
-        core = _layer_norm(core, gate.norms[0])
-        gated = _layer_norm(gated, gate.norms[1])
+def _each(basis: jax.Array, inputs: jax.Array, features: int) -> Iterator[jax.Array]:
+    """First layers [rows, features] of one basis after the other, all from one product."""
+    return iter(jnp.split(_dot(basis, inputs), inputs.shape[1] // features, axis=-1))
+
+
+class _Incidence(NamedTuple):
+    """Pairs [P] of rows [M], and which of the 2 P ends each row is."""
+
+    ends: jax.Array
+    """[2, P], the rows of a pair."""
+    of: jax.Array
+    """[M, K], the flat numbers of the ends that a row is."""
+    opposite: jax.Array
+    """[M, K], those of the ends opposite to them."""
+
+    def own(self, rows: jax.Array) -> jax.Array:
+        """[2, P, F], the row at each end."""
+        return gather(rows, self.ends, self.of)
+
+    def other(self, rows: jax.Array) -> jax.Array:
+        """[2, P, F], the row at the opposite end."""
+        return gather(rows, self.ends[::-1], self.opposite)
+
+    def collect(self, values: jax.Array) -> jax.Array:
+        """[M, F], the sums of values [2, P, F] at the ends of each row."""
+        return collect(values, self.of, self.ends)
+
+
+def _incidence(first: jax.Array, second: jax.Array, of: jax.Array) -> _Incidence:
+    pairs = len(first)
+    opposite = jnp.where(of < pairs, of + pairs, jnp.where(of < 2 * pairs, of - pairs, of))
+    return _Incidence(jnp.stack([first, second]), of, opposite)
+
+
+def _flat(both: jax.Array) -> jax.Array:
+    """[2 P, F] of [2, P, F]."""
+    return both.reshape(-1, both.shape[-1])
+
+
+def _bonds_of(n: NeighbourTables) -> jax.Array:
+    """[N, D + 1], the bonds that start from an atom; 2 Q where there is none."""
+    pairs, near = len(n.first), n.angles_of.shape[0] // 2
+    # Of an atom's edges the bonds come first, and each forms an angle with every other one.
+    edges = n.edges_of[:, : n.angles_of.shape[1] + 1]
+    pair = jnp.where(edges < pairs, edges, edges - pairs)
+    return jnp.where(pair < near, pair + jnp.where(edges < pairs, 0, near), 2 * near)
+
+
+def _gated(gate: GatedMLP, first_layer: Callable[[Half], jax.Array]) -> jax.Array:
+    """silu(core) sigmoid(gate), each a perceptron of which the first layer is given."""
+    core, gated = (_rest(half, first_layer(half)) for half in gate)
     return jax.nn.silu(core) * jax.nn.sigmoid(gated)
+
+
+def _rest(half: Half, products: jax.Array) -> jax.Array:
+    if half.hidden is not None:
+        weight, bias = half.hidden
+        products = _dot(jax.nn.silu(products), weight) + bias
+    if half.norm is not None:
+        variance = jnp.square(products).mean(-1, keepdims=True)
+        products = products * jax.lax.rsqrt(variance + 1e-5) * half.norm.scale + half.norm.bias
+    return products
 
 
 def _layer_norm(x: jax.Array, norm: Norm) -> jax.Array:

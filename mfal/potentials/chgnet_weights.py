@@ -15,6 +15,7 @@ __all__ = [
     "BondConvolution",
     "CHGNetParams",
     "GatedMLP",
+    "Half",
     "InteractionBlock",
     "Norm",
     "Shape",
@@ -47,17 +48,27 @@ class Norm(NamedTuple):
     bias: jax.Array
 
 
-class GatedMLP(NamedTuple):
-    """Core and gate side by side."""
+class Half(NamedTuple):
+    """The core or the gate of a gated perceptron.
+
+    A layer norm subtracts the mean of what it is given, which here the weights before it have
+    subtracted already: their columns add up to zero.
+    """
 
     inputs: tuple[jax.Array, ...]
-    """The first layer's weight [64, core 64 | gate 64] for each part of the input."""
+    """The first layer's weight [64, 64] for each part of the input."""
     bias: jax.Array
-    """[128], the first layer's."""
-    hidden: tuple[Linear, Linear] | None
-    """The second layers of core and gate; None where there is one layer."""
-    norms: tuple[Norm, Norm] | None
-    """Of core and gate."""
+    """[64], the first layer's."""
+    hidden: Linear | None
+    """The second layer; None where there is one layer."""
+    norm: Norm | None
+
+
+class GatedMLP(NamedTuple):
+    """silu(core) sigmoid(gate)."""
+
+    core: Half
+    gate: Half
 
 
 class AtomConvolution(NamedTuple):
@@ -96,14 +107,15 @@ class CHGNetParams(NamedTuple):
     """[radial], over the inner cutoff."""
     angle_frequencies: jax.Array
     """[angular]."""
-    bond_embedding: jax.Array
-    """[radial, 64]."""
-    atom_weights: jax.Array
-    """[radial, 64]."""
     bond_weights: jax.Array
     """[radial, 64]."""
-    angle_embedding: jax.Array
-    """[1 + 2 angular, 64]."""
+    edge_inputs: jax.Array
+    """[radial, 64 (2 + 2 convolutions)], weights of messages and the embedding of bonds, then what
+    the first layers of all atom convolutions, core and gate of each in turn, make of the embedding:
+    its matrix times theirs."""
+    angle_inputs: jax.Array
+    """[1 + 2 angular, 128 updates], the same for angles, of bond convolution and angle update in
+    turn; the last block's angles are used by nobody."""
     blocks: tuple[InteractionBlock, ...]
     last: AtomConvolution
     moments: Linear
@@ -159,19 +171,31 @@ def _arranged(weights: dict[str, np.ndarray]) -> tuple[str, Shape, CHGNetParams]
     def norm(name: str) -> Norm:
         return Norm(_array(weights[f"{name}.weight"]), _array(weights[f"{name}.bias"]))
 
-    def gated(name: str, parts: int) -> GatedMLP:
-        pair = (f"{name}.mlp_core.layers", f"{name}.mlp_gate.layers")
+    def half(name: str, norm_name: str, parts: int) -> Half:
         # With two layers they are numbers 0 and 3, a single one is number 1.
-        first = 0 if f"{pair[0]}.0.weight" in weights else 1
-        joint = np.concatenate([weights[f"{half}.{first}.weight"].T for half in pair], 1)
-        bias = np.concatenate([weights[f"{half}.{first}.bias"] for half in pair])
-        hidden = None if first else (linear(f"{pair[0]}.3"), linear(f"{pair[1]}.3"))
-        normed = f"{name}.bn1.weight" in weights
-        return GatedMLP(
-            tuple(_array(part) for part in np.split(joint, parts)),
+        single = f"{name}.0.weight" not in weights
+        first, second = f"{name}.{int(single)}", f"{name}.3"
+        normed = f"{norm_name}.weight" in weights
+        weight, bias = weights[f"{first}.weight"].T, weights[f"{first}.bias"]
+        if normed and single:
+            weight, bias = _centred(weight), _centred(bias)
+        hidden = None
+        if not single:
+            hidden_weight, hidden_bias = weights[f"{second}.weight"].T, weights[f"{second}.bias"]
+            if normed:
+                hidden_weight, hidden_bias = _centred(hidden_weight), _centred(hidden_bias)
+            hidden = (_array(hidden_weight), _array(hidden_bias))
+        return Half(
+            tuple(_array(part) for part in np.split(weight, parts)),
             _array(bias),
             hidden,
-            (norm(f"{name}.bn1"), norm(f"{name}.bn2")) if normed else None,
+            norm(norm_name) if normed else None,
+        )
+
+    def gated(name: str, parts: int) -> GatedMLP:
+        return GatedMLP(
+            half(f"{name}.mlp_core.layers", f"{name}.bn1", parts),
+            half(f"{name}.mlp_gate.layers", f"{name}.bn2", parts),
         )
 
     def atom(index: int) -> AtomConvolution:
@@ -184,6 +208,10 @@ def _arranged(weights: dict[str, np.ndarray]) -> tuple[str, Shape, CHGNetParams]
         return InteractionBlock(atom(index), bond, gated(f"angle_layers.{index}.twoBody_bond", 4))
 
     count = sum(name.endswith("mlp_out.layers.1.weight") for name in weights) // 2
+    blocks, last = tuple(block(index) for index in range(count)), atom(count)
+    embedding = matrix("bond_embedding")
+    convolutions = [block.atom.gate for block in blocks] + [last.gate]
+    turns = [gate for block in blocks for gate in (block.bond.gate, block.angle)][:-1]
     readout = sorted(
         int(name.split(".")[2]) for name in weights if name.startswith("mlp.") and "weight" in name
     )
@@ -194,12 +222,13 @@ def _arranged(weights: dict[str, np.ndarray]) -> tuple[str, Shape, CHGNetParams]
         frequencies=_array(weights[f"{basis}_ag.frequencies"]),
         inner_frequencies=_array(weights[f"{basis}_bg.frequencies"]),
         angle_frequencies=_array(weights["angle_basis_expansion.fourier_expansion.frequencies"]),
-        bond_embedding=matrix("bond_embedding"),
-        atom_weights=matrix("bond_weights_ag"),
         bond_weights=matrix("bond_weights_bg"),
-        angle_embedding=matrix("angle_embedding"),
-        blocks=tuple(block(index) for index in range(count)),
-        last=atom(count),
+        edge_inputs=jnp.concatenate(
+            [matrix("bond_weights_ag"), embedding, _through(embedding, convolutions, 1)], 1
+        ),
+        angle_inputs=_through(matrix("angle_embedding"), turns, 2),
+        blocks=blocks,
+        last=last,
         moments=linear("site_wise"),
         readout_norm=norm("readout_norm") if "readout_norm.weight" in weights else None,
         readout=tuple(linear(f"mlp.layers.{index}") for index in readout),
@@ -211,6 +240,18 @@ def _arranged(weights: dict[str, np.ndarray]) -> tuple[str, Shape, CHGNetParams]
         len(params.elements),
     )
     return str(weights["version"]), shape, params
+
+
+def _through(embedding: jax.Array, gates: list[GatedMLP], part: int) -> jax.Array:
+    """An embedding's matrix times one part of the first layers of core and gate of each."""
+    layers = [np.asarray(half.inputs[part], np.float64) for gate in gates for half in gate]
+    return _array(np.asarray(embedding, np.float64) @ np.concatenate(layers, 1))
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    """Less their mean along the last axis."""
+    exact = np.asarray(values, np.float64)
+    return exact - exact.mean(-1, keepdims=True)
 
 
 def _array(values: np.ndarray) -> jax.Array:

@@ -1,8 +1,11 @@
 """Padded neighbour tables: what a message-passing potential needs to know about who is near whom.
 
 Tables are made on the host (`neighbour_tables`) and are a pytree of fixed shapes; a potential's
-energy is a pure function of positions, cell and tables. Every sum over neighbours is a reduction
-over a padded axis, and every gather carries its inverse, so that its gradient is a gather too
+energy is a pure function of positions, cell and tables. Two graphs are held in one form: pairs of
+atoms, and angles, which are pairs of bonds. Each pair is there once and has two ends, so that what
+both ends share is computed once; what goes from one end to the other has a leading axis of two.
+Beside the ends stands the inverse, for each atom (or bond) the flat numbers of the ends that it is:
+a sum over neighbours is a padded gather and a reduction, and so is the gradient of a gather
 (`mfal.potentials.gather`).
 
 With a skin the tables hold pairs up to cutoff + skin. A potential that fades out at its cutoff
@@ -34,7 +37,7 @@ fresh tables. Potentials fade out at least with the third power of the distance 
 (1e-3 / 6)^3 is nothing."""
 
 
-_ROOM = (1.02, 1.2, 1.1, 1.15, 1.2)
+_ROOM = (1.08, 1.02, 1.05, 1.15, 1.2)
 """Factors on sizes of tables with a skin: a program is compiled for seconds, so it should not be
 outgrown as soon as atoms vibrate."""
 
@@ -42,45 +45,41 @@ outgrown as soon as atoms vibrate."""
 class Sizes(NamedTuple):
     """Lengths of the padded axes."""
 
-    neighbours: int
-    """NeighbourTables of an atom within the cutoff (K)."""
     near: int
-    """NeighbourTables of an atom within the inner cutoff, that of the angles (L <= K)."""
-    bonds: int
-    """Directed bonds within the inner cutoff (B)."""
+    """Pairs of atoms within the inner cutoff, that of the angles (Q)."""
+    far: int
+    """Other pairs within the cutoff (P - Q)."""
+    neighbours: int
+    """Neighbours of an atom within the cutoff (K)."""
     angles: int
-    """Ordered pairs of different bonds that share their centre (A)."""
+    """Angles, that is pairs of bonds that share an atom (A)."""
     fan: int
-    """Angles that start with one bond (D)."""
+    """Angles that one bond is part of (D)."""
 
 
 class NeighbourTables(NamedTuple):
     """Who is near whom, for one crystal of N atoms, or with a leading batch axis throughout.
 
-    Edges are directed, from an atom to a neighbour; slot k of atom i is its k-th nearest
-    neighbour, so that the first L slots hold the bonds within the inner cutoff.
+    Edge p < P goes from the first atom of pair p to the second, edge P + p back. The first Q pairs
+    are those within the inner cutoff, the bonds: bond q < Q points from the first atom of pair q to
+    the second, bond Q + q back.
     """
 
-    neighbour: jax.Array
-    """[N, K] int32, the neighbour's index; N where there is none."""
+    first: jax.Array
+    """[P] int32, the one atom of a pair; N where there is none."""
+    second: jax.Array
+    """[P] int32, the other."""
     image: jax.Array
-    """[N, K, 3] int32, whole lattice vectors to add to the neighbour's position."""
-    reverse: jax.Array
-    """[N, K] int32, the flat slot i K + k of the opposite edge; N K where there is none."""
-    bond: jax.Array
-    """[N, L] int32, the number of the bond in that slot; B where there is none."""
-    bond_slot: jax.Array
-    """[B] int32, the flat slot i L + l of a bond; N L where there is none."""
-    bond_reverse: jax.Array
-    """[B] int32, the opposite bond; B where there is none."""
+    """[P, 3] int32, whole lattice vectors to add to the second atom's position."""
+    edges_of: jax.Array
+    """[N, K] int32, the edges that start from an atom, bonds first; 2 P where there is none."""
     angle_first: jax.Array
-    """[A] int32, an angle's first bond; B where there is none."""
+    """[A] int32, the one bond of an angle, both of which start from its atom; 2 Q for none."""
     angle_second: jax.Array
-    """[A] int32, its second bond."""
-    angles_of_first: jax.Array
-    """[B, D] int32, the angles that start with a bond; A where there is none."""
-    angles_of_second: jax.Array
-    """[B, D] int32, the angles that end with it."""
+    """[A] int32, the other."""
+    angles_of: jax.Array
+    """[2 Q, D] int32, the angles of a bond: a where it is the first of angle a, A + a where it is
+    the second; 2 A where there is none."""
     positions: jax.Array
     """[N, 3] Å, where the atoms were when the tables were made."""
     cell: jax.Array
@@ -160,12 +159,13 @@ def neighbour_tables(
 
 def sizes_of(neighbours: NeighbourTables) -> Sizes:
     """The sizes that tables were padded to."""
+    near = neighbours.angles_of.shape[-2] // 2
     return Sizes(
-        neighbours.neighbour.shape[-1],
-        neighbours.bond.shape[-1],
-        neighbours.bond_slot.shape[-1],
+        near,
+        neighbours.first.shape[-1] - near,
+        neighbours.edges_of.shape[-1],
         neighbours.angle_first.shape[-1],
-        neighbours.angles_of_first.shape[-1],
+        neighbours.angles_of.shape[-1],
     )
 
 
@@ -188,66 +188,55 @@ def outdated(neighbours: NeighbourTables, positions: jax.Array, cell: jax.Array)
 
 
 class _Graph(NamedTuple):
-    """Directed edges of one crystal, sorted by centre and distance, and its angles."""
+    """Pairs of one crystal, those within the inner cutoff first, and its angles."""
 
     sizes: Sizes
-    centre: np.ndarray
-    neighbour: np.ndarray
-    image: np.ndarray
-    slot: np.ndarray
-    reverse: np.ndarray
-    near: np.ndarray
-    angle_first: np.ndarray
-    angle_second: np.ndarray
+    pairs: Pairs
+    near: int
+    """Bonds are numbered as in `NeighbourTables` with this for Q."""
+    starts: np.ndarray
+    """The atom that each edge starts from, as many as twice the pairs."""
+    place: np.ndarray
+    """Each edge's place among those of its atom."""
+    angles: np.ndarray
+    """[2, angles], the bonds of each."""
     angle_place: np.ndarray
-    """Each angle's place in the fan of its first bond."""
-    angle_swap: np.ndarray
-    """The same two bonds in the other order."""
+    """The place of each angle among those of the first bond, then among those of the second."""
 
 
 def _graph(pairs: Pairs, inner: float) -> _Graph:
-    half = len(pairs.first)
-    centre = np.concatenate([pairs.first, pairs.second])
-    neighbour = np.concatenate([pairs.second, pairs.first])
-    image = np.concatenate([pairs.image, -pairs.image])
-    distance = np.concatenate([pairs.distance, pairs.distance])
-    order = np.lexsort((distance, centre))
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    centre, neighbour, image = centre[order], neighbour[order], image[order]
-    reverse = rank[(order + half) % (2 * half)] if half else order
-    slot, widest = _places(centre)
+    beyond = pairs.distance >= inner
+    order = np.argsort(beyond, kind="stable")
+    pairs = Pairs(*(column[order] for column in pairs))
+    near = len(beyond) - int(np.count_nonzero(beyond))
+    starts = np.concatenate([pairs.first, pairs.second])
+    # Sorted by whether they are bonds, so those are the first of an atom's edges.
+    place, widest = _places(starts, np.concatenate([beyond[order], beyond[order]]))
 
-    near = np.nonzero(distance[order] < inner)[0]
-    _, near_widest = _places(centre[near])
-    starts = np.searchsorted(centre[near], centre[near])
-    degree = np.searchsorted(centre[near], centre[near], side="right") - starts
-    # Bond b of a centre with m bonds starts m - 1 angles: with each of the others in turn.
-    angle_first = np.repeat(np.arange(len(near)), degree - 1)
-    angle_place, fan = _places(angle_first)
-    own = np.arange(len(near)) - starts
-    second_place = angle_place + (angle_place >= own[angle_first])
-    angle_second = starts[angle_first] + second_place
-    before = np.concatenate([[0], np.cumsum(degree - 1)]).astype(int)
-    swap_place = own[angle_first] - (own[angle_first] > second_place)
-    return _Graph(
-        sizes=Sizes(widest, near_widest, len(near), len(angle_first), fan),
-        centre=centre,
-        neighbour=neighbour,
-        image=image,
-        slot=slot,
-        reverse=reverse,
-        near=near,
-        angle_first=angle_first,
-        angle_second=angle_second,
-        angle_place=angle_place,
-        angle_swap=before[angle_second] + swap_place,
-    )
+    # Bonds by their atom; bond b of an atom with m bonds makes an angle with each that follows it.
+    centre = np.concatenate([pairs.first[:near], pairs.second[:near]])
+    bonds = np.argsort(centre, kind="stable")
+    ends = np.searchsorted(centre[bonds], centre[bonds], side="right")
+    followers = ends - np.arange(len(bonds)) - 1
+    first = np.repeat(np.arange(len(bonds)), followers)
+    second = np.arange(len(first)) - np.repeat(np.cumsum(followers) - followers, followers)
+    second += first + 1
+    angles = np.stack([bonds[first], bonds[second]])
+    angle_place, fan = _places(angles.ravel())
+    sizes = Sizes(near, len(beyond) - near, widest, angles.shape[1], fan)
+    return _Graph(sizes, pairs, near, starts, place, angles, angle_place)
 
 
-def _places(groups: np.ndarray) -> tuple[np.ndarray, int]:
-    """Each entry's place in its run of equal numbers, given sorted, and the longest run."""
-    places = np.arange(len(groups)) - np.searchsorted(groups, groups)
+def _places(groups: np.ndarray, late: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+    """Each entry's place among the entries of its number, and the most entries of one number.
+
+    Those that are late come after the others.
+    """
+    keys = groups if late is None else 2 * groups + late
+    order = np.argsort(keys, kind="stable")
+    ordered = groups[order]
+    places = np.empty(len(groups), int)
+    places[order] = np.arange(len(groups)) - np.searchsorted(ordered, ordered)
     return places, int(places.max(initial=-1)) + 1
 
 
@@ -256,43 +245,22 @@ def _common(sizes: Sequence[Sizes]) -> Sizes:
 
 
 def _padded(graph: _Graph, atoms: int, sizes: Sizes) -> tuple[np.ndarray, ...]:
-    """The first ten fields of `NeighbourTables`."""
-    shape = (atoms, sizes.neighbours)
-    flat = graph.centre * sizes.neighbours + graph.slot
-    neighbour = np.full(shape, atoms, np.int32)
-    neighbour.ravel()[flat] = graph.neighbour
-    image = np.zeros((*shape, 3), np.int32)
-    image.reshape(-1, 3)[flat] = graph.image
-    reverse = np.full(shape, atoms * sizes.neighbours, np.int32)
-    reverse.ravel()[flat] = flat[graph.reverse]
+    """The first seven fields of `NeighbourTables`."""
+    near, total = graph.near, sizes.near + sizes.far
+    slot = np.arange(len(graph.pairs.first))
+    slot[near:] += sizes.near - near
+    first, second = np.full((2, total), atoms, np.int32)
+    first[slot], second[slot] = graph.pairs.first, graph.pairs.second
+    image = np.zeros((total, 3), np.int32)
+    image[slot] = graph.pairs.image
+    edges_of = np.full((atoms, sizes.neighbours), 2 * total, np.int32)
+    edges_of[graph.starts, graph.place] = np.concatenate([slot, slot + total])
 
-    near, numbers = graph.near, np.arange(len(graph.near))
-    near_flat = graph.centre[near] * sizes.near + graph.slot[near]
-    bond = np.full((atoms, sizes.near), sizes.bonds, np.int32)
-    bond.ravel()[near_flat] = numbers
-    bond_slot = np.full(sizes.bonds, atoms * sizes.near, np.int32)
-    bond_slot[numbers] = near_flat
-    bond_reverse = np.full(sizes.bonds, sizes.bonds, np.int32)
-    bond_reverse[numbers] = np.searchsorted(near, graph.reverse[near])
-
-    angles = len(graph.angle_first)
-    angle_first = np.full(sizes.angles, sizes.bonds, np.int32)
-    angle_first[:angles] = graph.angle_first
-    angle_second = np.full(sizes.angles, sizes.bonds, np.int32)
-    angle_second[:angles] = graph.angle_second
-    of_first = np.full((sizes.bonds, sizes.fan), sizes.angles, np.int32)
-    of_first[graph.angle_first, graph.angle_place] = np.arange(angles)
-    of_second = np.full((sizes.bonds, sizes.fan), sizes.angles, np.int32)
-    of_second[graph.angle_first, graph.angle_place] = graph.angle_swap
-    return (
-        neighbour,
-        image,
-        reverse,
-        bond,
-        bond_slot,
-        bond_reverse,
-        angle_first,
-        angle_second,
-        of_first,
-        of_second,
-    )
+    bonds = np.where(graph.angles < near, graph.angles, graph.angles + sizes.near - near)
+    count = bonds.shape[1]
+    ends = np.full((2, sizes.angles), 2 * sizes.near, np.int32)
+    ends[:, :count] = bonds
+    numbers = np.arange(count)
+    angles_of = np.full((2 * sizes.near, sizes.fan), 2 * sizes.angles, np.int32)
+    angles_of[bonds.ravel(), graph.angle_place] = np.concatenate([numbers, numbers + sizes.angles])
+    return first, second, image, edges_of, *ends, angles_of

@@ -93,12 +93,11 @@ def _energy(
     import equinox
 
     model = equinox.combine(params, form.static)
-    atoms, width = neighbours.neighbour.shape
-    here = jnp.repeat(jnp.arange(atoms), width)
-    there = neighbours.neighbour.ravel()
-    image = neighbours.image.reshape(-1, 3).astype(cell.dtype)
-    real = there < atoms
-    partner = jnp.where(real, there, 0)
+    n = neighbours
+    here, there = jnp.concatenate([n.first, n.second]), jnp.concatenate([n.second, n.first])
+    image = jnp.concatenate([n.image, -n.image]).astype(cell.dtype)
+    real = here < len(positions)
+    here, partner = jnp.where(real, here, 0), jnp.where(real, there, 0)
     vectors = positions[partner] + image @ cell - positions[here]
     # An absent edge lies beyond the cutoff, where the network's weights vanish.
     beyond = jnp.array([2 * form.cutoff, 0, 0], positions.dtype)

@@ -13,11 +13,13 @@ __all__ = ["argon", "free", "lennard_jones", "oscillators"]
 
 
 def _distances(positions: jax.Array, cell: jax.Array, n: NeighbourTables) -> jax.Array:
-    """[N, K] Å; beyond any cutoff where there is no neighbour."""
-    real = n.neighbour < len(positions)
-    there = jnp.take(positions, n.neighbour, axis=0, mode="fill", fill_value=0)
-    vectors = there + n.image.astype(cell.dtype) @ cell - positions[:, None]
-    vectors = jnp.where(real[..., None], vectors, jnp.array([1e3, 0, 0], cell.dtype))
+    """[P] Å; beyond any cutoff where there is no pair."""
+    first, second = (
+        jnp.take(positions, ends, axis=0, mode="fill", fill_value=0) for ends in (n.first, n.second)
+    )
+    vectors = second + n.image.astype(cell.dtype) @ cell - first
+    real = (n.first < len(positions))[:, None]
+    vectors = jnp.where(real, vectors, jnp.array([1e3, 0, 0], cell.dtype))
     return jnp.sqrt(jnp.sum(vectors**2, -1))
 
 
@@ -27,7 +29,7 @@ def _lennard_jones(cutoff, params, positions, cell, species, neighbours):
     r = _distances(positions, cell, neighbours)
     sixth = (sigma / r) ** 6
     fade = jnp.where(r < cutoff, (1 - (r / cutoff) ** 2) ** 3, 0)
-    return 2 * jnp.sum(epsilon * (sixth**2 - sixth) * fade)
+    return 4 * jnp.sum(epsilon * (sixth**2 - sixth) * fade)
 
 
 def lennard_jones(epsilon: float, sigma: float, cutoff: float) -> Potential:

@@ -120,49 +120,54 @@ def tables(positions, cell, **options):
     return neighbour_tables(positions, cell, species, cutoff=CUTOFF, inner=INNER, **options)
 
 
+def held(n, atoms):
+    """The directed pairs of tables."""
+    pairs = [
+        (int(i), int(j), *image.tolist())
+        for i, j, image in zip(n.first, n.second, np.asarray(n.image), strict=True)
+        if i < atoms
+    ]
+    return {*pairs, *((j, i, *(-m for m in image)) for i, j, *image in pairs)}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_tables_hold_what_they_say(seed):
     positions, cell = random_crystal(seed, 5, 0.9)
     n = jax.tree.map(np.asarray, tables(positions, cell))
-    atoms, width = n.neighbour.shape
-    real = n.neighbour < atoms
-    found = {(i, int(n.neighbour[i, k]), *n.image[i, k].tolist()) for i, k in np.argwhere(real)}
-    assert found == brute_force(positions, cell, CUTOFF)
-    # The opposite of the opposite is the edge itself, seen from the other side.
-    for i, k in np.argwhere(real):
-        j, opposite = divmod(int(n.reverse[i, k]), width)
-        assert j == n.neighbour[i, k]
-        assert n.neighbour[j, opposite] == i
-        assert (n.image[j, opposite] == -n.image[i, k]).all()
-    assert (n.reverse[~real] == atoms * width).all()
+    atoms, pairs, near = len(positions), len(n.first), len(n.angles_of) // 2
+    real = n.first < atoms
+    assert (real == (n.second < atoms)).all()
+    assert held(n, atoms) == brute_force(positions, cell, CUTOFF)
+    assert 2 * real.sum() == len(held(n, atoms))
 
-    vectors = positions[np.minimum(n.neighbour, atoms - 1)] + n.image @ cell - positions[:, None]
-    distances = np.where(real, np.linalg.norm(vectors, axis=-1), np.inf)
-    assert (np.diff(np.minimum(distances, 99)) >= -1e-9).all()
-    near, bonds = n.bond.shape[1], len(n.bond_slot)
-    short = distances[:, :near] < INNER
-    assert (distances[:, near:] >= INNER).all()
-    assert ((n.bond < bonds) == short).all()
-    degrees = short.sum(1)
-    centre = {b: (i, k) for i in range(atoms) for k, b in enumerate(n.bond[i]) if b < bonds}
-    assert len(centre) == degrees.sum()
-    for b, (i, k) in centre.items():
-        assert n.bond_slot[b] == i * near + k
-        assert n.bond_reverse[n.bond_reverse[b]] == b
-        assert n.reverse[i, k] == np.ravel_multi_index(centre[n.bond_reverse[b]], (atoms, width))
-    count = int((n.angle_first < bonds).sum())
-    assert count == (degrees * (degrees - 1)).sum()
-    ends = [
-        tuple(map(int, pair))
+    starts = np.concatenate([n.first, n.second])
+    for atom, edges in enumerate(n.edges_of):
+        assert sorted(edges[edges < 2 * pairs]) == np.nonzero(starts == atom)[0].tolist()
+
+    first, second = (positions[np.minimum(ends, atoms - 1)] for ends in (n.first, n.second))
+    vectors = second + n.image @ cell - first
+    distances = np.where(real, np.linalg.norm(vectors, axis=-1), np.nan)
+    assert not (distances[:near] >= INNER).any()
+    assert not (distances[near:] < INNER).any()
+    bond_real = np.tile(real[:near], 2)
+    centre = np.concatenate([n.first[:near], n.second[:near]])
+    for atom, edges in enumerate(n.edges_of):
+        bonds = [e % pairs < near for e in edges if e < 2 * pairs]
+        assert bonds == sorted(bonds, reverse=True)
+        assert sum(bonds) == (centre == atom).sum()
+
+    count = int((n.angle_first < 2 * near).sum())
+    angles = [
+        frozenset(map(int, pair))
         for pair in zip(n.angle_first[:count], n.angle_second[:count], strict=True)
     ]
-    assert len(set(ends)) == count
-    assert all(a != b and centre[a][0] == centre[b][0] for a, b in ends)
-    for b in centre:
-        first = n.angles_of_first[b][n.angles_of_first[b] < len(n.angle_first)]
-        second = n.angles_of_second[b][n.angles_of_second[b] < len(n.angle_first)]
-        assert sorted(first) == np.nonzero(n.angle_first == b)[0].tolist()
-        assert sorted(second) == np.nonzero(n.angle_second == b)[0].tolist()
+    degrees = np.bincount(centre[bond_real], minlength=atoms)
+    assert len(set(angles)) == count == (degrees * (degrees - 1)).sum() // 2
+    assert all(len(pair) == 2 and len({centre[bond] for bond in pair}) == 1 for pair in angles)
+    ends = np.concatenate([n.angle_first, n.angle_second])
+    for bond in np.nonzero(bond_real)[0]:
+        of = n.angles_of[bond]
+        assert sorted(of[of < len(ends)]) == np.nonzero(ends == bond)[0].tolist()
 
 
 def test_absent_atoms_are_in_no_table_and_a_batch_has_common_sizes():
@@ -177,18 +182,17 @@ def test_absent_atoms_are_in_no_table_and_a_batch_has_common_sizes():
     for row, (places, cell) in enumerate((one, two)):
         alone = tables(places, cell, sizes=sizes)
         assert sizes_of(alone) == sizes
-        assert (np.asarray(batch.image[row, : len(places)]) == np.asarray(alone.image)).all()
-        assert (np.asarray(batch.neighbour[row, len(places) :]) == 8).all()
-    assert (np.asarray(batch.neighbour[2]) == 8).all()
+        ours = jax.tree.map(lambda leaf, row=row: leaf[row], batch)
+        assert held(ours, 8) == held(alone, len(places))
+        assert (np.asarray(ours.edges_of[len(places) :]) == 2 * len(ours.first)).all()
+    assert (np.asarray(batch.first[2]) == 8).all()
 
 
 def test_tables_outgrow_the_sizes_that_were_kept():
     positions, cell = random_crystal(3, 4, 1.3)
     sizes = sizes_of(tables(positions, cell))
     dense = tables(positions * 0.7, cell * 0.7, sizes=sizes)
-    assert (np.asarray(dense.neighbour) < 4).sum() == len(
-        brute_force(positions, cell, CUTOFF / 0.7)
-    )
+    assert held(dense, 4) == brute_force(positions * 0.7, cell * 0.7, CUTOFF)
     assert all(new >= old for new, old in zip(sizes_of(dense), sizes, strict=True))
     assert sizes_of(tables(positions, cell, sizes=sizes_of(dense))) == sizes_of(dense)
 
@@ -204,9 +208,8 @@ def test_tables_that_are_not_outdated_lack_no_pair(seed, move, strain):
     new_cell = cell @ deformation
     new = positions @ deformation + move * rng.uniform(-1, 1, positions.shape)
     late = bool(outdated(made, jnp.asarray(new, jnp.float32), jnp.asarray(new_cell, jnp.float32)))
-    real = np.argwhere(np.asarray(made.neighbour) < len(positions))
-    held = {(i, int(made.neighbour[i, k]), *np.asarray(made.image[i, k]).tolist()) for i, k in real}
-    assert late or brute_force(new, new_cell, CUTOFF - 2e-3) <= held
+    near = brute_force(new, new_cell, CUTOFF - 2e-3)
+    assert late or near <= held(made, len(positions))
     if move == 0 and strain == 0:
         assert not late
 

@@ -22,12 +22,15 @@ def springs(reach: float, length: float, stiffness: float) -> Potential:
     """Springs between all pairs nearer than `reach`, at rest at one length."""
 
     def energy(params, positions, cell, species, n):
-        real = n.neighbour < len(positions)
-        there = jnp.take(positions, n.neighbour, axis=0, mode="fill", fill_value=0)
-        vectors = there + n.image.astype(cell.dtype) @ cell - positions[:, None]
-        vectors = jnp.where(real[..., None], vectors, jnp.array([length, 0, 0], cell.dtype))
+        first, second = (
+            jnp.take(positions, ends, axis=0, mode="fill", fill_value=0)
+            for ends in (n.first, n.second)
+        )
+        vectors = second + n.image.astype(cell.dtype) @ cell - first
+        real = (n.first < len(positions))[:, None]
+        vectors = jnp.where(real, vectors, jnp.array([length, 0, 0], cell.dtype))
         stretch = jnp.sqrt(jnp.sum(vectors**2, -1)) - length
-        return jnp.sum(params * stretch**2) / 4
+        return jnp.sum(params * stretch**2) / 2
 
     tables = partial(neighbour_tables, cutoff=reach, inner=0.1)
     return Potential("springs", "1", stiffness, energy, tables, reach)
