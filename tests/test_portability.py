@@ -27,8 +27,14 @@ from mfal.envs import (
 )
 from mfal.envs.laws import random_rollout
 from mfal.gflownet import PolicyConfig, ReplayConfig, TrainConfig, log_prob, make_trainer
+from mfal.oracles.bond_valence.framework import framework_of
+from mfal.oracles.bond_valence.site_energy import pair_sums, site_energies
+from mfal.potentials import nve, relax_crystals, run_dynamics, start_dynamics
+from mfal.potentials.dynamics import advance
+from mfal.potentials.integrators import IntegratorSettings
 from mfal.proxies import EnsembleConfig, GPConfig, make_dataset, make_ensemble
 from mfal.proxies import make_gaussian_process as make_process
+from tests.potentials.analytic import argon, lennard_jones
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 SPEC = CrystalSpec(elements=("Li", "O"), max_atoms=6)
@@ -149,3 +155,82 @@ def test_acquisitions():
         return information, entropy, gradient, weights
 
     assert_portable(several, mean, std, maxima)
+
+
+def test_bond_valence_kernel():
+    points, rounds = jnp.zeros((3, 8, 16)), jnp.int32(1)
+    assert_portable(
+        pair_sums, points, jnp.ones((2, 4, 6, 8)), jnp.ones((2, 4, 5, 8)), rounds, rounds
+    )
+
+
+ARGON = lennard_jones(0.0103, 3.4, 8.0)
+INTEGRATOR = nve(2.0)
+
+
+def moving(seed=0):
+    crystal = argon(2)
+    masses, key = np.full(len(crystal[2]), 39.9), jax.random.key(seed)
+    return start_dynamics(ARGON, [crystal], [masses], INTEGRATOR, key, temperature=40.0)
+
+
+def test_dynamics():
+    state = moving()
+    settings = IntegratorSettings(*(jnp.full(1, x, jnp.float32) for x in INTEGRATOR.settings))
+    program = functools.partial(advance, ARGON.energy, INTEGRATOR.methods)
+    assert_portable(program, ARGON.params, settings, state, jnp.int32(5), jnp.int32(1))
+
+
+@pytest.fixture
+def traces():
+    """What has been traced since, one entry a program."""
+    found = []
+
+    def listen(name, *_, **__):
+        if name == "/jax/core/compile/jaxpr_trace_duration":
+            found.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def train(seed, **options):
+    spec = HypergridSpec(2, 3)
+    config = TrainConfig(batch_size=4, policy=PolicyConfig(hidden=(8,)), steps_per_dispatch=2)
+    trainer = make_trainer(hypergrid(spec), hypergrid_log_reward(spec), config)
+    reward = HypergridReward()
+    state, _ = trainer.run(trainer.init(jax.random.key(seed)), reward, 2, bar=False)
+    trainer.sample(state, reward, jax.random.key(seed), 4, **options)
+
+
+def fit(seed, **_):
+    model = make_ensemble(EnsembleConfig(num_fidelities=2, members=2, steps=2))
+    model.fit(model.init(jax.random.key(seed)), data(), jax.random.key(seed))
+
+
+def move(seed, **_):
+    run_dynamics(ARGON, INTEGRATOR, moving(seed), 2)
+
+
+def relax(seed, **_):
+    places, cell, species = argon(2)
+    relax_crystals(ARGON, [(places + 0.01 * seed * np.sin(places), cell, species)])
+
+
+def map_oxide(seed, **_):
+    oxide = load_embedded().ids.index("mp-dielectric-4595")  # Li2O
+    framework = framework_of(load_embedded().structure(oxide))
+    site_energies(framework, np.full((4, 3), 0.1 * seed))
+
+
+SLOW = [pytest.param(one, marks=pytest.mark.slow) for one in (fit, relax)]
+
+
+@pytest.mark.parametrize("work", [train, move, map_oxide, *SLOW])
+def test_a_second_call_with_equal_shapes_traces_nothing(work, traces):
+    work(1)
+    work(2)  # eager operations on the way are traced once, too
+    before = len(traces)
+    work(3, beta=1.0)
+    assert len(traces) == before

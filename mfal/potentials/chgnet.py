@@ -50,6 +50,8 @@ from mfal.potentials.types import Potential
 
 __all__ = ["chgnet_potential"]
 
+keep_freed_memory()
+
 
 @lru_cache(maxsize=8)
 def chgnet_potential(weights: str | Path | None = None) -> Potential:
@@ -60,10 +62,9 @@ def chgnet_potential(weights: str | Path | None = None) -> Potential:
         weights of version 0.3.0, trained on the relaxations of the Materials Project, with
         energies that are compatible with its corrected ones.
 
-    Loading it asks the C library to keep freed memory, which halves the time of a single call
+    Importing this module asks the C library to keep freed memory, which halves the time of a call
     (`mfal.potentials.memory`).
     """
-    keep_freed_memory()
     version, shape, params = read_weights(weights)
     energy, moments, neighbours = _functions(shape)
     return Potential("CHGNet", version, params, energy, neighbours, shape.cutoff, moments)
@@ -139,8 +140,9 @@ def _atom_features(
     """[N, 64] before and after the last convolution."""
     n = neighbours
     near = n.angles_of.shape[0] // 2
-    edges, corners = _incidence(n.first, n.second, n.edges_of), _incidence(
-        n.angle_first, n.angle_second, n.angles_of
+    edges, corners = (
+        _incidence(n.first, n.second, n.edges_of),
+        _incidence(n.angle_first, n.angle_second, n.angles_of),
     )
     # Where there is no neighbour the vector must not be zero, whose length has no derivative.
     beyond = jnp.array([2 * shape.cutoff, 0, 0], cell.dtype)
@@ -156,9 +158,7 @@ def _atom_features(
     inner_basis = _radial(lengths, params.inner_frequencies, shape.inner, shape.envelope)
     bond_weights = _dot(inner_basis, params.bond_weights)
     first, second = corners.own(jnp.concatenate([directions, -directions]))
-    fourier = _fourier(
-        _angles(first, second, n.angle_first < 2 * near), params.angle_frequencies
-    )
+    fourier = _fourier(_angles(first, second, n.angle_first < 2 * near), params.angle_frequencies)
     first, second = corners.own(_flat(at_both_ends(bond_weights)))
     angle_weights = first * second
     has_angles = jnp.any(angle_weights != 0)

@@ -6,7 +6,7 @@ import sys
 
 __all__ = ["keep_freed_memory"]
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Names of parameters in glibc's <malloc.h>, mallopt(3)."""
 
 
@@ -17,7 +17,9 @@ def keep_freed_memory() -> bool:
     A compiled program takes its scratch memory, some 50 MB for a crystal of 40 atoms, anew at each
     run. By default glibc maps so large a block afresh, and the system then clears it page by page,
     which takes as long as the energy and forces themselves. Kept, it is there at the next run; the
-    process stays as large as it has once been. Elsewhere than on Linux with glibc nothing is done.
+    process stays as large as it has once been. Only glibc's main arena can hold blocks beyond
+    64 MB, so threads that have not yet taken memory are given that one: ask before JAX starts its
+    own. Elsewhere than on Linux with glibc nothing is done.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -25,4 +27,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, (1 << 31) - 1))
+    wanted = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: (1 << 31) - 1, _ARENA_MAX: 1}
+    return all([bool(mallopt(name, value)) for name, value in wanted.items()])

@@ -25,6 +25,7 @@ from mfal.oracles.bond_valence.tiles import CORE, tile_lists
 
 __all__ = [
     "grid_shape",
+    "pair_sums",
     "site_energies",
     "symmetric_map",
 ]
@@ -110,7 +111,7 @@ def _run_chunk(points: np.ndarray, anions: np.ndarray, cations: np.ndarray) -> n
         for one, filler in ((anions, (0, 0, 0, 0, 0, 0)), (cations, (9e3, 0, 0, 0, 0)))
     ]
     rounds = [-(-one.shape[1] // _UNROLL) for one in (anions, cations)]
-    energies = _kernel(padded, *blocks, *rounds)
+    energies = pair_sums(padded, *blocks, *rounds)
     return np.asarray(energies)[:tiles]
 
 
@@ -135,10 +136,21 @@ def _blocks(lists: np.ndarray, length: int, size: int, filler: tuple[float, ...]
 
 
 @partial(jax.jit, donate_argnums=())
-def _kernel(
+def pair_sums(
     points: jax.Array, anions: jax.Array, cations: jax.Array, rounds_a: int, rounds_c: int
 ) -> jax.Array:
-    """Sums both kinds of pairs, [tiles, _POINTS]; the rounds say where the lists end."""
+    """The kernel: sums over both kinds of pairs.
+
+    Args:
+      points: [3, tiles, points] Å, from each tile's centre.
+      anions: [rounds, entries, 6, tiles]: place (Å), alpha (1/Å), alpha times R_min, D0 (eV).
+      cations: [rounds, entries, 5, tiles]: place (Å), strength (eV Å), inverse screening length.
+      rounds_a: rounds of anions that hold something, [] int.
+      rounds_c: the same of cations.
+
+    Returns:
+      [tiles, points] eV.
+    """
     x, y, z = points
 
     def squared(entry: jax.Array) -> jax.Array:
