@@ -366,7 +366,7 @@ def show(report: dict[str, Any]) -> None:
 def main() -> None:
     """Measure each device in a process of its own, then compare."""
     names = [part.__name__ for part in PARTS]
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=8.0, help="in which it ends")
     parser.add_argument("--parts", nargs="+", choices=names, default=names)
     parser.add_argument("--small", action="store_true", help="sizes that take a CPU no time")

@@ -28,4 +28,5 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError):
         return False
     wanted = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: (1 << 31) - 1, _ARENA_MAX: 1}
-    return all([bool(mallopt(name, value)) for name, value in wanted.items()])
+    told = [bool(mallopt(name, value)) for name, value in wanted.items()]
+    return all(told)
