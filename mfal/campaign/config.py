@@ -15,6 +15,7 @@ import functools
 import json
 import math
 import re
+import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -26,7 +27,11 @@ from mfal.durations import parse_duration
 from mfal.errors import MfalError
 
 __all__ = [
+    "COMMON_ELEMENTS",
+    "COMMON_GROUPS",
+    "COMMON_MAX_ATOMS",
     "ENSEMBLE",
+    "VERBATIM",
     "CampaignConfig",
     "ExecutionConfig",
     "ProxyConfig",
@@ -42,6 +47,8 @@ __all__ = [
 
 ENSEMBLE = "ensemble"
 """Name of mfal's own proxy."""
+VERBATIM = ("pool",)
+"""Options whose items may hold commas: text is one item, not several."""
 
 
 def _option(default: Any, text: str) -> Any:
@@ -63,29 +70,51 @@ COMMON_GROUPS = (
 can lend their atomic positions to candidates."""
 
 
+COMMON_ELEMENTS = (
+    *("Li", "B", "N", "O", "F", "Mg", "Al", "Si", "P", "S", "Cl", "Ti", "Ge", "Y", "Zr", "Br"),
+)
+"""Elements of generated crystals, where the configuration names none."""
+COMMON_MAX_ATOMS = 36
+"""Most atoms in the conventional cell of a generated crystal, where the configuration says none."""
+
+
 @dataclass(frozen=True)
 class SpaceConfig:
-    """Which crystals may be proposed."""
+    """Which crystals may be proposed: generated ones, and those of a pool."""
 
-    elements: tuple[str, ...] = _option(
-        ("Li", "B", "N", "O", "F", "Mg", "Al", "Si", "P", "S", "Cl", "Ti", "Ge", "Y", "Zr", "Br"),
-        "elements that a candidate may hold; Li is always in",
+    elements: tuple[str, ...] | None = _option(
+        None,
+        "elements that a candidate may hold (default: in generated crystals, which always hold Li,"
+        " the common ones; in a pool's, any)",
     )
-    min_elements: int = _option(2, "fewest distinct elements, Li included")
-    max_elements: int = _option(4, "most distinct elements, Li included")
-    min_atoms: int = _option(4, "fewest atoms in the conventional cell")
-    max_atoms: int = _option(36, "most atoms in the conventional cell")
-    groups: tuple[int, ...] = _option(
-        COMMON_GROUPS,
-        "space group numbers that a candidate may have; an empty list in TOML allows all 230",
+    must_contain: tuple[str, ...] = _option(("Li",), "elements that a candidate must hold")
+    banned: tuple[str, ...] = _option((), "elements that no candidate may hold")
+    anions: tuple[str, ...] = _option(
+        (), "the only anions that a candidate may have (default: any)"
     )
-    min_length: float = _option(2.6, "shortest cell edge in Å")
-    max_length: float = _option(20.0, "longest cell edge in Å")
-    max_aspect: float = _option(4.0, "greatest ratio of two cell edges")
-    min_angle: float = _option(60.0, "smallest cell angle in degrees")
-    max_angle: float = _option(120.0, "largest cell angle in degrees")
-    min_packing: float = _option(1.2, "least volume of the cell over that of its ions")
-    max_packing: float = _option(1.9, "greatest volume of the cell over that of its ions")
+    formula: tuple[str, ...] = _option(
+        (), "formulas (Li3PS4) or chemical systems (Li-P-S, Li-*-S), of which one must fit"
+    )
+    groups: tuple[int, ...] | None = _option(
+        None,
+        "space group numbers that a candidate may have; an empty list in TOML allows all 230"
+        " (default: in generated crystals the common ones, in a pool's any)",
+    )
+    max_atoms: int | None = _option(
+        None,
+        f"most atoms in the conventional cell (default: {COMMON_MAX_ATOMS} in generated crystals,"
+        " any number in a pool's)",
+    )
+    min_elements: int = _option(2, "fewest distinct elements of a generated crystal, Li included")
+    max_elements: int = _option(4, "most distinct elements of a generated crystal, Li included")
+    min_atoms: int = _option(4, "fewest atoms in the conventional cell of a generated crystal")
+    min_length: float = _option(2.6, "shortest edge of a generated cell in Å")
+    max_length: float = _option(20.0, "longest edge of a generated cell in Å")
+    max_aspect: float = _option(4.0, "greatest ratio of two edges of a generated cell")
+    min_angle: float = _option(60.0, "smallest angle of a generated cell in degrees")
+    max_angle: float = _option(120.0, "largest angle of a generated cell in degrees")
+    min_packing: float = _option(1.2, "least volume of a generated cell over that of its ions")
+    max_packing: float = _option(1.9, "greatest volume of a generated cell over that of its ions")
 
 
 @dataclass(frozen=True)
@@ -190,7 +219,14 @@ class CampaignConfig:
         " for all, above 0 slow queries don't hold up new ones",
     )
     initial: int = _option(24, "known crystals queried at the start, at all fidelities")
-    realisations: int = _option(3, "atom arrangements tried per proposed crystal")
+    realisations: int = _option(3, "atom arrangements tried per proposed crystal without atoms")
+    pool: tuple[str, ...] = _option(
+        (),
+        "where candidates are taken from: folders and files of structures, tables (.json, .csv),"
+        " embedded, substituted, obelix:FOLDER, mp:QUERY, optimade:PROVIDER:FILTER (default:"
+        " crystals are generated)",
+    )
+    generate: bool = _option(False, "beside a pool, let generated crystals compete with the pool's")
     batch: int = _option(16, "most queries for information in one round")
     exploit: float = _option(
         0.5, "share of a round's cost for the target oracle's word on what looks best"
@@ -232,6 +268,8 @@ class CampaignConfig:
             raise MfalError("no oracles", "name at least one as module:function")
         by_oracle("limits", self.limits)
         by_oracle("execution.timeouts", self.execution.timeouts)
+        if self.space.max_atoms is not None:
+            _at_least("space.max_atoms", self.space.max_atoms, 1)
         for section in ("proxy", "sampler"):
             for item in fields(getattr(self, section)):
                 value = getattr(getattr(self, section), item.name)
@@ -398,15 +436,24 @@ def _understood(values: Mapping[str, Any], kind: type, prefix: str = "") -> dict
     for name, value in values.items():
         if name not in hints:
             raise _unknown(prefix + name)
-        hint = hints[name]
+        hint = _without_none(hints[name])
         if isinstance(value, str) and name in durations:
             value = parse_duration(prefix + name, value)
         elif dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
             value = _understood(value, typing.cast(type, hint), f"{prefix}{name}.")
+        elif isinstance(value, str) and prefix + name in VERBATIM:
+            value = [value]
         elif typing.get_origin(hint) is tuple and isinstance(value, str):
             value = _items(prefix + name, value, typing.get_args(hint)[0])
         made[name] = value
     return made
+
+
+def _without_none(hint: Any) -> Any:
+    """The type of an option that may be left out, where it is given."""
+    if isinstance(hint, types.UnionType):
+        return next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    return hint
 
 
 def _items(path: str, text: str, kind: type) -> list[Any]:

@@ -36,8 +36,8 @@ class Event(NamedTuple):
     """Something that has happened, or a step of a long stage that is done."""
 
     stage: str
-    """"start", "initial", "fit", "windows", "train", "choose", "guard", "query", "final", "done" or
-    "stopped"."""
+    """"pool", "start", "initial", "fit", "windows", "train", "choose", "guard", "query", "final",
+    "done" or "stopped"."""
     round: int
     rounds: int
     text: str

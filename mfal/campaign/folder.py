@@ -16,6 +16,7 @@ from mfal.campaign.config import (
 )
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.lock import exclusive
+from mfal.campaign.pool.store import POOL_NAME, pool_facts
 from mfal.campaign.toml import to_toml
 from mfal.errors import MfalError
 from mfal.oracles.types import Oracle
@@ -68,7 +69,8 @@ def open_campaign(
             name = f"{_plain_name(folder)}-{secrets.token_hex(3)}"
             started = {"id": name, "config": tomllib.loads(to_toml(config)), "oracles": facts}
             started["prices"] = PRICES
-            ledger.start(started | ({"proxy": model} if model else {}))
+            pool = {"pool": pool_facts(folder / POOL_NAME)._asdict()} if config.pool else {}
+            ledger.start(started | ({"proxy": model} if model else {}) | pool)
         else:
             _check(folder, ledger, config, facts, model)
         _write_config(folder, config)
@@ -153,6 +155,14 @@ def _check(
             f" now it is {model['name']} {model['version']}",
             "go on with the model that began it, or use another folder",
         )
+
+    if config.pool:
+        begun = ledger.meta("pool")
+        if pool_facts(folder / POOL_NAME).fingerprint != begun["fingerprint"]:
+            raise MfalError(
+                f"{folder / POOL_NAME} is not the pool that the campaign was begun with",
+                "restore it from a copy of the folder",
+            )
 
 
 def _own_model(config: CampaignConfig, num_fidelities: int) -> dict[str, str]:

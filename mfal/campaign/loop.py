@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mfal.campaign.config import CampaignConfig, by_oracle
 from mfal.campaign.events import Best, Event, Notify, Progress, silent
 from mfal.campaign.folder import (
     CAMPAIGN,
     HANDOFF,
+    LEDGER_NAME,
     RANDOM,
     open_campaign,
     read_campaign,
@@ -27,6 +29,7 @@ from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import Account, account_of, limits_of
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
 from mfal.campaign.measured import Worth, best_proposals
+from mfal.campaign.pool import prepare_pool
 from mfal.campaign.strategy.lessons import lessons
 from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.campaign.workers.clusters import open_executor
@@ -35,6 +38,9 @@ from mfal.campaign.workers.isolation import QueryLimits
 from mfal.errors import MfalError
 from mfal.oracles.loading import load_oracles
 from mfal.oracles.types import Oracle
+
+if TYPE_CHECKING:
+    from mfal.campaign.problem import Problem
 
 __all__ = ["rank_again", "run_campaign"]
 
@@ -49,6 +55,7 @@ def run_campaign(
     notify: Notify = silent,
     executor: Executor | None = None,
     strategy: Strategy | None = None,
+    pool: Any = None,
 ) -> bool:
     """Start a campaign in a folder, or go on with the one that is there, to its end.
 
@@ -59,6 +66,9 @@ def run_campaign(
       executor: runs the queries; the one that the configuration names if left out. It is not shut
         down.
       strategy: decides what to ask; the learning one if left out.
+      pool: candidates from a program, where the configuration's pool names "given": a
+        `MaterialTable`, a pandas data frame with a column of structures, or structures. It is read
+        when the campaign begins.
 
     Returns:
       Whether the campaign has come to its end; False where its time ran out before.
@@ -69,13 +79,21 @@ def run_campaign(
     oracles = load_oracles(config.oracles)
     limits_of(by_oracle("limits", config.limits), oracles)
     limits_of(by_oracle("execution.timeouts", config.execution.timeouts), oracles)
-    if strategy is None:
-        strategy = _learned(config)
+    # First what may fail: a name that leads nowhere must not leave a begun campaign behind.
+    problem = _problem(config) if strategy is None else None
+    if config.pool and not (folder / LEDGER_NAME).exists():
+
+        def read(text: str) -> None:
+            notify(Event("pool", 0, config.rounds, text))
+
+        read(prepare_pool(folder, config, pool, read).sentence())
     with (
-        # First: a name that leads nowhere must not leave a campaign behind that has begun.
         nullcontext(executor) if executor is not None else open_executor(config) as runner,
         open_campaign(folder, config, oracles) as ledger,
     ):
+        if problem is not None:
+            strategy = _learned(folder, config, problem)
+        assert strategy is not None
         return _Campaign(ledger, config, oracles, strategy, runner, notify).run()
 
 
@@ -94,7 +112,7 @@ def rank_again(folder: Path, *, notify: Notify = silent, strategy: Strategy | No
         return False
     oracles = load_oracles(config.oracles)
     if strategy is None:
-        strategy = _learned(config)
+        strategy = _learned(folder, config, _problem(config))
     with open_campaign(folder, config, oracles) as ledger, ThreadPoolExecutor(1) as unused:
         _Campaign(ledger, config, oracles, strategy, unused, notify).conclude("answers were told")
     return True
@@ -111,11 +129,17 @@ def _news(ledger: Ledger) -> bool:
     return lessons(ledger.answers(HANDOFF), unit) != before
 
 
-def _learned(config: CampaignConfig) -> Strategy:
+def _problem(config: CampaignConfig) -> "Problem":
     from mfal.campaign.problem import make_problem
+
+    return make_problem(config.space, config.oracles, generate=config.generate or not config.pool)
+
+
+def _learned(folder: Path, config: CampaignConfig, problem: "Problem") -> Strategy:
+    from mfal.campaign.pool import open_pool
     from mfal.campaign.strategy.learned import learned_strategy
 
-    return learned_strategy(make_problem(config.space, config.oracles), config)
+    return learned_strategy(problem, config, open_pool(folder) if config.pool else None)
 
 
 class _Campaign:

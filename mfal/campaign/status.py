@@ -62,7 +62,7 @@ def read_status(ledger: Ledger) -> dict[str, Any]:
                 "censoring": verdict.censoring,
                 "oracle": target["name"],
                 "unit": target["unit"],
-                "known": crystal.structure is not None,
+                "known": not crystal.proposed,
                 "id": crystal.hash,
             }
             for crystal, verdict in best

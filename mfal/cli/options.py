@@ -7,7 +7,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from mfal.campaign.config import CampaignConfig, from_mapping, option_paths
+from mfal.campaign.config import VERBATIM, CampaignConfig, from_mapping, option_paths
 from mfal.campaign.toml import read_toml
 from mfal.errors import MfalError
 
@@ -16,7 +16,9 @@ __all__ = ["Parser", "add_config_options", "config_from", "reveal"]
 _DESTINATION = "option:"
 _SHORT = {
     **{f"execution.{name}": (f"--{name}",) for name in ("executor", "hours", "workers")},
-    "space.elements": ("--elements",),
+    "space.max_atoms": ("--max-atoms",),
+    **{f"space.{name}": (f"--{name.replace('_', '-')}",) for name in ("elements", "must_contain")},
+    **{f"space.{name}": (f"--{name}",) for name in ("banned", "anions", "formula")},
 }
 """Flags without the name of their table, for what is typed most."""
 _FIRST = (
@@ -24,6 +26,8 @@ _FIRST = (
     *("execution.hours", "execution.workers"),
 )
 """Options that `--help` shows, in this order; `--help-all` shows the rest as well."""
+_WORDS: dict[str, Any] = {"nargs": "+", "metavar": "SOURCE"}
+"""Of options whose words may hold commas."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,7 +106,7 @@ def _add_option(group: Any, path: str, kind: Any, default: Any, text: str) -> ar
         dest=_DESTINATION + path,
         default=argparse.SUPPRESS,
         help=f"{text} (default: {shown})".replace("%", "%%"),
-        **_argument(kind),
+        **(_WORDS if path in VERBATIM else _argument(kind)),
     )
     return action
 

@@ -60,7 +60,8 @@ def fetch_materials_project(
       page_size: materials asked for at a time, up to 1000.
       pause: seconds between pages.
       refresh: ask again, although the answer is in the cache.
-      endpoint: URL of another server of the same interface.
+      endpoint: URL of another server of the same interface; that in MP_API_ENDPOINT, the client's
+        own variable, if left out.
       progress: called with the materials so far; the total isn't told (None).
 
     Returns:
@@ -74,6 +75,7 @@ def fetch_materials_project(
         atomic_number(symbol)
     if not elements:
         raise MfalError("no elements to look for", "name at least one, such as Li")
+    endpoint = endpoint or os.environ.get("MP_API_ENDPOINT")
     query: dict[str, Any] = {
         "elements": sorted(set(elements)),
         "num_sites": (1, max_sites),

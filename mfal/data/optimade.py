@@ -89,9 +89,10 @@ def fetch_optimade(
     page_size: int = 100,
     pause: float = PAUSE,
     refresh: bool = False,
+    where: str = "",
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Fetched:
-    """All structures of a server that contain the given elements.
+    """All structures of a server that contain the given elements, or that a filter lets through.
 
     Args:
       elements: symbols that must all occur ("Li", "O").
@@ -103,6 +104,7 @@ def fetch_optimade(
       page_size: entries asked for at a time.
       pause: seconds between pages.
       refresh: ask again, although the answer is in the cache.
+      where: a filter in OPTIMADE's language, beside the elements or in their place.
       progress: called with the entries so far and their total, where the server tells it.
 
     Returns:
@@ -115,14 +117,14 @@ def fetch_optimade(
     server = PROVIDERS.get(provider) or _own_server(provider, hull_field)
     for symbol in elements:
         atomic_number(symbol)
-    if not elements:
+    if not (elements or where):
         raise MfalError("no elements to look for", "name at least one, such as Li")
     if max_hull is not None and not server.hull_field:
         raise MfalError(
             f"{provider} doesn't tell the distance from the hull",
             "leave --max-hull out, or use mp-api, oqmd or alexandria",
         )
-    url = _query_url(server, elements, max_hull, max_sites, page_size)
+    url = _query_url(server, elements, max_hull, max_sites, page_size, where)
     store = PageStore("optimade", {"url": url})
     if refresh:
         store.clear()
@@ -163,10 +165,17 @@ def _own_server(url: str, hull_field: str) -> Provider:
 
 
 def _query_url(
-    server: Provider, elements: Sequence[str], max_hull: float | None, max_sites: int, size: int
+    server: Provider,
+    elements: Sequence[str],
+    max_hull: float | None,
+    max_sites: int,
+    size: int,
+    where: str,
 ) -> str:
     quoted = ",".join(f'"{symbol}"' for symbol in sorted(set(elements)))
-    terms = [f"elements HAS ALL {quoted}", f"nsites<={max_sites}"]
+    terms = [f"elements HAS ALL {quoted}"] if elements else []
+    terms += [f"({where})"] if where else []
+    terms += [f"nsites<={max_sites}"]
     if max_hull is not None:
         terms.append(f"{server.hull_field}<={max_hull:g}")
     fields = [*FIELDS, *([server.hull_field] if server.hull_field else [])]

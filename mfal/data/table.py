@@ -26,6 +26,7 @@ __all__ = [
     "LabelArrays",
     "Material",
     "MaterialTable",
+    "StructureRecord",
     "load_structure",
 ]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mfal.data.asymmetric import AsymmetricUnit
-from mfal.data.table import Label, Material, MaterialTable
+from mfal.data.table import Label, Material, MaterialTable, StructureRecord
 from mfal.errors import MfalError
 
 __all__ = [
@@ -19,6 +19,9 @@ __all__ = [
     "row_from_dict",
     "row_to_dict",
     "save_json",
+    "stream_json",
+    "structure_from_dict",
+    "structure_to_dict",
     "to_json",
     "write_text",
 ]
@@ -74,6 +77,46 @@ def load_json(path: str | Path) -> MaterialTable:
     return from_json(_read_text(Path(path)), str(path))
 
 
+def stream_json(path: str | Path) -> Iterator[Material]:
+    """The rows of a table's file, one after the other, so that a large one needs little memory.
+
+    A file that is not laid out as `to_json` does, a row a line, is read whole.
+
+    Raises:
+      MfalError: as `load_json`; for a broken row only when its turn comes.
+    """
+    path = Path(path)
+    if not _is_lined(path):
+        yield from load_json(path)
+        return
+    with path.open(encoding="utf-8") as file:
+        file.readline()
+        for number, line in enumerate(file, 1):
+            if line.strip() == "]}":
+                return
+            yield _row(line.rstrip().rstrip(","), number, str(path))
+    raise MfalError(f"{path} is not complete JSON", "fetch or write it again")
+
+
+def _is_lined(path: Path) -> bool:
+    """Whether a file is laid out as `to_json` does."""
+    try:
+        with path.open("rb") as file:
+            return file.readline() == f'{{"schema": {SCHEMA}, "materials": [\n'.encode()
+    except OSError:
+        return False  # reading it says what is wrong
+
+
+def _row(text: str, number: int, name: str) -> Material:
+    try:
+        return row_from_dict(json.loads(text))
+    except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+        raise MfalError(
+            f"{name}: material {number} is malformed ({type(error).__name__}: {error})",
+            "write it again with this version of mfal",
+        ) from None
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a file so that a crash leaves the old one or the new one, never half of one.
 
@@ -112,22 +155,30 @@ def row_to_dict(row: Material) -> dict[str, Any]:
     data = row._asdict()
     data["lattice"] = None if any(map(math.isnan, row.lattice)) else list(row.lattice)
     data["labels"] = [_label_to_dict(label) for label in row.labels]
-    if isinstance(row.structure, AsymmetricUnit):
-        data["structure"] = {"asymmetric_unit": row.structure.to_dict()}
-    elif row.structure is not None:
-        kind = "cif" if "cif" in row.structure else "pymatgen"
-        data["structure"] = {kind: row.structure["cif"] if kind == "cif" else dict(row.structure)}
+    if row.structure is not None:
+        data["structure"] = structure_to_dict(row.structure)
     return data
+
+
+def structure_to_dict(record: StructureRecord) -> dict[str, Any]:
+    """A row's atoms as plain dicts and lists, for JSON."""
+    if isinstance(record, AsymmetricUnit):
+        return {"asymmetric_unit": record.to_dict()}
+    return {"cif": record["cif"]} if "cif" in record else {"pymatgen": dict(record)}
+
+
+def structure_from_dict(data: Mapping[str, Any]) -> StructureRecord:
+    """Inverse of `structure_to_dict`; `KeyError` for anything else."""
+    if "asymmetric_unit" in data:
+        return AsymmetricUnit.from_dict(data["asymmetric_unit"])
+    return data if "cif" in data else data["pymatgen"]
 
 
 def row_from_dict(data: Mapping[str, Any]) -> Material:
     """Inverse of `row_to_dict`; `KeyError`, `TypeError` or `ValueError` for anything else."""
-    structure: Any = data["structure"]
+    structure = data["structure"]
     if structure is not None:
-        if "asymmetric_unit" in structure:
-            structure = AsymmetricUnit.from_dict(structure["asymmetric_unit"])
-        elif "cif" not in structure:
-            structure = structure["pymatgen"]
+        structure = structure_from_dict(structure)
     return Material(
         **{
             **data,

@@ -208,6 +208,8 @@ def _is_missing(value: Any) -> bool:
 def _number(value: Any, where: str, column: str) -> float:
     if _is_missing(value):
         return math.nan
+    if isinstance(value, (int, float)):
+        return float(value)
     try:
         return written_number(str(value)).value
     except MfalError as error:

@@ -11,13 +11,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mfal.campaign.config import CampaignConfig
+from mfal.campaign.config import COMMON_ELEMENTS, COMMON_MAX_ATOMS, CampaignConfig
 from mfal.campaign.events import Best, Event, Notify, Progress
 from mfal.oracles.types import Oracle
 
 __all__ = ["Lines", "Panel", "show_progress"]
 
 _STAGES = {
+    "pool": "pool",
     "start": "start",
     "initial": "known crystals",
     "fit": "fit",
@@ -56,15 +57,26 @@ def _describe_best(best: Best | None) -> str:
 def _print_head(
     console: Console, config: CampaignConfig, oracles: Sequence[Oracle], folder: Path
 ) -> None:
-    elements = " ".join(config.space.elements)
     lines = [
         f"mfal discover: budget {config.budget:g} CPU s, seed {config.seed}, folder {folder}",
-        f"  space: up to {config.space.max_atoms} atoms of {elements}",
+        *_describe_candidates(config),
         "  oracles: "
         + "; ".join(f"{o.name} ({o.unit}) at {o.cost:.3g} CPU s an evaluation" for o in oracles),
     ]
     for line in lines:
         console.print(Text(line), soft_wrap=True)
+
+
+def _describe_candidates(config: CampaignConfig) -> list[str]:
+    """Where candidates come from, a line each."""
+    space, lines = config.space, []
+    if config.pool:
+        lines.append(f"  pool: {', '.join(config.pool)}")
+    if config.generate or not config.pool:
+        elements = " ".join(COMMON_ELEMENTS if space.elements is None else space.elements)
+        atoms = COMMON_MAX_ATOMS if space.max_atoms is None else space.max_atoms
+        lines.append(f"  space: up to {atoms} atoms of {elements}")
+    return lines
 
 
 class _Pace:

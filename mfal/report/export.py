@@ -39,6 +39,7 @@ def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
         header += _STABILITY
     header += ["a [Å]", "b [Å]", "c [Å]", "alpha [°]", "beta [°]", "gamma [°]"]
     header += ["cell", "oxidation_states", "round", "arrangements_tried", "measured", "cif", "id"]
+    header += ["source"]
     return header, [_row(candidate, summary) for candidate in summary.candidates]
 
 
@@ -91,6 +92,7 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
         "; ".join(f"{name}: {text}" for name, text in candidate.measured.items()),
         f"{CIF_FOLDER}/{candidate.file_name}" if candidate.cif else "",
         crystal.hash,
+        crystal.source,
     ]
     return row
 
@@ -108,10 +110,13 @@ def _cif(candidate: Candidate, summary: Summary) -> str:
     """The CIF under a comment that says what it is."""
     target = summary.target
     std = f" ± {candidate.std:.2g}" if candidate.std is not None else ""
+    what = "one of several arrangements of atoms that fit composition, space group and lattice"
+    if candidate.crystal.structure is not None:
+        what = " ".join(candidate.crystal.source.split())
     lines = [
         f"# candidate {candidate.crystal.hash} of a campaign of mfal, rank {candidate.rank}",
         f"# {target.name}, {candidate.basis}: {candidate.shown}{std} {target.unit}",
-        "# one of several arrangements of atoms that fit composition, space group and lattice",
+        f"# {what}",
     ]
     return "\n".join(lines) + "\n" + (candidate.cif or "")
 

@@ -165,9 +165,14 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     later = [answer for answer in answers if answer.query.round > 0]
     initial_cost = _cost(initial)
     random = ledger.answers(RANDOM) if number is None else []
-    known = [a for a in initial if a.query.fidelity == target and a.value is not None]
+    proposed = [answer for answer in answers if answer.query.crystal.proposed]
+    known = [
+        a
+        for a in initial
+        if not a.query.crystal.proposed and a.query.fidelity == target and a.value is not None
+    ]
     tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
-    candidates = _candidates(later, predictions, target, oracles, ledger)
+    candidates = _candidates(proposed, predictions, target, oracles, ledger)
     tradeoffs = _tradeoffs(config, candidates, (final or {}).get("stability", {}), better)
     if config.get("stability", {}).get("mode") == "constraint":
         candidates = _feasible_first(candidates, tradeoffs)
@@ -378,6 +383,7 @@ def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
         "composition": crystal.composition,
         "space_group": crystal.space_group,
         "lattice": list(crystal.lattice),
+        "source": crystal.source,
         "value": candidate.value,
         "std": candidate.std,
         "unit": summary.target.unit,

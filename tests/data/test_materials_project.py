@@ -1,5 +1,6 @@
 """The Materials Project loader: the real client against a server of its interface on loopback."""
 
+import csv
 import http.server
 import json
 import sys
@@ -12,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mfal.campaign.config import CampaignConfig
+from mfal.campaign.pool import open_pool, prepare_pool
+from mfal.cli import main
 from mfal.data import MaterialTable, load_embedded
 from mfal.data.materials_project import fetch_materials_project
 from mfal.errors import MfalError
@@ -159,6 +163,45 @@ def test_bad_documents_are_counted(service: tuple[Service, str]) -> None:
     got = fetch_materials_project(["Li"], endpoint=url, pause=0)
     assert len(got.table) == 10
     assert got.skipped == {"malformed": 2}
+
+
+def test_a_key_to_a_pool_in_two_commands(
+    service: tuple[Service, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, url = service
+    monkeypatch.setenv("MP_API_ENDPOINT", url)
+    table = tmp_path / "oxides.json"
+    assert main(
+        ["data", "fetch", "mp", "--elements", "Li", "O", "--max-hull", "0.05", "--out", str(table)]
+    ) == 0  # fmt: skip
+    fetched, asked = CampaignConfig(pool=(str(table),)), len(handler.asked)
+    facts = prepare_pool(tmp_path / "fetched", fetched)
+    assert facts.candidates == facts.with_atoms == 6
+    # The query is a source itself; what it asks has been answered, and the pool is the same.
+    query = CampaignConfig(pool=("mp:Li-O,max_hull=0.05",))
+    assert prepare_pool(tmp_path / "query", query).fingerprint == facts.fingerprint
+    assert len(handler.asked) == asked
+    record = open_pool(tmp_path / "fetched").record(0)
+    assert record.pool_name == "mp-100"
+    assert "The Materials Project" in record.source
+    assert "CC BY 4.0" in record.source
+
+
+@pytest.mark.slow
+def test_a_key_to_a_ranked_list_in_two_commands(
+    service: tuple[Service, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MP_API_ENDPOINT", service[1])
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "fetch", "mp", "--elements", "Li", "O", "--out", "oxides.json"]) == 0
+    command = ["discover", "--pool", "oxides.json", "--budget", "60", "--rounds", "1"]
+    command += ["--initial", "3", "--no-baseline", "--max-atoms", "60", "--out", "campaign"]
+    assert main([*command, "--proxy-members", "3", "--proxy-steps", "40"]) == 0
+    with (tmp_path / "campaign" / "candidates.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    assert all(row["source"].startswith("pool:mp-") for row in rows)
+    assert all((tmp_path / "campaign" / row["cif"]).is_file() for row in rows if row["cif"])
 
 
 def test_no_network() -> None:

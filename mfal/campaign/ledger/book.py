@@ -228,7 +228,7 @@ class Ledger(Database):
             f"SELECT {ANSWER_COLUMNS}"
             " FROM event e JOIN query q ON q.id = e.query JOIN crystal c ON c.id = q.crystal"
             " WHERE e.account = ? AND e.fidelity = ? AND e.kind = 'observed'"
-            " AND (c.structure IS NULL OR NOT ?)"
+            " AND (c.source NOT LIKE 'known:%' OR NOT ?)"
             f" ORDER BY e.value {order}, q.id LIMIT ?",
             (account, fidelity, proposed, number),
         )
@@ -248,7 +248,7 @@ class Ledger(Database):
             "   ORDER BY q.id DESC LIMIT ?)"
             "  UNION SELECT * FROM (SELECT q.crystal FROM event e JOIN query q ON q.id = e.query"
             "   JOIN crystal c ON c.id = q.crystal WHERE e.account = ? AND e.fidelity = ?"
-            "   AND e.kind = 'observed' AND c.structure IS NULL"
+            "   AND e.kind = 'observed' AND c.source NOT LIKE 'known:%'"
             f"   ORDER BY e.value {order} LIMIT ?)"
             " ) k CROSS JOIN query q ON q.crystal = k.crystal AND +q.account = ?"
             " CROSS JOIN crystal c ON c.id = q.crystal"

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from mfal.campaign.ledger.records import CrystalRecord, crystal_hash
+from mfal.campaign.ledger.records import POOL, CrystalRecord, crystal_hash
 from mfal.crystals.elements import SYMBOLS
 from mfal.crystals.types import Crystal
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["crystal_arrays", "known_record", "record_of"]
+__all__ = ["crystal_arrays", "known_record", "pool_record", "record_of"]
 
 
 def record_of(crystal: Crystal, oxidation_states: dict[str, float], source: str) -> CrystalRecord:
     """The ledger's form of one triple (NumPy or JAX arrays, no batch axis)."""
     counts = np.asarray(crystal.composition)
-    composition = {SYMBOLS[i]: round(float(counts[i])) for i in np.flatnonzero(counts > 0)}
+    composition = {SYMBOLS[i]: _amount(float(counts[i])) for i in np.flatnonzero(counts > 0)}
     lattice = tuple(float(x) for x in np.asarray(crystal.lattice, np.float32))
     group = int(crystal.space_group_number)
     return CrystalRecord(
@@ -28,7 +28,7 @@ def record_of(crystal: Crystal, oxidation_states: dict[str, float], source: str)
         composition=composition,
         space_group=group,
         lattice=lattice,
-        oxidation_states={symbol: oxidation_states[symbol] for symbol in composition},
+        oxidation_states={s: oxidation_states[s] for s in composition if s in oxidation_states},
         source=source,
     )
 
@@ -55,7 +55,45 @@ def known_record(structure: "Structure", identifier: str) -> CrystalRecord:
     return record._replace(hash=name, structure=json.dumps(structure.as_dict()))
 
 
-def _reduced_formula(composition: dict[str, int]) -> str:
+def pool_record(
+    crystal: Crystal, name: str, origin: str, structure: "Structure | None"
+) -> CrystalRecord:
+    """The ledger's form of a candidate from a pool, with its atoms where they are known.
+
+    Args:
+      crystal: its triple (NumPy arrays, no batch axis).
+      name: in the pool.
+      origin: where it comes from, in words.
+      structure: its atoms, which then are told by the name `mfal.oracles.lookup_oracle` knows.
+
+    Raises:
+      MfalError: where no atoms are known and no charges balance, so that none can be found.
+    """
+    source = f"{POOL}{name}; {origin}"
+    if structure is None:
+        from mfal.crystals.charges import balanced_charges
+
+        counts = np.asarray(crystal.composition)
+        amounts = {SYMBOLS[i]: float(counts[i]) for i in np.flatnonzero(counts > 0)}
+        return record_of(crystal, balanced_charges(amounts), source)
+    from mfal.crystals.charges import charge
+
+    charges = {s.symbol: charge(s) for s in structure.composition if charge(s)}
+    record = record_of(crystal, charges, source)
+    structure.properties = {**structure.properties, "material": name}
+    return record._replace(
+        hash=crystal_hash(record.composition, record.space_group, record.lattice, f"{POOL}{name}"),
+        structure=json.dumps(structure.as_dict()),
+    )
+
+
+def _amount(number: float) -> float:
+    """Atoms in a cell: a whole number, or four decimals where sites are partly filled."""
+    whole = round(number)
+    return whole if abs(number - whole) < 1e-3 else round(number, 4)
+
+
+def _reduced_formula(composition: dict[str, float]) -> str:
     """Cations first, as chemists write it; the conventional cell's content reduced."""
     from pymatgen.core import Composition
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 __all__ = [
+    "KNOWN",
+    "POOL",
     "CrystalRecord",
     "Outcome",
     "Proposal",
@@ -20,6 +22,11 @@ __all__ = [
     "realisation_seed",
 ]
 
+KNOWN = "known:"
+"""Begins the source of a crystal that is known, and no candidate."""
+POOL = "pool:"
+"""Begins the source of a candidate from a pool; its name follows, and after a semicolon where it
+comes from."""
 LATTICE_DECIMALS = 3
 """Lattices that agree to 0.001 Å and 0.001 degrees are the same candidate."""
 
@@ -29,17 +36,30 @@ class CrystalRecord(NamedTuple):
 
     hash: str
     formula: str
-    composition: dict[str, int]
-    """Atoms of each element in the conventional cell."""
+    composition: dict[str, float]
+    """Atoms of each element in the conventional cell; whole numbers but where sites are partly
+    filled."""
     space_group: int
     lattice: tuple[float, ...]
     """a b c in Å, alpha beta gamma in degrees; float32 values."""
     oxidation_states: dict[str, float]
     """Mean charge of each element's ions."""
     source: str
-    """"sampled", "random", or "known:ID" for a crystal whose atoms are known."""
+    """"sampled", "random", "pool:NAME; ORIGIN" for a candidate from a pool, or "known:ID"."""
     structure: str | None = None
-    """Atoms of a known crystal, a pymatgen structure as JSON; None where none are known."""
+    """Atoms, a pymatgen structure as JSON; None where none are known."""
+
+    @property
+    def proposed(self) -> bool:
+        """Whether the crystal is a candidate, not one that was known beforehand."""
+        return not self.source.startswith(KNOWN)
+
+    @property
+    def pool_name(self) -> str | None:
+        """Its name in the pool; None for a crystal that comes from none."""
+        if not self.source.startswith(POOL):
+            return None
+        return self.source.removeprefix(POOL).partition("; ")[0]
 
 
 class Proposal(NamedTuple):
@@ -94,7 +114,7 @@ class Outcome(NamedTuple):
 
 
 def crystal_hash(
-    composition: Mapping[str, int], space_group: int, lattice: tuple[float, ...], atoms: str = ""
+    composition: Mapping[str, float], space_group: int, lattice: tuple[float, ...], atoms: str = ""
 ) -> str:
     """The name of a crystal: 32 hex digits.
 

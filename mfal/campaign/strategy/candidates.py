@@ -49,7 +49,7 @@ def make_candidate_pool(
       target: the highest fidelity.
       stability: judges candidates, where there is a requirement.
     """
-    proposed = [answer for answer in round_.answers if answer.query.crystal.structure is None]
+    proposed = [answer for answer in round_.answers if answer.query.crystal.proposed]
     earlier = {a.query.crystal.hash: a.query.crystal for a in proposed if a.kind == "observed"}
     heard = {(a.query.crystal.hash, a.query.fidelity) for a in proposed if a.kind == "observed"}
     vain = {a.query.crystal.hash for a in proposed if a.kind == "failed"} - set(earlier)

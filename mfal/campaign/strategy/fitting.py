@@ -5,6 +5,7 @@ Pure functions of data and a key; what they compile is the learner's
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,6 @@ from mfal.proxies.relation import Reliability
 
 __all__ = ["constrain", "describe_fidelities", "fit_belief"]
 
-_POOL = 256
-"""Crystals drawn uniformly, which stand for the space where f* is estimated."""
 _PROHIBITIVE = 1e9
 """CPU seconds that keep the sampler from a fidelity."""
 
@@ -31,13 +30,14 @@ def fit_belief(
     learner: Learner,
     rows: ScoredRows,
     attempts: Attempts,
+    space: Callable[[jax.Array], Crystal],
     key: jax.Array,
     *,
     target_only: bool = False,
 ) -> Belief:
     """Fit the proxy to all rows and set the acquisition up from what it believes.
 
-    The crystals proposed so far and a uniform draw from the space are the pool on which the best
+    The crystals proposed so far and a draw from the space are the pool on which the best
     value that the space holds, and the scale of the reward, are estimated. Known crystals are left
     out: a good one among them would hide what is to be found beside it.
 
@@ -45,11 +45,13 @@ def fit_belief(
       learner: the compiled parts.
       rows: all observations.
       attempts: all queries about proposed crystals, from which the chance of an answer is learnt.
+      space: from a key to crystals drawn from the space, always as many: they stand for it where f*
+        is estimated.
       key: PRNG key. Two fits under one key leave the same rows out of the same members, so their
         held-out scores can be compared.
       target_only: learn from the target oracle's answers alone, and take the others to say nothing.
     """
-    key_init, key_fit, key_pool, key_maxima = jax.random.split(key, 4)
+    key_init, key_fit, key_space, key_maxima = jax.random.split(key, 4)
     levels = len(learner.problem.oracles)
     data, costs = _dataset(learner, rows), jnp.asarray(learner.costs)
     if target_only:
@@ -61,15 +63,14 @@ def fit_belief(
     if target_only:
         apart = proxy.reliability._replace(correlation=jnp.eye(levels))
         proxy = proxy._replace(reliability=apart)
-    pool = learner.crystals(learner.uniform(key_pool, _POOL))
-    best = _best(rows, levels - 1)
-    everywhere = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), data.crystal, pool)
+    best, drawn = _best(rows, levels - 1), space(key_space)
+    everywhere = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), data.crystal, drawn)
     proposed = np.pad(rows.proposed, (0, learner.capacity - len(rows.proposed)))
-    allowed = np.concatenate([proposed, np.ones(_POOL, bool)])
+    allowed = np.concatenate([proposed, np.ones(len(drawn.space_group_number), bool)])
     params = learner.acquisition(
         proxy, everywhere, costs, jnp.float32(best), key_maxima, allowed=allowed
     )
-    params = params._replace(success=_fit_chance(pool, attempts))
+    params = params._replace(success=_fit_chance(drawn, attempts))
     return Belief(data, proxy, _tempered(params, proxy.reliability, rows), best)
 
 

@@ -10,7 +10,9 @@ it first (`mfal.campaign.strategy.paired`). Where no cheap oracle is the better 
 to the batch of greatest joint information per cost. The last round asks the target oracle only. The
 guard (`mfal.campaign.strategy.trust`) sees to it that cheap answers steer a round only while they
 don't make the predictions of the target worse. A requirement on stability
-(`mfal.campaign.strategy.stability`) weighs the sampler's reward and says what may be asked. The
+(`mfal.campaign.strategy.stability`) weighs the sampler's reward and says what may be asked. With
+a pool, candidates are those of it that are worth most by the same measures
+(`mfal.campaign.pool.shortlist`), beside the sampler's or, where nothing is generated, instead. The
 search to compare with draws crystals at random and asks the target oracle about each.
 """
 
@@ -18,6 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mfal.campaign.config import CampaignConfig
@@ -25,6 +28,7 @@ from mfal.campaign.ledger.budget import Account, affordable
 from mfal.campaign.ledger.crystals import crystal_arrays, known_record, record_of
 from mfal.campaign.ledger.prices import price
 from mfal.campaign.ledger.records import CrystalRecord, Proposal
+from mfal.campaign.pool import Pool, shortlist
 from mfal.campaign.problem import Problem
 from mfal.campaign.strategy import fitting
 from mfal.campaign.strategy import learner as learning
@@ -38,6 +42,7 @@ from mfal.campaign.strategy.stability import Judged, make_stability, window_orac
 from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.durations import show_duration
 from mfal.errors import MfalError
+from mfal.oracles.types import Oracle
 
 __all__ = ["Learned", "learned_strategy"]
 
@@ -50,24 +55,38 @@ _BASELINE_STREAM = 1 << 20
 _WINDOW_STREAM = 1 << 21
 """Of the draws from which the sampler learns what meets a requirement on stability."""
 _WINDOW_DRAWS = 192
+_SPACE = 256
+"""Crystals that stand for all that may be proposed."""
+_ATTEMPTS = 20
+"""Random draws of a bucket before restrictions are taken to allow too little."""
 
 
-def learned_strategy(problem: Problem, config: CampaignConfig) -> Strategy:
-    """The strategy for a problem; compiles when it is first asked."""
-    thinker = Learned(problem, config)
+def learned_strategy(
+    problem: Problem, config: CampaignConfig, pool: Pool | None = None
+) -> Strategy:
+    """The strategy for a problem; compiles when it is first asked.
+
+    With a pool, candidates come from it: from it alone where the problem has no environment.
+    """
+    thinker = Learned(problem, config, pool)
     return Strategy(thinker.initial, thinker.propose, thinker.baseline, thinker.conclude)
 
 
 class Learned:
     """The strategy's four functions. Holds what is compiled, and no other state."""
 
-    def __init__(self, problem: Problem, config: CampaignConfig) -> None:
+    def __init__(self, problem: Problem, config: CampaignConfig, pool: Pool | None = None) -> None:
         self.problem = problem
+        self.pool = pool
         self.config = config
         self.key = jax.random.key(config.seed)
         self.target = len(problem.oracles) - 1
-        # A proposed crystal's atoms are not known: oracles are asked about several arrangements.
-        self.costs = tuple(price(oracle, config.realisations) for oracle in problem.oracles)
+        # Where a crystal's atoms are not known, oracles are asked about several arrangements.
+        certain = problem.environment is None and pool is not None and pool.has_all_atoms
+        structures = 1 if certain else config.realisations
+        self.costs = tuple(
+            price(oracle, structures, atoms_known=certain) for oracle in problem.oracles
+        )
         self.stability = make_stability(config.stability)
         self.window = window_oracle(problem.oracles) if self.stability else None
         self.learner = learning.make_learner(
@@ -80,35 +99,48 @@ class Learned:
         )
 
     def initial(self, round_: Round) -> Decision:
-        """Known crystals at every fidelity, drawn from those most akin to the space."""
-        known = self.problem.known()[: 2 * self.config.initial]
-        order = np.asarray(jax.random.permutation(jax.random.fold_in(self.key, 0), len(known)))
+        """Known crystals, or candidates of the pool, at every fidelity, drawn at random.
+
+        Known ones are those most akin to the space.
+        """
+        records = self.starters()
         share = _INITIAL_SHARE * round_.allowance
         shares = [_INITIAL_SHARE * allowance for allowance in round_.allowances]
-        # One structure each, as the atoms are known. All fidelities or none: pairs of answers
-        # teach what the fidelities have to do with each other.
-        each = sum(oracle.cost for oracle in self.problem.oracles)
-        number = affordable(Account(share, 0.0, 0.0), [each] * self.config.initial)
+        # All fidelities or none: pairs of answers teach what the fidelities have to do with each
+        # other.
+        oracles = self.problem.oracles
+        each = [sum(self.price(record, oracle) for oracle in oracles) for record in records]
+        number = affordable(Account(share, 0.0, 0.0), each)
         if not number:
-            least = each / _INITIAL_SHARE
+            least = each[0] / _INITIAL_SHARE
             raise MfalError(
                 f"budget {round_.allowance:g} buys no initial data",
                 f"give at least {show_duration(least)}",
             )
-        for oracle, part in zip(self.problem.oracles, shares, strict=True):
-            fits = affordable(Account(part, 0.0, 0.0), [oracle.cost] * number)
+        for oracle, part in zip(oracles, shares, strict=True):
+            prices = [self.price(record, oracle) for record in records[:number]]
+            fits = affordable(Account(part, 0.0, 0.0), prices)
             if not fits:
                 raise MfalError(
                     f"the limit of {oracle.name} buys no initial data",
-                    f"give it at least {show_duration(oracle.cost / _INITIAL_SHARE)}",
+                    f"give it at least {show_duration(prices[0] / _INITIAL_SHARE)}",
                 )
             number = min(number, fits)
         proposals = [
-            self.proposal(known_record(structure, name), fidelity, 1, {})
-            for name, structure in (known[i] for i in order[:number])
+            self.proposal(record, fidelity, {})
+            for record in records[:number]
             for fidelity in range(self.target + 1)
         ]
         return Decision(proposals, {"known": number})
+
+    def starters(self) -> list[CrystalRecord]:
+        """What the campaign begins with, in the order in which it is taken."""
+        if self.pool is not None:
+            return self.pool.draw(self.rng(0), self.config.initial)
+        known = self.problem.known()[: 2 * self.config.initial]
+        order = np.asarray(jax.random.permutation(jax.random.fold_in(self.key, 0), len(known)))
+        chosen = [known[i] for i in order[: self.config.initial]]
+        return [known_record(structure, name) for name, structure in chosen]
 
     def propose(self, round_: Round) -> Decision:
         """Fit, train, sample, choose."""
@@ -117,10 +149,9 @@ class Learned:
         round_.report_progress("fit", f"fitting the proxy to {len(rows.score)} answers", 0, 0)
         trust = self.constrained(round_, self.trust(rows, attempts_of(round_), key_fit))
         belief = trust.belief
-        draws = self.train(round_, belief, key_train)
+        records, levels, how = self.candidates(round_, belief, key_train)
         round_.report_progress("choose", "choosing a batch among the candidates", 0, 0)
-        records = self.records(draws.states, draws.crystal, "sampled")
-        pool = make_candidate_pool(round_, records, draws.fidelity, self.target, self.stability)
+        pool = make_candidate_pool(round_, records, levels, self.target, self.stability)
         expected = learning.believe(self.learner, belief, crystal_arrays(pool.records))
         own = own_answers(round_.answers, self.problem.oracles)
         if trust.follow:
@@ -144,7 +175,6 @@ class Learned:
             self.proposal(
                 pool.records[i],
                 fidelity,
-                self.config.realisations,
                 {
                     **self.predicted(expected, i),
                     "gain": gain,
@@ -159,8 +189,7 @@ class Learned:
             "proxy_loss": float(belief.proxy.loss),
             "correlation": np.asarray(trust.joint.proxy.reliability.correlation).tolist(),
             "interval": np.asarray(belief.proxy.reliability.interval).tolist(),
-            "sampler_loss": float(np.mean(np.asarray(draws.metrics.loss)[-20:])),
-            "log_z": float(np.asarray(draws.metrics.log_z)[-1]),
+            **how,
             "candidates": pool.counts,
             "most_promising": len(best),
             "screened": len(screened),
@@ -177,12 +206,8 @@ class Learned:
         number = int(allowance / self.costs[self.target] + 1e-6)
         if not number:
             return Decision([], {})
-        key = jax.random.fold_in(self.key, _BASELINE_STREAM + round_.number)
-        # Drawn by the full bucket, so that shapes repeat from round to round.
-        states = self.learner.uniform(key, -(-number // _BASELINE_BUCKET) * _BASELINE_BUCKET)
-        records = self.records(states, self.learner.crystals(states), "random")[:number]
-        count = self.config.realisations
-        return Decision([self.proposal(each, self.target, count, {}) for each in records], {})
+        records = self.random(_BASELINE_STREAM + round_.number, number, "random")
+        return Decision([self.proposal(each, self.target, {}) for each in records], {})
 
     def conclude(self, round_: Round) -> dict[str, Any]:
         """Fit once more and say what the proxy expects of every proposed crystal."""
@@ -192,7 +217,7 @@ class Learned:
         crystals = {
             answer.query.crystal.hash: answer.query.crystal
             for answer in round_.answers
-            if answer.query.crystal.structure is None
+            if answer.query.crystal.proposed
         }
         arrays = crystal_arrays(list(crystals.values()))
         expected = learning.believe(self.learner, trust.belief, arrays)
@@ -224,10 +249,12 @@ class Learned:
         self, rows: learning.ScoredRows, attempts: learning.Attempts, key: jax.Array
     ) -> trusting.Trust:
         """The fit to all answers and, under the guard, the one to the target oracle's alone."""
-        joint = fitting.fit_belief(self.learner, rows, attempts, key)
+        joint = fitting.fit_belief(self.learner, rows, attempts, self.space, key)
         own = None
         if self.config.guard and self.target and (rows.fidelity == self.target).any():
-            own = fitting.fit_belief(self.learner, rows, attempts, key, target_only=True)
+            own = fitting.fit_belief(
+                self.learner, rows, attempts, self.space, key, target_only=True
+            )
         return trusting.weigh_fits(joint, own, self.target)
 
     def selection(
@@ -287,6 +314,94 @@ class Learned:
             stability=self.stability,
         )
 
+    def candidates(
+        self, round_: Round, belief: learning.Belief, key: jax.Array
+    ) -> tuple[list[CrystalRecord], np.ndarray, dict[str, Any]]:
+        """What a round may choose among: records, the fidelity for each, and how it was found."""
+        records: list[CrystalRecord] = []
+        levels: list[int] = []
+        how: dict[str, Any] = {}
+        if self.problem.environment is not None:
+            draws = self.train(round_, belief, key)
+            allowed = self.allowed(draws.crystal)
+            records = self.records(draws.states, draws.crystal, "sampled")
+            records = [record for record, fits in zip(records, allowed, strict=True) if fits]
+            levels = draws.fidelity[allowed].tolist()
+            how["sampler_loss"] = float(np.mean(np.asarray(draws.metrics.loss)[-20:]))
+            how["log_z"] = float(np.asarray(draws.metrics.log_z)[-1])
+        if self.pool is not None:
+            text = f"looking through {len(self.pool)} candidates of the pool"
+            round_.report_progress("choose", text, 0, 0)
+            found = shortlist(
+                self.pool,
+                lambda crystals: self.learner.merit(
+                    belief.params, jnp.float32(belief.best), crystals
+                ),
+                self.config.sampler.samples,
+                round_.asked,
+                self.target,
+            )
+            records += [record for record, _ in found]
+            levels += [fidelity for _, fidelity in found]
+        return records, np.array(levels, np.int32), how
+
+    def allowed(self, crystals: Any) -> np.ndarray:
+        """Which crystals meet the user's restrictions, [N] bool."""
+        return np.asarray(jax.vmap(self.problem.allowed)(crystals))
+
+    def space(self, key: jax.Array) -> Any:
+        """Crystals drawn from all that may be proposed, always as many."""
+        drawn = []
+        if self.problem.environment is not None:
+            assert self.learner.uniform is not None
+            number = _SPACE if self.pool is None else _SPACE // 2
+            drawn.append(self.learner.crystals(self.learner.uniform(key, number)))
+        if self.pool is not None:
+            number = _SPACE - (len(drawn[0].space_group_number) if drawn else 0)
+            rows = jax.random.randint(key, (number,), 0, len(self.pool))
+            drawn.append(self.pool.crystals(np.asarray(rows)))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
+
+    def random(self, stream: int, number: int, source: str) -> list[CrystalRecord]:
+        """Records drawn at random from all that may be proposed; half from a pool beside a sampler.
+
+        Args:
+          stream: of random numbers.
+          number: at most so many.
+          source: of generated ones.
+        """
+        from_pool = 0
+        if self.pool is not None:
+            from_pool = number if self.problem.environment is None else number // 2
+        records = self.pool.draw(self.rng(stream), from_pool) if self.pool else []
+        key, left = jax.random.fold_in(self.key, stream), number - from_pool
+        for attempt in range(_ATTEMPTS if left else 0):
+            assert self.learner.uniform is not None
+            # Drawn by the full bucket, so that shapes repeat from round to round.
+            size = -(-left // _BASELINE_BUCKET) * _BASELINE_BUCKET
+            states = self.learner.uniform(
+                jax.random.fold_in(key, attempt) if attempt else key, size
+            )
+            crystals = self.learner.crystals(states)
+            allowed = self.allowed(crystals)
+            found = self.records(states, crystals, source)
+            records += [each for each, fits in zip(found, allowed, strict=True) if fits]
+            if len(records) >= number:
+                break
+        return records[:number]
+
+    def rng(self, stream: int) -> np.random.Generator:
+        """Random numbers of one purpose."""
+        return np.random.default_rng([self.config.seed, stream])
+
+    def structures(self, crystal: CrystalRecord) -> int:
+        """Arrangements of atoms to be asked about."""
+        return self.config.realisations if crystal.structure is None else 1
+
+    def price(self, crystal: CrystalRecord, oracle: Oracle) -> float:
+        """CPU seconds of asking an oracle about a crystal."""
+        return price(oracle, self.structures(crystal), atoms_known=crystal.structure is not None)
+
     def train(self, round_: Round, belief: learning.Belief, key: jax.Array) -> learning.Draws:
         """Train the sampler, telling how far it is."""
         steps = self.config.sampler.steps
@@ -304,13 +419,13 @@ class Learned:
             return trust
         round_.report_progress("windows", "finding stability windows", 0, 0)
         # The same draws in every round, so that their windows are found once.
-        states = self.learner.uniform(jax.random.fold_in(self.key, _WINDOW_STREAM), _WINDOW_DRAWS)
-        records = self.records(states, self.learner.crystals(states), "sampled")
+        records = self.random(_WINDOW_STREAM, _WINDOW_DRAWS, "sampled")
+        drawn = len(records)
         records += [answer.query.crystal for answer in round_.answers]
         label = self.stability.judge(records, round_.answers).label
         seen = [
             score(self.problem.oracles[self.target], answer.value)
-            for answer, worth in zip(round_.answers, label[_WINDOW_DRAWS:], strict=True)
+            for answer, worth in zip(round_.answers, label[drawn:], strict=True)
             if answer.query.fidelity == self.target and answer.value is not None and worth > 0
         ]
         key = jax.random.fold_in(self.key, _WINDOW_STREAM + round_.number)
@@ -341,18 +456,17 @@ class Learned:
         self,
         crystal: CrystalRecord,
         fidelity: int,
-        structures: int,
         predicted: dict[str, Any],
         parents: tuple[int, ...] = (),
     ) -> Proposal:
         """A query whose cost is known before it is asked."""
-        oracle = self.problem.oracles[fidelity]
+        oracle, structures = self.problem.oracles[fidelity], self.structures(crystal)
         return Proposal(
             crystal,
             fidelity,
             oracle.name,
             oracle.version,
-            price(oracle, structures, atoms_known=crystal.structure is not None),
+            self.price(crystal, oracle),
             structures,
             predicted,
             parents,

@@ -16,7 +16,10 @@ from mfal.acquisition import (
     AcquisitionParams,
     Batch,
     acquisition_params,
+    bounded_log_reward,
     choose_batch,
+    information_gain_per_cost,
+    log_expected_improvement,
     make_log_reward,
 )
 from mfal.acquisition.feasibility import log_feasibility
@@ -51,6 +54,8 @@ __all__ = [
 
 BUCKET = 256
 """Pools are padded to multiples of this."""
+_FORBIDDEN = -10.0
+"""Added to the log reward of what the user's restrictions rule out: it is not asked about."""
 
 
 class ScoredRows(NamedTuple):
@@ -81,7 +86,8 @@ class Learner(NamedTuple):
     """The compiled parts, which serve every round."""
 
     proxy: CampaignProxy
-    trainer: Trainer
+    trainer: Trainer | None
+    """None where candidates come from a pool alone, and so is `uniform`."""
     problem: Problem
     costs: np.ndarray
     """[M] float32, CPU s of one query of a proposed crystal."""
@@ -92,7 +98,7 @@ class Learner(NamedTuple):
     """Most queries that one choice takes."""
     beliefs: Callable[[Any, Crystal], Posterior]
     """(proxy state, crystals) to a belief about each, jitted."""
-    uniform: Callable[..., Any]
+    uniform: Callable[..., Any] | None
     """(key, num) to terminal states of the environment without fidelity, jitted."""
     crystals: Callable[[Any], Crystal]
     """A batch of terminal states to a batch of triples, jitted."""
@@ -102,6 +108,10 @@ class Learner(NamedTuple):
     """(proxy state, pool, costs, best score, key) to a round's parameters, jitted."""
     chance: Callable[[Any, Crystal], jax.Array]
     """(state of the regression, crystals) to the probability of an answer, jitted."""
+    merit: Callable[[AcquisitionParams, jax.Array, Crystal], jax.Array]
+    """(a round's parameters, best score, crystals [N]) to what makes each worth asking,
+    [N, M + 1], jitted: the log reward at each fidelity, and the log of the expected improvement on
+    the best score times the chance of an answer."""
 
 
 class Belief(NamedTuple):
@@ -168,32 +178,54 @@ def make_learner(
     """
     levels = len(problem.oracles)
     model = make_proxy(proxy, levels)
+    environment = problem.environment
 
     def crystal_of(state: FidelityState) -> Crystal:
         return problem.to_crystal(state.inner)
 
     information = make_log_reward(model.posterior, crystal_of, lambda state: state.fidelity)
 
+    def merit(params: AcquisitionParams, best: jax.Array, crystal: Crystal) -> jax.Array:
+        belief = model.posterior(params.proxy, crystal)
+        noise = jnp.maximum(belief.noise, params.information.noise)
+        about = params.information._replace(noise=noise)
+        gains = information_gain_per_cost(about, belief.mean, belief.covariance)
+        chance = log_chance(params.success, crystal)
+        mean, std = belief.mean[-1], jnp.sqrt(jnp.maximum(belief.covariance[-1, -1], 1e-18))
+        improvement = log_expected_improvement(mean, std, jnp.where(best > -jnp.inf, best, 0.0))
+        promise = jnp.where(best > -jnp.inf, improvement, mean) + chance
+        reward = bounded_log_reward(params.reward, gains) + sampler.sharpness * chance
+        found = jnp.append(reward, promise)
+        if constrained:
+            found += log_feasibility(params.feasibility, crystal.composition)
+        return found
+
     def log_reward(params: AcquisitionParams, state: FidelityState) -> jax.Array:
         # The target is the random search's distribution, weighed by the information. A bare
         # reward would favour whatever there is most of: groups with many free lattice parameters
         # (a power of ten for each) and compositions of many elements.
-        reward = information(params, state) + log_density(problem.environment, state.inner)
+        assert environment is not None
+        reward = information(params, state) + log_density(environment, state.inner)
         # What is unlikely to be answered is not worth asking, however much it would tell.
         reward += sampler.sharpness * log_chance(params.success, crystal_of(state))
         if constrained:
             reward += log_feasibility(params.feasibility, crystal_of(state).composition)
-        return reward
+        return reward + jnp.where(problem.allowed(crystal_of(state)), 0.0, _FORBIDDEN)
 
-    trainer = make_trainer(
-        with_fidelity(problem.environment, levels),
-        log_reward,
-        TrainConfig(
-            batch_size=sampler.batch,
-            policy=PolicyConfig(hidden=(sampler.width, sampler.width)),
-            learning_rate=sampler.learning_rate,
-        ),
-    )
+    trainer, uniform = None, None
+    if environment is not None:
+        trainer = make_trainer(
+            with_fidelity(environment, levels),
+            log_reward,
+            TrainConfig(
+                batch_size=sampler.batch,
+                policy=PolicyConfig(hidden=(sampler.width, sampler.width)),
+                learning_rate=sampler.learning_rate,
+            ),
+        )
+        uniform = jax.jit(
+            lambda key, num: sample_uniformly(environment, key, num), static_argnums=1
+        )
     return Learner(
         proxy=model,
         trainer=trainer,
@@ -203,15 +235,14 @@ def make_learner(
         capacity=proxy.capacity,
         size=batch,
         beliefs=jax.jit(jax.vmap(model.posterior, in_axes=(None, 0))),
-        uniform=jax.jit(
-            lambda key, num: sample_uniformly(problem.environment, key, num), static_argnums=1
-        ),
+        uniform=uniform,
         crystals=jax.jit(jax.vmap(problem.to_crystal)),
         batch=jax.jit(partial(_choose, model, np.asarray(costs, np.float32), batch)),
         acquisition=jax.jit(
             partial(acquisition_params, model.posterior, exponent=sampler.sharpness)
         ),
         chance=jax.jit(jax.vmap(chance_of_answer, in_axes=(None, 0))),
+        merit=jax.jit(jax.vmap(merit, in_axes=(None, None, 0))),
     )
 
 
@@ -224,6 +255,7 @@ def train_and_sample(
     """Train a fresh sampler on the acquisition and draw candidates with their fidelities."""
     key_init, key_sample = jax.random.split(key)
     sampler = learner.sampler
+    assert learner.trainer is not None
     state = learner.trainer.init(key_init)
     state, metrics = learner.trainer.run(state, belief.params, sampler.steps, callback, bar=False)
     samples = learner.trainer.sample(state, belief.params, key_sample, sampler.samples)

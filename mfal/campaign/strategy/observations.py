@@ -58,7 +58,7 @@ def scored_rows(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Scor
         crystal_arrays([crystal for crystal, _, _, _ in facts]),
         np.array([fidelity for _, fidelity, _, _ in facts], np.int32),
         np.array([score(oracles[m], value) for _, m, value, _ in facts], np.float32),
-        np.array([crystal.structure is None for crystal, _, _, _ in facts], bool),
+        np.array([crystal.proposed for crystal, _, _, _ in facts], bool),
         np.array([limit for _, _, _, limit in facts], np.int32),
     )
 
@@ -74,7 +74,7 @@ def attempts_of(round_: Round) -> Attempts:
 
     Known crystals don't count: their atoms need not be found.
     """
-    asked = [answer for answer in round_.answers if answer.query.crystal.structure is None]
+    asked = [answer for answer in round_.answers if answer.query.crystal.proposed]
     return Attempts(
         crystal_arrays([answer.query.crystal for answer in asked]),
         np.array([answer.kind == "observed" for answer in asked], bool),

@@ -105,7 +105,7 @@ def own_answers(answers: Sequence[Answer], oracles: Sequence[Oracle]) -> OwnAnsw
         crystal, m = answer.query.crystal, answer.query.fidelity
         if answer.kind == "observed" and answer.value is not None:
             heard[m][crystal.hash] = score(oracles[m], answer.value)
-            if crystal.structure is None:
+            if crystal.proposed:
                 proposed.add(crystal.hash)
     lines = {}
     for m in range(target):

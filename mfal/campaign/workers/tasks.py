@@ -75,7 +75,7 @@ def evaluate(task: Task) -> Outcome:
     typical = good[min(range(len(good)), key=lambda k: abs(values[k] - mean))]
     detail["provenance"] = _plain(observations[typical].provenance)
     detail["uncertainty"] = observations[typical].uncertainty
-    if task.crystal.structure is None:
+    if task.crystal.proposed:
         from mfal.crystals.structures import structure_to_cif
 
         detail["cif"] = structure_to_cif(structures[typical])
@@ -88,7 +88,8 @@ def _atoms(task: Task) -> "tuple[list[Structure], dict[str, Any]]":
 
     crystal = task.crystal
     if crystal.structure is not None:
-        return [Structure.from_dict(json.loads(crystal.structure))], {"known": crystal.source}
+        key = "pool" if crystal.proposed else "known"
+        return [Structure.from_dict(json.loads(crystal.structure))], {key: crystal.source}
     from mfal.campaign.workers.atoms import realise_record
 
     return realise_record(crystal, seed=task.seed, count=task.structures)

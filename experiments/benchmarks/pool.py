@@ -1,0 +1,121 @@
+"""How long a campaign takes to its first proposals from a large pool, and how much memory.
+
+Makes a table of as many rows as asked for (embedded compounds with one ion exchanged for another
+element and the cell scaled, formula, group, cell and formula units, as CSV), reads it as a
+campaign does, and decides the first round with the default proxy. The answers of the initial data
+are made up: what is timed is the campaign's own work.
+
+    python experiments/benchmarks/pool.py --rows 1000000 --out FOLDER
+
+@MEASURED@
+"""
+
+import argparse
+import csv
+import json
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mfal.campaign.config import CampaignConfig
+from mfal.campaign.ledger.book import Answer
+from mfal.campaign.ledger.records import Query
+from mfal.campaign.pool import open_pool, prepare_pool
+from mfal.campaign.pool.store import POOL_NAME
+from mfal.campaign.problem import make_problem
+from mfal.campaign.strategy.learned import learned_strategy
+from mfal.campaign.strategy.types import Round
+from mfal.data import load_embedded
+
+CATIONS = ("Na", "Mg", "Al", "Si", "P", "K", "Ca", "Sc", "Ti", "V", "Mn", "Fe", "Zn", "Ga", "Ge",
+           "As", "Y", "Zr", "Nb", "In", "Sn", "Sb", "La", "Hf", "Ta")  # fmt: skip
+ANIONS = ("N", "O", "F", "S", "Cl", "Se", "Br", "I")
+
+
+def write_table(path: Path, number: int) -> None:
+    """Rows without atoms."""
+    rng = np.random.default_rng(0)
+    table = load_embedded()
+    whole = [
+        i
+        for i in np.flatnonzero(table.has_crystal)
+        if np.abs(table.composition[i] - np.round(table.composition[i])).max() < 1e-3
+    ]
+    parents = [table.row(int(i)) for i in whole]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["id", "formula", "space_group_number", *("a", "b", "c", "alpha", "beta", "gamma"),
+             "formula_units"]
+        )  # fmt: skip
+        for n in range(number):
+            parent = parents[int(rng.integers(len(parents)))]
+            others = [s for s in parent.composition if s != "Li"]
+            old = others[int(rng.integers(len(others)))]
+            choice = ANIONS if old in ANIONS else CATIONS
+            new = choice[int(rng.integers(len(choice)))]
+            counts: dict[str, int] = {}
+            for symbol, amount in parent.composition.items():
+                name = new if symbol == old else symbol
+                counts[name] = counts.get(name, 0) + round(amount)
+            scale = 0.9 + 0.3 * rng.random()
+            cell = [*(round(x * scale, 4) for x in parent.lattice[:3]), *parent.lattice[3:]]
+            formula = "".join(f"{symbol}{count}" for symbol, count in counts.items())
+            writer.writerow([f"row-{n}", formula, parent.space_group_number, *cell, 1])
+
+
+def timed(what: str, work: Callable[[], Any], record: dict[str, float]) -> Any:
+    """Do it, and print what it took of wall and CPU time, and the process's greatest memory."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    record |= {f"{what} CPU s": cpu, f"{what} wall s": wall, f"{what} peak GiB": peak}
+    print(f"{what:18s} {wall:7.1f} s, {cpu:7.1f} CPU s, {peak:5.2f} GiB at most", flush=True)
+    return found
+
+
+def main() -> None:
+    """Write, read, decide."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--out", type=Path, default=Path("pool-benchmark"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    source = options.out / f"rows-{options.rows}.csv"
+    if not source.exists():
+        write_table(source, options.rows)
+    config = CampaignConfig(pool=(str(source),))
+    record: dict[str, float] = {}
+    if not (options.out / POOL_NAME).exists():
+        facts = timed("read", lambda: prepare_pool(options.out, config), record)
+        print(facts.sentence())
+    pool = timed("open", lambda: open_pool(options.out), record)
+    problem = make_problem(config.space, config.oracles, generate=False)
+    strategy = learned_strategy(problem, config, pool)
+    told: list[Answer] = []
+
+    def round_of(number: int) -> Round:
+        return Round(number, 7, told, [], [], 300.0, (300.0,) * len(problem.oracles),
+                     lambda hashes: set(), lambda *event: None)  # fmt: skip
+
+    first = timed("initial data", lambda: strategy.initial(round_of(0)), record)
+    rng = np.random.default_rng(1)
+    for n, p in enumerate(first.proposals, 1):
+        low, high = (max(-20.0, x) if x < 0 else min(x, 5.0) for x in problem.oracles[0].bounds)
+        query = Query(n, "campaign", 0, p.crystal, p.fidelity, p.oracle, p.oracle_version, p.cost,
+                      p.structures, n, {}, ())  # fmt: skip
+        told.append(Answer(query, "observed", low + (high - low) * rng.random(), None, 1.0, {}))
+    decision = timed("first proposals", lambda: strategy.propose(round_of(1)), record)
+    print(f"{len(decision.proposals)} questions among {len(pool)} candidates")
+    again = timed("next proposals", lambda: strategy.propose(round_of(1)), record)
+    assert [p.crystal.hash for p in again.proposals] == [p.crystal.hash for p in decision.proposals]
+    (options.out / "pool.json").write_text(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()
