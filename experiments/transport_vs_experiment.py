@@ -132,6 +132,8 @@ def supercell_atoms(structure: "Structure") -> float:
     found = spglib.find_primitive(given, symprec=0.01)
     matrix = structure.lattice.matrix if found is None else found[0]
     density = structure.composition.num_atoms / structure.volume
+    if density * WIDTH**3 > LARGEST:  # the least volume that is wide enough
+        return math.inf
     return density * abs(float(np.linalg.det(smallest_supercell(matrix, WIDTH) @ matrix)))
 
 

@@ -194,6 +194,9 @@ def test_the_command_lines_name_leads_to_it() -> None:
     assert oracle.name == "dynamics"
     assert oracle.version == dynamics_oracle().version
     assert "1000K" in oracle.version
+    ladder = load_oracles(("mfal.oracles:default_oracles", "mfal.oracles:dynamics"))
+    assert [one.name for one in ladder][-1] == "dynamics"
+    assert all(one.cost < oracle.cost / 100 for one in ladder[:-1])
 
 
 def test_a_potential_by_another_name_has_another_version() -> None:
