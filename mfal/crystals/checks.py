@@ -24,6 +24,7 @@ __all__ = [
     "check_structure",
     "formula_difference",
     "formula_note",
+    "is_doubtful",
     "notes_of",
     "too_close",
 ]
@@ -54,6 +55,10 @@ LEAST_PACKING = 0.09
 LEAST_PACKING_WITH_HYDROGEN = 0.04
 """The same with hydrogen, whose radius is small: ice has 0.046, organic crystals 0.09 to 0.12."""
 
+MOST_PACKING = 1.1
+"""The same, above which atoms are squeezed; garnets have 0.855, the largest in OBELiX and in mfal's
+own table."""
+
 DENSEST = 25.0
 """g/cm^3: osmium, the densest solid, has 22.6."""
 
@@ -70,6 +75,13 @@ MIXED_VALENCE = 0.03
 
 BOTH_FILLED = 1.05
 """Occupancies of two sites that add up to more exclude that one of them is always empty."""
+
+
+_DOUBTS = (
+    *("mean nothing", "atoms may be missing", "the cell is too small", "is the cell in pm"),
+    *("no site for", "the file gives no position"),
+)
+"""In notes: atoms are missing, or too far or too near, or this is no bulk."""
 
 
 class Stated(NamedTuple):
@@ -104,6 +116,11 @@ class Contact(NamedTuple):
 def notes_of(structure: Structure) -> tuple[str, ...]:
     """What has been noted of a structure when it was read."""
     return tuple(structure.properties.get(NOTES) or ())
+
+
+def is_doubtful(notes: Sequence[str]) -> bool:
+    """Whether notes say that a structure can't be the crystal that somebody could measure."""
+    return any(doubt in note for note in notes for doubt in _DOUBTS)
 
 
 def add_notes(structure: Structure, notes: Sequence[str]) -> None:
@@ -254,6 +271,10 @@ def _density(structure: Structure, stated: Stated) -> list[str]:
     if packing < least * volume or share > LONGEST_SHORTEST:
         unit = ": is the cell in pm?" if packing < 1e-4 * volume else ": atoms may be missing"
         notes.append(f"density {density:.2g} g/cm³, shortest contact {shortest:.2g} Å{unit}")
+    elif packing > MOST_PACKING * volume:
+        notes.append(
+            f"density {density:.2g} g/cm³, shortest contact {shortest:.2g} Å: the cell is too small"
+        )
     elif stated.density and abs(stated.density / density - 1.0) > 0.05:
         notes.append(
             f"the file's density is {stated.density:.3g} g/cm³, that of its atoms {density:.3g}"

@@ -123,7 +123,8 @@ def score_structure(
     """Formula, space group, notes, and each oracle's answer, as plain values for JSON.
 
     The oracles see the standard setting of the crystal, so that one crystal has one value in
-    whatever cell, origin or setting it is given.
+    whatever cell, origin or setting it is given. Where a note says that atoms are missing or that
+    this is no bulk, no conductivity is to be expected, and the answers say so.
 
     Args:
       structure: the crystal.
@@ -131,7 +132,7 @@ def score_structure(
       files: folder for what simulations showed, as files; None for none.
       name: of the source, which the files are named after.
     """
-    from mfal.crystals.checks import notes_of
+    from mfal.crystals.checks import is_doubtful, notes_of
     from mfal.crystals.structures import space_group_number, standard_setting
     from mfal.oracles.loading import ask_oracle
 
@@ -140,18 +141,20 @@ def score_structure(
         standard = standard_setting(structure)
     except MfalError as error:
         return {"error": str(error)}
+    notes = list(notes_of(structure))
     return {
         "formula": structure.composition.reduced_formula,
         "space_group": group,
-        "notes": list(notes_of(structure)),
+        "notes": notes,
         "oracles": [
-            _answer(oracle, ask_oracle(oracle, [standard])[0], files, name) for oracle in oracles
+            _answer(oracle, ask_oracle(oracle, [standard])[0], files, name, is_doubtful(notes))
+            for oracle in oracles
         ],
     }
 
 
 def _answer(
-    oracle: "Oracle", observation: "Observation", files: str | None, name: str
+    oracle: "Oracle", observation: "Observation", files: str | None, name: str, doubtful: bool
 ) -> dict[str, Any]:
     from mfal.oracles.expected import expected_conductivity
 
@@ -167,7 +170,9 @@ def _answer(
         "seconds": round(observation.seconds, 4),
         "cost": oracle.cost,
     }
-    if observation.ok:
+    if observation.ok and doubtful:
+        answer["notes"].append("not to be expected of any sample: see the notes on the structure")
+    elif observation.ok:
         expected = expected_conductivity(oracle.name, oracle.version, observation.value)
         if expected is not None:
             answer["expected_conductivity"] = {

@@ -12,6 +12,7 @@ from typing import Any
 
 import mfal
 from mfal.errors import MfalError
+from mfal.report.advice import advice
 from mfal.report.figures import all_figures
 from mfal.report.page_parts import (
     candidate_rows,
@@ -255,6 +256,7 @@ def _report_json(
 ) -> str:
     """Everything that the page shows, for machines; NaN becomes null."""
     data = summary_to_dict(summary)
+    data["advice"] = advice(summary)
     data["windows"] = {name: window._asdict() for name, window in windows.items()}
     data["figures"] = {
         figure.name: {

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mfal.report.advice import advice
 from mfal.report.periodic import composition_map
 from mfal.report.plot import Figure, csv_text
 from mfal.report.progress_figures import rank_agreement
@@ -60,6 +61,7 @@ def words(summary: Summary) -> str:
     failed = sum(kinds["failed"] for kinds in summary.numbers.values())
     if failed:
         lines.append(f"{failed} questions failed and were charged.")
+    lines += [f"{sentence}." for sentence in advice(summary)]
     measured = sum(candidate.basis == "measured" for candidate in summary.candidates)
     if measured:
         lines.append(f"{measured} candidates have been measured, which decides their places.")

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mfal.report.advice import advice
 from mfal.report.export import CIF_FOLDER, CSV_NAME
 from mfal.report.summary import Candidate, Summary
 
@@ -92,4 +93,5 @@ def _facts(summary: Summary) -> list[str]:
             f"Best known crystal in the initial data: {known.query.crystal.formula}"
             f" {known.value:.2f}."
         )
-    return lines + [f"{sentence[0].upper()}{sentence[1:]}." for sentence in summary.fidelities]
+    said = [*summary.fidelities, *advice(summary)]
+    return lines + [f"{sentence[0].upper()}{sentence[1:]}." for sentence in said]

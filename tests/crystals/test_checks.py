@@ -12,6 +12,7 @@ from mfal.crystals.checks import (
     check_structure,
     formula_difference,
     formula_note,
+    is_doubtful,
     notes_of,
 )
 from mfal.crystals.reading import read_structure
@@ -209,3 +210,13 @@ def test_notes_go_with_a_structure():
     assert notes_of(structure) == ("one", "two")
     assert notes_of(structure.copy()) == ("one", "two")
     assert notes_of(Structure.from_dict(structure.as_dict())) == ("one", "two")
+
+
+@pytest.mark.parametrize(("volume", "word"), [(4.0, "atoms may be missing"), (0.3, "too small")])
+def test_thin_and_squeezed_cells_are_doubtful(volume, word):
+    structure = rock_salt()
+    structure.scale_lattice(structure.volume * volume)
+    notes = check_structure(structure)
+    assert word in notes[0]
+    assert is_doubtful(notes)
+    assert not is_doubtful(["the file's volume is 1 Å³, that of its cell 2 Å³"])

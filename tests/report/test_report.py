@@ -14,6 +14,7 @@ from mfal.campaign.ledger.budget import Account
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal, crystal_hash
 from mfal.campaign.measured import best_proposals
 from mfal.oracles.types import Oracle
+from mfal.report.advice import advice
 from mfal.report.display import show_progress
 from mfal.report.export import candidate_table, write_candidates
 from mfal.report.html import write_page
@@ -121,6 +122,27 @@ def test_what_was_measured_decides_rank_and_best(ledger, formula, told, censorin
     best = best_proposals(ledger, ORACLES[-1], 1, 2)
     calculated = [row for row in expected if row[2] != "predicted"]
     assert (best[0][0].formula, best[0][1].value) == calculated[0][:2]
+
+
+def test_a_budget_that_bought_nothing_says_what_would(tmp_path):
+    with Ledger(tmp_path / "small.sqlite") as ledger:
+        config = {"budget": 8.0, "rounds": 2, "space": {"elements": ["Li", "P"]}}
+        ledger.start({"config": config, "oracles": ORACLES})
+        ledger.propose("campaign", 0, [proposal("LiK", 1, known=True)], {})
+        ledger.propose("campaign", 1, [proposal("LiA", 0)], {})
+        for query in ledger.pending("campaign"):
+            ledger.conclude(query, Outcome(-1.0, None, "ok", 0.0, {}))
+        assert advice(summarise(ledger)) == []  # it goes on
+        ledger.propose("campaign", 3, [], {"final": True})
+        summary = summarise(ledger)
+        asked, left, absent = advice(summary)
+    assert "No candidate was asked of sigma" in asked
+    assert "A budget of 12 s" in asked
+    assert "of 8 s were left" in left
+    assert absent.startswith("No candidate holds P:")
+    console = Console(file=io.StringIO(), width=300)
+    print_summary(console, summary, tmp_path)
+    assert "No candidate holds P:" in console.file.getvalue()
 
 
 def test_curves_charge_everything_and_never_fall(ledger):
