@@ -35,7 +35,8 @@ def import_reference(reference: str, what: str) -> Any:
             if not hasattr(found, "__path__") or importlib.util.find_spec(within) is None:
                 raise
             found = importlib.import_module(within)
-        return getattr(found, name) if isinstance(found, ModuleType) else found
+        own = isinstance(found, ModuleType) and found.__name__ == f"{module}.{name}"
+        return getattr(found, name) if own else found
     except (ImportError, AttributeError) as error:
         raise MfalError(f"{what} {reference!r}: {error}", remedy) from error
     except Exception as error:  # it is the user's program
