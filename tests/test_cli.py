@@ -136,6 +136,7 @@ def other_value(path, kind, default):
         "stability.energies": "measured",
         "space.elements": "Li,O",
         "space.groups": "225",
+        "space.must_contain": "Li,S",
         "overlap": "0.25",
         "exploit": "0.25",
         "stability.unknown": "0.25",

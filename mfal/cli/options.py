@@ -22,7 +22,7 @@ _SHORT = {
 }
 """Flags without the name of their table, for what is typed most."""
 _FIRST = (
-    *("space.elements", "space.formula", "pool", "ion", "budget", "seed"),
+    *("space.elements", "space.must_contain", "space.formula", "pool", "ion", "budget", "seed"),
     *("execution.hours", "execution.workers"),
 )
 """Options that `--help` shows, in this order; `--help-all` shows the rest as well."""
@@ -105,7 +105,7 @@ def _add_option(group: Any, path: str, kind: Any, default: Any, text: str) -> ar
         f"--{path.replace('.', '-').replace('_', '-')}",
         dest=_DESTINATION + path,
         default=argparse.SUPPRESS,
-        help=f"{text} (default: {shown})".replace("%", "%%"),
+        help=(text if "(default" in text else f"{text} (default: {shown})").replace("%", "%%"),
         **(_WORDS if path in VERBATIM else _argument(kind)),
     )
     return action
