@@ -130,6 +130,8 @@ def known_stability(formula: str, sources: "Sequence[Energies]") -> KnownStabili
 def meets(limits: KnownStability, requirement: Requirement) -> bool | None:
     """Whether the requirement is met; None if what is known doesn't tell.
 
+    Where nothing is asked, a known window is enough.
+
     >>> meets(KnownStability(1.7, 2.1, 0.02, "CHGNet"), Requirement(0.0, 2.0))
     False
     >>> unknown = KnownStability(0.0, 2.1, float("nan"), "")
@@ -143,8 +145,8 @@ def meets(limits: KnownStability, requirement: Requirement) -> bool | None:
         asked.append((limits.hull_distance, limits.hull_distance <= requirement.max_hull_distance))
     if any(not met for known, met in asked if not math.isnan(known)):
         return False
-    unknown = math.isnan(limits.width) or any(math.isnan(known) for known, _ in asked)
-    return None if unknown else True
+    told = [known for known, _ in asked] or [limits.width]
+    return None if any(math.isnan(known) for known in told) else True
 
 
 def rank_tradeoffs(
@@ -172,7 +174,7 @@ def rank_tradeoffs(
     ranks = pareto_ranks(
         values,
         maximise=(higher_is_better, True),
-        feasible=[row.feasible is True for row in rows],
+        feasible=[row.feasible is True and not math.isnan(row.width) for row in rows],
     )
     return [row._replace(rank=int(rank)) for row, rank in zip(rows, ranks, strict=True)]
 

@@ -151,7 +151,7 @@ class StabilityConfig:
     """What electrodes ask of a candidate, and how that bears on the search."""
 
     mode: str = _option(
-        "off",
+        "constraint",
         "off; constraint: only what may meet the requirement is asked for its promise; objective:"
         " the width of the stability window counts beside the target oracle's value",
     )
@@ -160,7 +160,7 @@ class StabilityConfig:
         0.0, "V against lithium to which it must reach up; no more than low asks nothing"
     )
     max_hull_distance: float = _option(
-        float("inf"), "eV per atom above the convex hull, at most; inf asks nothing"
+        0.1, "eV per atom above the convex hull, at most; inf asks nothing"
     )
     unknown: float = _option(
         0.5,
@@ -185,7 +185,7 @@ class ExecutionConfig:
         " or module:function returning a concurrent.futures.Executor",
     )
     workers: int = _option(2, "worker processes on this machine")
-    timeout: float = _option(120.0, "seconds that one query may take before it is stopped")
+    timeout: float = _option(600.0, "seconds that one query may take before it is stopped")
     timeouts: tuple[str, ...] = _option(
         (), "seconds for the queries of single oracles instead, each as ORACLE=SECONDS"
     )
@@ -219,7 +219,22 @@ class CampaignConfig:
         " for all, above 0 slow queries don't hold up new ones",
     )
     initial: int = _option(24, "known crystals queried at the start, at all fidelities")
-    realisations: int = _option(3, "atom arrangements tried per proposed crystal without atoms")
+    realisations: int = _option(
+        2, "atom arrangements per proposed crystal without atoms, those of lowest bond valence"
+    )
+    relax: bool = _option(
+        True,
+        "relax each proposed crystal's arrangements by CHGNet, cell and positions, and ask oracles"
+        " about the lowest in energy alone",
+    )
+    known: tuple[str, ...] = _option(
+        (),
+        "tables of known crystals, which are no discoveries: .json or .csv files, folders of"
+        " structures, obelix:FOLDER; the embedded ones always count",
+    )
+    finalists: int = _option(
+        3, "best new candidates whose vibrations are computed at the end, which nobody pays for"
+    )
     pool: tuple[str, ...] = _option(
         (),
         "where candidates are taken from: folders and files of structures, tables (.json, .csv),"
@@ -256,6 +271,7 @@ class CampaignConfig:
         for path in ("rounds", "initial", "realisations", "batch"):
             _at_least(path, getattr(self, path), 1)
         _at_least("seed", self.seed, 0)
+        _at_least("finalists", self.finalists, 0)
         if self.seed >= 2**32:
             raise MfalError(f"seed {self.seed}", "give a number below 2**32")
         if not 0 <= self.exploit <= 1:

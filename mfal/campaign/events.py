@@ -37,7 +37,7 @@ class Event(NamedTuple):
 
     stage: str
     """"pool", "start", "initial", "fit", "windows", "train", "choose", "guard", "query", "final",
-    "done" or "stopped"."""
+    "finalists", "done" or "stopped"."""
     round: int
     rounds: int
     text: str

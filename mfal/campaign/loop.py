@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfal.campaign.config import CampaignConfig, by_oracle
 from mfal.campaign.events import Best, Event, Notify, Progress, silent
+from mfal.campaign.finalists import ask_finalists
 from mfal.campaign.folder import (
     CAMPAIGN,
     HANDOFF,
@@ -30,6 +31,7 @@ from mfal.campaign.ledger.budget import Account, account_of, limits_of
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
 from mfal.campaign.measured import Worth, best_proposals
 from mfal.campaign.pool import prepare_pool
+from mfal.campaign.standing import counts, hull_limit
 from mfal.campaign.strategy.lessons import lessons
 from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.campaign.workers.clusters import open_executor
@@ -79,6 +81,10 @@ def run_campaign(
     oracles = load_oracles(config.oracles)
     limits_of(by_oracle("limits", config.limits), oracles)
     limits_of(by_oracle("execution.timeouts", config.execution.timeouts), oracles)
+    if config.known:
+        from mfal.data.novelty import known_crystals
+
+        known_crystals(config.known)  # a table that can't be read must not fail every query
     # First what may fail: a name that leads nowhere must not leave a begun campaign behind.
     problem = _problem(config) if strategy is None else None
     if config.pool and not (folder / LEDGER_NAME).exists():
@@ -160,7 +166,7 @@ class _Campaign:
         self.strategy = strategy
         self.notify = notify
         self.limits = limits_of(by_oracle("limits", config.limits), oracles)
-        self.dispatcher = Dispatcher(ledger, executor, config.oracles, self.limits_of_query)
+        self.dispatcher = Dispatcher(ledger, executor, config, self.limits_of_query)
         hours = config.execution.hours
         # A clock that nobody can set: the wall's may jump.
         self.deadline = None if hours is None else time.monotonic() + 3600 * hours
@@ -206,6 +212,9 @@ class _Campaign:
             self.conclude(reason)
         elif _news(self.ledger):
             self.conclude("answers were told")
+        if not self.ask_finalists():
+            self.report_progress("stopped", number, "the time is up; the same command goes on")
+            return False
         self.report_progress("done", rounds, reason)
         return True
 
@@ -256,6 +265,19 @@ class _Campaign:
     def check(self, what: str, cost: float, free: float, remedy: str) -> None:
         if cost > free * (1 + 1e-9) + 1e-9:
             raise MfalError(f"{what} would cost {cost:g} of {free:g} free CPU s", remedy)
+
+    def ask_finalists(self) -> bool:
+        """Ask for the vibrations of the best candidates; False where the time ran out before."""
+        return ask_finalists(
+            self.ledger,
+            self.dispatcher,
+            self.config,
+            self.oracles[-1],
+            report_progress=lambda *told: self.report_progress(
+                "finalists", self.config.rounds, *told
+            ),
+            deadline=self.deadline,
+        )
 
     def conclude(self, reason: str) -> None:
         """Write a ranking: the campaign's last word until something new is told."""
@@ -383,7 +405,15 @@ class _Campaign:
     def best_of(self, number: int, proposed: bool = True) -> list[tuple[CrystalRecord, Worth]]:
         oracle = self.oracles[-1]
         facts = {"unit": oracle.unit, "higher_is_better": oracle.higher_is_better}
-        return best_proposals(self.ledger, facts, oracle.fidelity, number, proposed=proposed)
+        limit = hull_limit(self.config)
+        return best_proposals(
+            self.ledger,
+            facts,
+            oracle.fidelity,
+            number,
+            proposed=proposed,
+            counts=lambda answer: counts(answer, limit),
+        )
 
     def best(self) -> Best | None:
         """The best proposal, or the best known crystal while there is none."""

@@ -6,7 +6,7 @@ detection decides as far as it says something: a value of at most 1e-10 S/cm ove
 1e-4, and agrees with a calculated 1e-12.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from mfal.campaign.folder import CAMPAIGN, HANDOFF
@@ -17,7 +17,8 @@ from mfal.campaign.strategy.lessons import is_lesson
 
 __all__ = ["Worth", "best_proposals", "measured_values", "overruled"]
 
-
+_LOOKED_AT = 64
+"""Further answers that are looked at where not all count."""
 _BEYOND = 10
 """Times as many answers are looked at as are asked for, of which some may be limits only."""
 
@@ -87,7 +88,13 @@ def overruled(calculated: Worth | None, measured: Worth | None) -> Worth | None:
 
 
 def best_proposals(
-    ledger: Ledger, target: dict[str, Any], fidelity: int, number: int, *, proposed: bool = True
+    ledger: Ledger,
+    target: dict[str, Any],
+    fidelity: int,
+    number: int,
+    *,
+    proposed: bool = True,
+    counts: Callable[[Answer], bool] | None = None,
 ) -> list[tuple[CrystalRecord, Worth]]:
     """The best crystals by what was measured or else calculated at the target fidelity.
 
@@ -97,6 +104,7 @@ def best_proposals(
       fidelity: its number.
       number: most crystals.
       proposed: leave out those whose atoms were known from the start.
+      counts: whether a calculated answer counts; all do if left out. Of the best 64 more.
     """
     better = bool(target["higher_is_better"])
     measured = measured_values(ledger.answers(HANDOFF), target["unit"]) if proposed else {}
@@ -104,13 +112,13 @@ def best_proposals(
         # Beyond the number, since a measured value may take a crystal out of the best, and so may
         # a limit of a simulation.
         *(CAMPAIGN, fidelity),
-        number=_BEYOND * number + len(measured),
+        number=_BEYOND * number + len(measured) + (_LOOKED_AT if counts else 0),
         largest=better,
         proposed=proposed,
     )
     found: dict[str, tuple[CrystalRecord, Worth]] = {}
     for row in rows:
-        if row.value is not None:
+        if row.value is not None and (counts is None or counts(row)):
             crystal = row.query.crystal
             own = Worth(row.value, row.spread, "calculated", row.censoring)
             verdict = overruled(own, measured.get(crystal.hash, (crystal, None))[1]) or own

@@ -6,6 +6,7 @@ from mfal.campaign.folder import CAMPAIGN, stored_config
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import account_of
 from mfal.campaign.measured import best_proposals
+from mfal.campaign.standing import counts, hull_limit
 
 __all__ = ["read_status"]
 
@@ -30,7 +31,10 @@ def read_status(ledger: Ledger) -> dict[str, Any]:
     open_queries = sum(kinds["pending"] for kinds in queries.values())
     latest = max(rounds, default=0)
     target = oracles[-1]
-    best = best_proposals(ledger, target, len(oracles) - 1, _BEST)
+    limit = hull_limit(config)
+    best = best_proposals(
+        ledger, target, len(oracles) - 1, _BEST, counts=lambda answer: counts(answer, limit)
+    )
     taken = ledger.measured(CAMPAIGN)
     computing = {
         name: {

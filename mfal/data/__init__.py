@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from mfal.data.embedded import load_embedded
     from mfal.data.materials_project import fetch_materials_project
     from mfal.data.named import NAMED_TABLES, open_table
+    from mfal.data.novelty import KNOWN_TABLES, KnownCrystals, known_crystals
     from mfal.data.obelix import composition_groups, load_obelix
     from mfal.data.optimade import fetch_optimade
     from mfal.data.pool import PoolConfig, make_pool
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONDUCTIVITY",
+    "KNOWN_TABLES",
     "MD_CONDUCTIVITY",
     "NAMED_TABLES",
     "SUPERIONIC_THRESHOLD",
+    "KnownCrystals",
     "Label",
     "LabelArrays",
     "Material",
@@ -39,6 +42,7 @@ __all__ = [
     "from_cif_folder",
     "from_json",
     "from_pandas",
+    "known_crystals",
     "load_embedded",
     "load_json",
     "load_obelix",
@@ -60,6 +64,7 @@ __getattr__, __dir__ = lazily(
         "embedded": "load_embedded",
         "materials_project": "fetch_materials_project",
         "named": "NAMED_TABLES open_table",
+        "novelty": "KNOWN_TABLES KnownCrystals known_crystals",
         "obelix": "composition_groups load_obelix",
         "optimade": "fetch_optimade",
         "pool": "PoolConfig make_pool",

@@ -19,7 +19,7 @@ an Å, so its curvature at the very minimum says nothing of any vibration. In Li
 optical mode at q = 0 imaginary (-1.2 THz); differences over 0.01 Å, phonopy's default, give 7.0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,7 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mfal.crystals.operations import Operations, no_symmetry
 from mfal.errors import MfalError
+from mfal.potentials.phonon_symmetry import find_equivalence, spread
 from mfal.potentials.types import Array, Energy, Potential, pad_atoms
 from mfal.potentials.units import ACCELERATION
 
@@ -84,6 +86,7 @@ def find_phonons(
     masses: Array,
     *,
     repeats: tuple[int, int, int] | None = None,
+    operations: Operations | None = None,
     dtype: Any = np.float64,
     report: Callable[[int, int], None] | None = None,
 ) -> Phonons:
@@ -97,6 +100,8 @@ def find_phonons(
       masses: [n] u.
       repeats: cells of the supercell along each lattice vector; by default enough for a width of
         8 Å (`repeats_for_width`).
+      operations: of the crystal's space group (`mfal.crystals.operations.find_operations`): then
+        one atom of each kind of site is displaced and stands for the others.
       dtype: of the forces; their differences near zero need float64.
       report: called with atoms done and atoms in all.
 
@@ -112,8 +117,19 @@ def find_phonons(
         )
     if min(repeats) < 1:
         raise MfalError(f"repeats {repeats}", "give positive numbers of cells")
-    constants = _force_constants(
-        potential, *_supercell(positions, cell, species, repeats), atoms, dtype, report
+    symmetry = no_symmetry(atoms) if operations is None else operations
+    equivalence = find_equivalence(symmetry, repeats)
+    chosen = equivalence.representatives
+    rows = _force_constants(
+        potential, *_supercell(positions, cell, species, repeats), chosen, dtype, report
+    )
+    constants = spread(
+        dict(zip(chosen, rows, strict=True)),
+        equivalence,
+        symmetry,
+        np.asarray(positions, np.float64),
+        np.asarray(cell, np.float64),
+        repeats,
     )
     lattice = _cells(repeats)
     # From rows (l, j) to l and j.
@@ -155,24 +171,24 @@ def _force_constants(
     positions: np.ndarray,
     cell: np.ndarray,
     species: np.ndarray,
-    atoms: int,
+    atoms: Sequence[int],
     dtype: Any,
     report: Callable[[int, int], None] | None,
 ) -> np.ndarray:
-    """[atoms, 3, N, 3] float64 eV/Å², of the first atoms with all."""
+    """[len(atoms), 3, N, 3] float64 eV/Å², of some atoms with all."""
     rows = []
     with jax.enable_x64(np.dtype(dtype) == np.float64):
         places, box, kinds = (
             part[0] for part in pad_atoms([(positions, cell, species)], dtype=dtype)
         )
         tables = potential.neighbours(places, box, kinds, skin=3 * STEP)
-        for atom in range(atoms):
+        for done, atom in enumerate(atoms, 1):
             made = _differences(
                 potential.energy, potential.params, places, box, kinds, tables, jnp.asarray(atom)
             )
             rows.append(np.asarray(made, np.float64)[:, : len(species)])
             if report is not None:
-                report(atom + 1, atoms)
+                report(done, len(atoms))
     return np.stack(rows)
 
 

@@ -33,6 +33,7 @@ from mfal.potentials.descent import (
 from mfal.potentials.neighbours import NeighbourTables, Sizes, sizes_of
 from mfal.potentials.pairs import pairs_within
 from mfal.potentials.renewal import renewed, with_rows
+from mfal.potentials.shapes import Shape, grouped, rung
 from mfal.potentials.types import GPA, Energy, Potential, over_crystals, pad_atoms
 
 __all__ = ["DEFAULT", "RelaxSettings", "RelaxedCrystal", "go_down", "relax_crystals"]
@@ -42,8 +43,6 @@ Atoms: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 _SHORTEST = 0.5
 """Å; nearer atoms mean that the crystal has collapsed into a hole of the potential."""
-_QUEUE = 256
-"""Crystals whose tables are sized together."""
 
 
 class RelaxSettings(NamedTuple):
@@ -96,6 +95,7 @@ def relax_crystals(
     settings: RelaxSettings = DEFAULT,
     *,
     batch: int | None = None,
+    shapes: Sequence[Shape] = (),
     dtype: Any = None,
     report: Callable[[int], None] | None = None,
 ) -> list[RelaxedCrystal]:
@@ -110,6 +110,9 @@ def relax_crystals(
       settings: tolerances and limits.
       batch: crystals that are computed at once; by default 64 on an accelerator and one on a CPU,
         where more at once gain little and wait for one another.
+      shapes: padded sizes, the smallest first, of which a crystal takes the first that it fits into
+        with an eighth to spare. So programs that are compiled once serve crystals to come; what
+        fits into none is padded to a size of its own.
       dtype: of the computation; by default JAX's float.
       report: called with the number of crystals done so far whenever one is.
 
@@ -143,12 +146,11 @@ def relax_crystals(
             if symmetry is not None:
                 positions, cell = symmetrised(positions, cell, symmetry)
             starts[number] = (positions, cell, species)
-    for group in _groups({number: len(start[2]) for number, start in starts.items()}):
-        common = Sizes(*(max(column) for column in zip(*(sizes[n] for n in group), strict=True)))
-        roomy = Sizes(*(_rung(size + size // 8) for size in common))
+    atoms = {number: len(start[2]) for number, start in starts.items()}
+    for group, (width, roomy) in grouped(atoms, sizes, shapes):
         queue = [(n, starts[n], symmetries[n]) for n in group]
         for number, descent, error in _relax_group(
-            potential, queue, settings, min(batch, _rung(len(group))), roomy, dtype
+            potential, queue, settings, min(batch, rung(len(group))), width, roomy, dtype
         ):
             finish(
                 number,
@@ -184,46 +186,20 @@ def _check_shapes(number: int, crystal: Atoms, symmetry: Operations | None) -> N
         )
 
 
-def _rung(size: int) -> int:
-    """The least of 8, 16, 24, 32, 48, 64, 96, ... that is not below.
-
-    Coarser than the buckets of single tables: compiling a program for each size would take longer
-    than what its padding costs, and programs are kept from run to run where sizes repeat.
-    """
-    power = 8
-    while power < size:
-        if power >= 16 and size <= power + power // 2:
-            return power + power // 2
-        power *= 2
-    return power
-
-
-def _groups(atoms: Mapping[int, int]) -> Iterator[list[int]]:
-    """Crystals of one padded size, some at a time, the largest first."""
-    group: list[int] = []
-    for number in sorted(atoms, key=lambda number: -atoms[number]):
-        if group and (_rung(atoms[number]) != _rung(atoms[group[0]]) or len(group) == _QUEUE):
-            yield group
-            group = []
-        group.append(number)
-    if group:
-        yield group
-
-
 def _relax_group(
     potential: Potential,
     queue: Sequence[tuple[int, Atoms, Operations | None]],
     settings: RelaxSettings,
     places: int,
-    sizes: Sizes,
+    width: int,
+    sizes: Sizes | None,
     dtype: Any,
 ) -> Iterator[tuple[int, Descent, str]]:
     """Each crystal's number, where it ended (arrays of numpy), and what went wrong if it did."""
     waiting = list(reversed(queue))
-    width = _rung(max(len(crystal[2]) for _, crystal, _ in queue))
     most = max(1 if s is None else len(s.rotations) for _, _, s in queue)
     # A point group has 48 operations at most; a cell may hold several lattice points.
-    orders = most if most == 1 else 48 if most <= 48 else 48 * _rung(-(-most // 48))
+    orders = most if most == 1 else 48 if most <= 48 else 48 * rung(-(-most // 48))
     targets = DescentTargets(
         force=settings.force,
         stress=settings.stress / GPA if settings.cell else np.inf,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from mfal.lazy import lazily
 
 if TYPE_CHECKING:
+    from mfal.report.curve import Curve
     from mfal.report.display import show_progress
     from mfal.report.export import candidate_table, write_candidates
     from mfal.report.figures import all_figures
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from mfal.report.plot import Figure, write_figure
     from mfal.report.summary import (
         Candidate,
-        Curve,
         Summary,
         summarise,
         summary_to_dict,
@@ -43,13 +43,14 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "curve": "Curve",
         "display": "show_progress",
         "export": "candidate_table write_candidates",
         "figures": "all_figures",
         "html": "render_page write_page",
         "pareto": "write_pareto",
         "plot": "Figure write_figure",
-        "summary": "Candidate Curve Summary summarise summary_to_dict summary_to_json",
+        "summary": "Candidate Summary summarise summary_to_dict summary_to_json",
         "terminal": "print_summary",
     },
 )

@@ -26,6 +26,7 @@ _STAGES = {
     "choose": "choose",
     "query": "ask",
     "final": "rank",
+    "finalists": "vibrations",
     "done": "done",
 }
 _PLAIN_PAUSE = 10.0

@@ -22,6 +22,23 @@ _STABILITY = [
     "meets_requirement",
     "pareto_rank",
 ]
+_EXISTENCE = [
+    "standing",
+    "known_as",
+    "relaxed_by",
+    "relaxed_energy [eV/atom]",
+    "relaxed_hull_distance [eV/atom]",
+    "decomposes_to",
+    "arrangements_spread [eV/atom]",
+    "volume_change [%]",
+    "rms_shift [Å]",
+    "relaxed_space_group",
+    "structure_survived",
+    "imaginary_modes",
+    "lowest_frequency [THz]",
+    *(f"relaxed_{name}" for name in ("a [Å]", "b [Å]", "c [Å]")),
+    *(f"relaxed_{name}" for name in ("alpha [°]", "beta [°]", "gamma [°]")),
+]
 
 
 def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
@@ -37,6 +54,8 @@ def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
         ]
     if summary.tradeoffs:
         header += _STABILITY
+    if _relaxed(summary):
+        header += _EXISTENCE
     header += ["a [Å]", "b [Å]", "c [Å]", "alpha [°]", "beta [°]", "gamma [°]"]
     header += ["cell", "oxidation_states", "round", "arrangements_tried", "measured", "cif", "id"]
     header += ["source"]
@@ -83,6 +102,8 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
         ]
     if summary.tradeoffs:
         row += _stability(summary.tradeoffs.get(crystal.hash))
+    if _relaxed(summary):
+        row += _existence(candidate)
     row += [f"{x:.4f}" for x in crystal.lattice]
     row += [
         " ".join(f"{symbol}{count}" for symbol, count in crystal.composition.items()),
@@ -106,19 +127,65 @@ def _stability(found: Tradeoff | None) -> list[Any]:
     return [*("" if math.isnan(x) else _number(x) for x in numbers), feasible, rank]
 
 
+def _relaxed(summary: Summary) -> bool:
+    return any(candidate.relaxation for candidate in summary.candidates)
+
+
+def _existence(candidate: Candidate) -> list[Any]:
+    """What `_EXISTENCE` names."""
+    found = candidate.relaxation
+    if not found:
+        return [candidate.standing, candidate.known_as, *[""] * (len(_EXISTENCE) - 2)]
+    status = found["statuses"][found["lowest"]]
+    products = found.get("decomposition") or {}
+    return [
+        candidate.standing,
+        candidate.known_as,
+        found["potential"] + ("" if status == "converged" else f" ({status})"),
+        _number(found["energy_ev_per_atom"]),
+        _number(found.get("hull_distance_ev_per_atom")),
+        " + ".join(f"{share:.3g} {formula}" for formula, share in products.items()),
+        _number(found["energy_spread_ev_per_atom"]),
+        f"{100 * found['volume_change']:.2f}",
+        f"{found['shift_angstrom']:.3f}",
+        found["space_group_after"],
+        "yes" if found["survived"] else "no",
+        *_vibrations(candidate),
+        *(f"{x:.4f}" for x in found["cell_after"]),
+    ]
+
+
 def _cif(candidate: Candidate, summary: Summary) -> str:
     """The CIF under a comment that says what it is."""
     target = summary.target
     std = f" ± {candidate.std:.2g}" if candidate.std is not None else ""
-    what = "one of several arrangements of atoms that fit composition, space group and lattice"
-    if candidate.crystal.structure is not None:
-        what = " ".join(candidate.crystal.source.split())
     lines = [
         f"# candidate {candidate.crystal.hash} of a campaign of mfal, rank {candidate.rank}",
         f"# {target.name}, {candidate.basis}: {candidate.shown}{std} {target.unit}",
-        f"# {what}",
+        f"# {_origin(candidate)}",
     ]
     return "\n".join(lines) + "\n" + (candidate.cif or "")
+
+
+def _vibrations(candidate: Candidate) -> list[str]:
+    answer = candidate.vibrations
+    if answer is None:
+        return ["not asked", ""]
+    if answer.value is None:
+        return [str(answer.detail.get("status", answer.kind)), ""]
+    return [f"{answer.value:g}", f"{answer.detail['provenance']['lowest_thz']:.3f}"]
+
+
+def _origin(candidate: Candidate) -> str:
+    """Where the atoms come from."""
+    found = candidate.relaxation
+    if not found and candidate.crystal.structure is not None:
+        return " ".join(candidate.crystal.source.split())
+    if not found:
+        return "one of several arrangements of atoms that fit composition, space group and lattice"
+    number, potential = len(found["statuses"]), found["potential"]
+    known = f"; known as {candidate.known_as}" if candidate.known_as else ""
+    return f"the lowest of {number} arrangements, relaxed by {potential}{known}"
 
 
 def _number(value: float | None) -> str:

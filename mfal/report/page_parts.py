@@ -100,7 +100,8 @@ def candidate_rows(
       shown: hashes of the crystals that the viewer knows.
     """
     columns = [("rank", "n"), ("formula", ""), ("structure", "screen"), ("group", "n")]
-    columns += [("value", "n"), ("basis", "")]
+    columns += [("value", "n"), ("basis", ""), ("standing", ""), ("hull, eV/atom", "n")]
+    columns += [("volume", "n"), ("imaginary modes", "n")]
     columns += [(oracle.name, "n") for oracle in summary.oracles]
     columns += [("window, V", "n"), ("round", "n"), ("tried", "n"), ("measured", ""), ("id", "")]
     head = "".join(f'<th scope="col"{_class(kind)}>{text(name)}</th>' for name, kind in columns)
@@ -126,6 +127,7 @@ def _row(candidate: Candidate, summary: Summary, windows: Mapping[str, Window], 
         (text(crystal.space_group), "n"),
         (text(value_of(candidate)), "n"),
         (text(candidate.basis), ""),
+        *_existence(candidate),
     ]
     cells += [(text(_answer(candidate, m)), "n") for m in range(len(summary.oracles))]
     cells += [
@@ -140,6 +142,21 @@ def _row(candidate: Candidate, summary: Summary, windows: Mapping[str, Window], 
         f'<tr data-id="{name}"><td class="n">{candidate.rank}</td>'
         f'<th scope="row">{text(crystal.formula)}</th>{rest}</tr>'
     )
+
+
+def _existence(candidate: Candidate) -> list[tuple[str, str]]:
+    """Standing, hull distance, change of volume on relaxation, imaginary modes."""
+    found = candidate.relaxation
+    standing = f"known as {candidate.known_as}" if candidate.known_as else candidate.standing
+    distance = found.get("hull_distance_ev_per_atom")
+    bound = "" if found.get("hull_bounded", True) else "at least "
+    hull = "not known" if distance is None else f"{bound}{distance:.3f}"
+    change = f"{found['volume_change']:+.0%}" if found else "not relaxed"
+    answer = candidate.vibrations
+    modes = "not asked" if answer is None else "failed"
+    if answer is not None and answer.value is not None:
+        modes = f"{answer.value:g}"
+    return [(text(standing), ""), *((text(x), "n") for x in (hull, change, modes))]
 
 
 def _answer(candidate: Candidate, fidelity: int) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from mfal.report.curve import TOP_K, Curve
 from mfal.report.plot import INK, SERIES, Figure
-from mfal.report.summary import TOP_K, Curve, Summary
+from mfal.report.summary import Summary
 
 __all__ = ["best_against_cost", "fidelity_mix", "fidelity_worth", "rank_agreement", "top_mean"]
 

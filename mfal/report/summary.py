@@ -1,24 +1,23 @@
 """What a campaign has found, read from its ledger alone."""
 
-import heapq
 import json
 import math
-import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
+from mfal.campaign.finalists import FINALISTS
 from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM
 from mfal.campaign.ledger.book import Answer, Ledger
-from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.measured import Worth, measured_values, overruled
+from mfal.campaign.standing import NEW, STANDINGS, Standing, repeated, standing_of
 from mfal.campaign.strategy.stability import stability_from_plain
 from mfal.numbers import finite_or_none
+from mfal.report.candidate import SIGNS, Candidate
+from mfal.report.curve import Curve, best_curve
 
 __all__ = [
-    "TOP_K",
     "Candidate",
-    "Curve",
     "OracleFacts",
     "Summary",
     "summarise",
@@ -41,72 +40,13 @@ class OracleFacts(NamedTuple):
     """Within which its answers lie; infinite in ledgers that don't say."""
 
 
-class Candidate(NamedTuple):
-    """A crystal that the campaign proposed and asked about."""
-
-    rank: int
-    crystal: CrystalRecord
-    value: float
-    """What was measured of it, else the target oracle's answer, else what the proxy expects."""
-    std: float | None
-    """Uncertainty of the measurement, spread of the answer over arrangements of atoms, or the
-    proxy's standard deviation."""
-    basis: str
-    """"measured", "calculated" or "predicted"."""
-    observed: dict[int, Answer]
-    """Answers by fidelity, failures included."""
-    predicted: dict[str, Any]
-    """The proxy's final mean and standard deviation, by fidelity; empty before the end."""
-    measured: dict[str, str]
-    """What came back of measurements asked for by hand: value and unit, or the failure, by
-    quantity."""
-    cif: str | None
-    """A typical arrangement of the highest fidelity asked."""
-    censoring: str = "exact"
-    """"below" or "above" where the value is a measurement's limit of detection."""
-
-    @property
-    def shown(self) -> str:
-        """The value as people write it.
-
-        A limit of detection has its sign in front.
-        """
-        return f"{_SIGNS.get(self.censoring, '')}{self.value:.2f}"
-
-    @property
-    def fidelity(self) -> int:
-        """The highest fidelity that answered."""
-        return max(m for m, answer in self.observed.items() if answer.kind == "observed")
-
-    @property
-    def file_name(self) -> str:
-        """Of its CIF; letters, digits and underscores only, whatever the formula holds."""
-        formula = "".join(c for c in self.crystal.formula if c.isascii() and c.isalnum())
-        return f"{formula[:40]}_{self.crystal.space_group}_{self.crystal.hash[:8]}.cif"
-
-
-_SIGNS = {"below": "< ", "above": "> "}
-
-TOP_K = 5
-"""Answers whose mean the second curve follows."""
-
-
-class Curve(NamedTuple):
-    """Best target-fidelity answers among an account's proposals, against what had been paid."""
-
-    cost: list[float]
-    best: list[float]
-    top: list[float | None]
-    """Mean of the best five answers, of a crystal each; None before there are five."""
-
-
 class Summary(NamedTuple):
     """A whole campaign for readers."""
 
     config: dict[str, Any]
     oracles: tuple[OracleFacts, ...]
     candidates: list[Candidate]
-    """Best first."""
+    """Best first, by standing: the new, what relaxed to one of them, known compounds, the rest."""
     campaign: Curve
     random: Curve | None
     initial_cost: float
@@ -174,8 +114,10 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
     candidates = _candidates(proposed, predictions, target, oracles, ledger)
     tradeoffs = _tradeoffs(config, candidates, (final or {}).get("stability", {}), better)
-    if config.get("stability", {}).get("mode") == "constraint":
-        candidates = _feasible_first(candidates, tradeoffs)
+    limit = _hull_limit(config)
+    vibrations = {answer.query.crystal.hash: answer for answer in ledger.answers(FINALISTS)}
+    candidates = [c._replace(vibrations=vibrations.get(c.crystal.hash)) for c in candidates]
+    candidates = _by_standing(candidates, tradeoffs, limit, config)
     by_kind = {kind: sum(t.cost for t in tallies if t.kind == kind) for kind in _KINDS}
     spent = by_kind["observed"] + by_kind["failed"] + by_kind["decided"]
     mixes = _mixes(answers, oracles)
@@ -183,8 +125,8 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
         config=config,
         oracles=oracles,
         candidates=candidates,
-        campaign=_curve(later, initial_cost, target, better),
-        random=_curve(random, initial_cost, target, better) if random else None,
+        campaign=best_curve(later, initial_cost, target, better, limit),
+        random=best_curve(random, initial_cost, target, better, limit) if random else None,
         initial_cost=initial_cost,
         best_known=_best(known, better),
         spent=spent,
@@ -216,7 +158,7 @@ def _measured(ledger: Ledger) -> dict[str, dict[str, str]]:
     for answer in ledger.answers(HANDOFF):
         text = str(answer.detail.get("status", answer.kind))
         if answer.value is not None:
-            sign = _SIGNS.get(str(answer.detail.get("censoring")), "")
+            sign = SIGNS.get(str(answer.detail.get("censoring")), "")
             text = f"{sign}{answer.value:.4g} {answer.detail.get('unit', '')}"
         found.setdefault(answer.query.crystal.hash, {})[answer.query.oracle] = text
     return found
@@ -293,36 +235,34 @@ def _tradeoffs(
     return {row.id: row for row in ranked}
 
 
-def _feasible_first(
-    candidates: Sequence[Candidate], tradeoffs: dict[str, Tradeoff]
+def _hull_limit(config: dict[str, Any]) -> float | None:
+    """The greatest hull distance that the campaign allows, eV per atom, if it asks for one."""
+    stability = config.get("stability", {})
+    asks = stability.get("mode") == "constraint"
+    return float(stability["max_hull_distance"]) if asks else None
+
+
+def _by_standing(
+    candidates: Sequence[Candidate],
+    tradeoffs: dict[str, Tradeoff],
+    limit: float | None,
+    config: dict[str, Any],
 ) -> list[Candidate]:
-    """Candidates, those that are known to miss the requirement last; the order is kept."""
+    """Candidates with their standing, in the order of `STANDINGS`."""
+    constrained = config.get("stability", {}).get("mode") == "constraint"
 
-    def misses(candidate: Candidate) -> bool:
+    def standing(candidate: Candidate) -> Standing:
         found = tradeoffs.get(candidate.crystal.hash)
-        return found is not None and found.feasible is False
+        own = standing_of((a.detail for a in candidate.observed.values()), limit)
+        misses = constrained and found is not None and found.feasible is False
+        return "unstable" if misses and own == NEW else own
 
-    ordered = sorted(candidates, key=misses)
+    judged = [candidate._replace(standing=standing(candidate)) for candidate in candidates]
+    fresh = [c for c in judged if c.standing == NEW]
+    again = repeated((c.crystal.hash, c.crystal.formula, c.arrangement) for c in fresh)
+    judged = [c._replace(standing="repeated") if c.crystal.hash in again else c for c in judged]
+    ordered = sorted(judged, key=lambda c: STANDINGS.index(c.standing))
     return [candidate._replace(rank=rank) for rank, candidate in enumerate(ordered, 1)]
-
-
-def _curve(answers: Sequence[Answer], paid: float, target: int, better: bool) -> Curve:
-    """The curve in the order of decisions, so that it doesn't depend on which answer came first."""
-    curve = Curve([], [], [])
-    sign = 1.0 if better else -1.0
-    seen: dict[str, float] = {}
-    for answer in answers:
-        if answer.kind != "abandoned":
-            paid += answer.query.cost
-        if answer.query.fidelity == target and answer.value is not None:
-            name = answer.query.crystal.hash
-            seen[name] = max(seen.get(name, -math.inf), sign * answer.value)
-        if seen:
-            ranked = heapq.nlargest(TOP_K, seen.values())
-            curve.cost.append(paid)
-            curve.best.append(sign * ranked[0])
-            curve.top.append(sign * statistics.fmean(ranked) if len(ranked) == TOP_K else None)
-    return curve
 
 
 def _mixes(
@@ -389,6 +329,10 @@ def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
         "unit": summary.target.unit,
         "basis": candidate.basis,
         "censoring": candidate.censoring,
+        "standing": candidate.standing,
+        "known_as": candidate.known_as,
+        "relaxation": candidate.relaxation,
+        "vibrations": _vibrations(candidate.vibrations),
         "answers": {
             summary.oracles[m].name: {"value": a.value, "spread": a.spread, "status": a.kind}
             for m, a in candidate.observed.items()
@@ -398,6 +342,15 @@ def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
         "file": f"cifs/{candidate.file_name}" if candidate.cif else None,
         **({"stability": tradeoff_to_plain(found)} if found else {}),
     }
+
+
+def _vibrations(answer: Answer | None) -> dict[str, Any] | None:
+    """What was found of a finalist's vibrations."""
+    if answer is None:
+        return None
+    if answer.value is None:
+        return {"status": answer.detail.get("status", answer.kind)}
+    return {"status": "ok", **answer.detail["provenance"]}
 
 
 def tradeoff_to_plain(row: Tradeoff) -> dict[str, Any]:

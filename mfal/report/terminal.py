@@ -1,5 +1,6 @@
 """The one page that a finished campaign prints."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -7,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mfal.campaign.standing import NEW
 from mfal.report.advice import advice
 from mfal.report.export import CIF_FOLDER, CSV_NAME
 from mfal.report.summary import Candidate, Summary
@@ -17,15 +19,22 @@ _SHOWN = 15
 
 
 def print_summary(console: Console, summary: Summary, folder: Path, shown: int = _SHOWN) -> None:
-    """Ranked candidates, what was spent on what, how random search did, and where the files are."""
+    """Candidates by standing and rank, what was spent on what, and where the files are."""
     target = summary.target
     console.print()
     if not summary.candidates:
         console.print(Text("No candidate was answered by any oracle.", style="red"))
     else:
-        console.print(_candidates(summary, shown))
-        if len(summary.candidates) > shown:
-            console.print(Text(f"... and {len(summary.candidates) - shown} more in {CSV_NAME}"))
+        for standing, title in _TITLES.items():
+            some = [c for c in summary.candidates if c.standing == standing]
+            # What is no discovery is shown by its first few.
+            number = shown if standing == NEW else shown // 3
+            if some:
+                console.print(_candidates(summary, some[:number], title))
+            if len(some) > number:
+                console.print(Text(f"... and {len(some) - number} more in {CSV_NAME}"))
+        if not any(candidate.standing == NEW for candidate in summary.candidates):
+            console.print(Text("No candidate is new and meets the requirement.", style="red"))
     console.print()
     for line in _facts(summary):
         console.print(Text(line), soft_wrap=True)
@@ -40,22 +49,56 @@ def print_summary(console: Console, summary: Summary, folder: Path, shown: int =
     )
 
 
-def _candidates(summary: Summary, shown: int) -> Table:
+_TITLES = {
+    NEW: "Best candidates",
+    "repeated": "The same crystals again",
+    "known": "Known compounds, no discoveries",
+    "unstable": "Known to miss the requirement",
+}
+
+
+def _candidates(summary: Summary, candidates: Sequence[Candidate], name: str) -> Table:
     target = summary.target
-    title = Text(f"Best candidates by {target.name} ({target.unit})", style="bold")
+    title = Text(f"{name} by {target.name} ({target.unit})", style="bold")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("rank", justify="right")
     table.add_column("formula", overflow="fold")
     table.add_column("group", justify="right")
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("±", justify="right", no_wrap=True)
+    relaxed = any(candidate.relaxation for candidate in candidates)
+    if relaxed:
+        table.add_column("hull, eV", justify="right", no_wrap=True)
+        table.add_column("ΔV", justify="right", no_wrap=True)
+        table.add_column("imag.", justify="right", no_wrap=True)
+    if any(candidate.known_as for candidate in candidates):
+        table.add_column("known as", overflow="fold")
     table.add_column("basis", no_wrap=True)
     table.add_column("asked up to", overflow="fold")
     table.add_column("file", overflow="fold")
-    for candidate in summary.candidates[:shown]:
+    for candidate in candidates:
         style = "dim" if candidate.basis == "predicted" else None
-        table.add_row(*(Text(cell) for cell in _cells(candidate, summary)), style=style)
+        cells = _cells(candidate, summary)
+        if relaxed:
+            cells[5:5] = _existence(candidate)
+        if any(each.known_as for each in candidates):
+            cells.insert(8 if relaxed else 5, candidate.known_as)
+        table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
+
+
+def _existence(candidate: Candidate) -> list[str]:
+    """Hull distance, change of volume on relaxation, and imaginary modes."""
+    found, modes = candidate.relaxation, candidate.vibrations
+    if not found:
+        return ["", "", ""]
+    distance = found.get("hull_distance_ev_per_atom")
+    bound = "" if found.get("hull_bounded", True) else "≥ "
+    return [
+        "?" if distance is None else f"{bound}{distance:.3f}",
+        f"{found['volume_change']:+.0%}",
+        "" if modes is None else "?" if modes.value is None else f"{modes.value:g}",
+    ]
 
 
 def _cells(candidate: Candidate, summary: Summary) -> list[str]:

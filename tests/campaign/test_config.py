@@ -142,4 +142,4 @@ def test_a_configuration_that_was_read_is_written_whole():
     assert tomllib.loads(to_toml(read)) == tomllib.loads(
         to_toml(CampaignConfig(stability=StabilityConfig(mode="constraint", high=2.0)))
     )
-    assert tomllib.loads(to_toml(read))["stability"]["max_hull_distance"] == float("inf")
+    assert tomllib.loads(to_toml(read))["stability"]["max_hull_distance"] == 0.1

@@ -37,6 +37,7 @@ budget = 24.0
 rounds = 2
 initial = 4
 realisations = 2
+relax = false
 batch = 4
 oracles = ["stability_oracles:chain"]
 [stability]
@@ -44,6 +45,7 @@ mode = "constraint"
 low = 1.0
 high = 2.5
 energies = ["measured"]
+max_hull_distance = inf
 [space]
 elements = ["Li", "O", "S"]
 max_elements = 3

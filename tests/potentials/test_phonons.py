@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mfal.crystals.operations import find_operations
 from mfal.errors import MfalError
 from mfal.potentials.chgnet import chgnet_potential
 from mfal.potentials.neighbours import neighbour_tables
+from mfal.potentials.phonon_symmetry import find_equivalence
 from mfal.potentials.phonons import STEP, find_phonons, repeats_for_width
 from mfal.potentials.types import Potential
 from mfal.potentials.units import ACCELERATION
@@ -110,3 +112,25 @@ def test_what_makes_no_sense_is_refused(masses, repeats, message):
     crystal = (np.zeros((1, 3)), np.eye(3) * 2, np.array([3]))
     with pytest.raises(MfalError, match=message):
         find_phonons(springs(2.5, 2.0, 1.0), *crystal, masses, repeats=repeats)
+
+
+def test_one_atom_of_each_kind_stands_for_the_others():
+    """A hexagonal crystal with two kinds of sites, and a supercell whose axes are not alike."""
+    length = 3.0
+    cell = length * np.array([[1, 0, 0], [-0.5, np.sqrt(0.75), 0], [0, 0, 1.4]])
+    fractions = np.array([[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75], [0, 0, 0], [0, 0, 0.5]])
+    species, masses = np.array([3, 3, 8, 8]), np.array([7.0, 7.0, 16.0, 16.0])
+    crystal = (fractions @ cell, cell, species)
+    operations = find_operations(*crystal)
+    assert len(operations.rotations) == 24
+    equivalence = find_equivalence(operations, (2, 2, 1))
+    assert equivalence.like.tolist() == [0, 0, 2, 2]
+    # Unequal repeats leave the operations that keep the supercell's lattice.
+    for repeats in ((2, 2, 1), (2, 1, 1)):
+        every, some = (
+            find_phonons(springs(3.4, 2.7, 3.0), *crystal, masses, repeats=repeats, operations=o)
+            for o in (None, operations)
+        )
+        # Central differences err by the square of the step, in each direction a little otherwise.
+        np.testing.assert_allclose(some.force_constants, every.force_constants, atol=1e-3)
+        np.testing.assert_allclose(some.frequencies, every.frequencies, atol=1e-3)

@@ -260,3 +260,73 @@ def test_a_campaign_that_has_proposed_nothing_yet_has_a_report(tmp_path):
     assert "still under way" in text
     assert "Nothing to draw yet: best proposal so far against cost" in text
     assert tmp_path / "figures" / "fidelity_mix.png" in set(after) - set(before)
+
+
+def relaxed(hull_distance: float) -> dict:
+    """What an answer says of relaxed atoms."""
+    return {
+        "potential": "CHGNet 0.3.0",
+        "energy_ev_per_atom": -4.0,
+        "energies_ev_per_atom": [-3.9, -4.0],
+        "energy_spread_ev_per_atom": 0.1,
+        "statuses": ["converged", "steps used up"],
+        "lowest": 1,
+        "volume_change": -0.05,
+        "shift_angstrom": 0.2,
+        "space_group_before": 225,
+        "space_group_after": 221,
+        "survived": False,
+        "steps": 30,
+        "cell_before": [3.0, 3.0, 3.0, 90.0, 90.0, 90.0],
+        "cell_after": [2.9, 2.9, 2.9, 90.0, 90.0, 90.0],
+        "hull_distance_ev_per_atom": hull_distance,
+        "hull_bounded": hull_distance > 0,
+        "decomposition": {"Li2O": 0.75, "O2": 0.25},
+    }
+
+
+def test_known_compounds_and_unstable_ones_stand_apart(tmp_path):
+    """The best value is a known compound's, the next misses the hull; neither is a discovery."""
+    config = {"stability": {"mode": "constraint", "max_hull_distance": 0.1, "low": 0, "high": 0}}
+    rows = [("LiA", -1.0, 0.0, "LiA, mp-1"), ("LiB", -2.0, 0.3, ""), ("LiC", -3.0, 0.05, "")]
+    lowest = {"imaginary": 2, "lowest_thz": -1.5}
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.start({"config": config, "oracles": ORACLES})
+        ledger.propose("campaign", 1, [proposal(name, 1) for name, *_ in rows], {})
+        for query, (_, value, distance, known_as) in zip(
+            ledger.pending("campaign"), rows, strict=True
+        ):
+            detail = {"cif": CIF, "relaxation": relaxed(distance), "known_as": known_as}
+            ledger.conclude(query, Outcome(value, None, "ok", 1.0, detail))
+        last = proposal("LiC", 1)._replace(oracle="imaginary_modes", fidelity=2)
+        ledger.propose("finalists", 2, [last], {})
+        (query,) = ledger.pending("finalists")
+        ledger.conclude(query, Outcome(2.0, None, "ok", 1.0, {"provenance": lowest}))
+        summary = summarise(ledger)
+    ranks = [(c.rank, c.crystal.formula, c.standing) for c in summary.candidates]
+    assert ranks == [(1, "LiC", "new"), (2, "LiA", "known"), (3, "LiB", "unstable")]
+    assert summary.campaign.best == [-3.0]  # found with the last answer, after paying for all
+    assert summary.campaign.cost == pytest.approx([3.0])
+
+    header, table = candidate_table(summary)
+    first, row, _ = (dict(zip(header, cells, strict=True)) for cells in table)
+    assert (first["imaginary_modes"], first["lowest_frequency [THz]"]) == ("2", "-1.500")
+    assert row["imaginary_modes"] == "not asked"
+    plain = json.loads(summary_to_json(summary))["candidates"]
+    assert [row["vibrations"] for row in plain] == [{"status": "ok", **lowest}, None, None]
+    assert row["known_as"] == "LiA, mp-1"
+    assert row["relaxed_by"] == "CHGNet 0.3.0 (steps used up)"
+    assert row["decomposes_to"] == "0.75 Li2O + 0.25 O2"
+    assert (row["volume_change [%]"], row["relaxed_space_group"]) == ("-5.00", 221)
+    assert (row["structure_survived"], row["relaxed_a [Å]"]) == ("no", "2.9000")
+
+    page = io.StringIO()
+    print_summary(Console(file=page, width=160), summary, tmp_path)
+    best, _, rest = page.getvalue().partition("Known compounds")
+    assert "LiC" in best
+    assert "0.050" in best
+    assert "LiA, mp-1" in rest
+    assert "≥ 0.000" in rest
+    assert "LiB" in rest.partition("miss the requirement")[2]
+    write_page(summary, tmp_path)
+    assert "known as LiA, mp-1" in (tmp_path / "report.html").read_text(encoding="utf-8")

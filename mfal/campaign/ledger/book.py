@@ -264,6 +264,16 @@ class Ledger(Database):
             found |= {(name, fidelity) for _, fidelity in self._queries(account, name)}
         return found
 
+    def found_atoms(self, crystal: str) -> dict[str, Any] | None:
+        """The detail of an answer that holds a crystal's atoms, found for it; None without one."""
+        rows = self.all(
+            "SELECT e.detail FROM crystal c JOIN query q ON q.crystal = c.id"
+            f" JOIN event e ON e.query = q.id AND e.kind IN {_ENDED} WHERE c.hash = ?",
+            (crystal,),
+        )
+        details = (json.loads(row[0]) for row in rows)
+        return next((detail for detail in details if "arrangement" in detail), None)
+
     def queries_about(self, account: str, crystal: str) -> tuple[int, ...]:
         """Ids of an account's queries about a crystal (its hash), in order."""
         return tuple(sorted(number for number, _ in self._queries(account, crystal)))

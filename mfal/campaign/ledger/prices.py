@@ -6,18 +6,26 @@ depends on how busy a machine is. What a question really took stands beside its 
 
 from mfal.oracles.types import Oracle
 
-__all__ = ["ATOMS_COST", "price"]
+__all__ = ["ATOMS_COST", "RELAXATION_COST", "price"]
 
 ATOMS_COST = 2.0
 """CPU seconds of looking for the atoms of a proposed crystal, whether they are found or not."""
+RELAXATION_COST = 3.0
+"""CPU seconds of relaxing one arrangement of atoms by CHGNet."""
 
 
-def price(oracle: Oracle, structures: int, *, atoms_known: bool = False) -> float:
+def price(
+    oracle: Oracle, structures: int, *, atoms_known: bool = False, relax: bool = False
+) -> float:
     """CPU seconds of asking an oracle about one crystal.
 
     Args:
       oracle: with its price of one structure.
       structures: arrangements of atoms that it is asked about.
       atoms_known: whether they need not be looked for.
+      relax: whether the arrangements are relaxed, and the oracle asked about the lowest alone.
     """
-    return oracle.cost * structures + (0.0 if atoms_known else ATOMS_COST)
+    if not relax or atoms_known:
+        asked = 1 if relax else structures
+        return oracle.cost * asked + (0.0 if atoms_known else ATOMS_COST)
+    return oracle.cost + ATOMS_COST + RELAXATION_COST * structures

@@ -73,7 +73,8 @@ def make_candidate_pool(
     return CandidatePool(
         records=askable,
         fidelity=np.array(levels, np.int32),
-        available=np.array(available, bool) & (judged.label > 0 if judged else True),
+        available=np.array(available, bool)
+        & ((judged.label > 0) & ~judged.known if judged else True),
         pending=np.arange(len(open_), len(open_) + len(waiting)),
         parents=parents,
         judged=judged,

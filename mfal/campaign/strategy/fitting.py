@@ -99,6 +99,7 @@ def constrain(
     label: np.ndarray,
     best: float,
     key: jax.Array,
+    told: np.ndarray | None = None,
 ) -> Belief:
     """Aims the information at the best value under a constraint, and weighs the reward by it.
 
@@ -110,6 +111,7 @@ def constrain(
       best: best score at the target fidelity among those that may meet it; -inf before there is
         one.
       key: PRNG key of the samples of the maximum.
+      told: [N] bool, whose labels teach the regression; all if left out.
     """
     padded = jax.tree.map(pad, crystal)
     valid = pad(np.ones(len(label), bool), edge=False)
@@ -122,7 +124,8 @@ def constrain(
         key,
         allowed=feasible if feasible.any() else valid,
     )
-    feasibility = fit_feasibility(padded.composition, pad(label), valid)
+    taught = valid if told is None else pad(told, edge=False)
+    feasibility = fit_feasibility(padded.composition, pad(label), taught)
     reward = params.reward._replace(exponent=belief.params.reward.exponent)
     params = params._replace(feasibility=feasibility, success=belief.params.success, reward=reward)
     return belief._replace(params=params, best=best)

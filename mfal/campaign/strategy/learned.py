@@ -81,13 +81,14 @@ class Learned:
         self.config = config
         self.key = jax.random.key(config.seed)
         self.target = len(problem.oracles) - 1
-        # Where a crystal's atoms are not known, oracles are asked about several arrangements.
+        # Where a crystal's atoms are not known, several arrangements are looked at.
         certain = problem.environment is None and pool is not None and pool.has_all_atoms
         structures = 1 if certain else config.realisations
         self.costs = tuple(
-            price(oracle, structures, atoms_known=certain) for oracle in problem.oracles
+            price(oracle, structures, atoms_known=certain, relax=config.relax)
+            for oracle in problem.oracles
         )
-        self.stability = make_stability(config.stability)
+        self.stability = make_stability(config.stability, problem.oracles, relax=config.relax)
         self.window = window_oracle(problem.oracles) if self.stability else None
         self.learner = learning.make_learner(
             problem,
@@ -398,9 +399,14 @@ class Learned:
         """Arrangements of atoms to be asked about."""
         return self.config.realisations if crystal.structure is None else 1
 
-    def price(self, crystal: CrystalRecord, oracle: Oracle) -> float:
-        """CPU seconds of asking an oracle about a crystal."""
-        return price(oracle, self.structures(crystal), atoms_known=crystal.structure is not None)
+    def price(self, crystal: CrystalRecord, oracle: Oracle, *, found: bool = False) -> float:
+        """CPU seconds of asking an oracle about a crystal.
+
+        Relaxed atoms that have been found for an earlier question needn't be found again.
+        """
+        relax = self.config.relax
+        known = crystal.structure is not None or (relax and found)
+        return price(oracle, self.structures(crystal), atoms_known=known, relax=relax)
 
     def train(self, round_: Round, belief: learning.Belief, key: jax.Array) -> learning.Draws:
         """Train the sampler, telling how far it is."""
@@ -422,7 +428,13 @@ class Learned:
         records = self.random(_WINDOW_STREAM, _WINDOW_DRAWS, "sampled")
         drawn = len(records)
         records += [answer.query.crystal for answer in round_.answers]
-        label = self.stability.judge(records, round_.answers).label
+        judged = self.stability.judge(records, round_.answers)
+        label, told = judged.label, None
+        if not self.stability.of_window:
+            # Formulas tell nothing of hull distances; what is known to exist is near the hull.
+            there = np.array([not record.proposed for record in records])
+            label = np.where(there, np.float32(1.0), label)
+            told = there | (judged.feasible != 0)
         seen = [
             score(self.problem.oracles[self.target], answer.value)
             for answer, worth in zip(round_.answers, label[drawn:], strict=True)
@@ -432,7 +444,7 @@ class Learned:
         crystals, best = crystal_arrays(records), max(seen, default=-np.inf)
 
         def under(belief: learning.Belief) -> learning.Belief:
-            return fitting.constrain(self.learner, belief, crystals, label, best, key)
+            return fitting.constrain(self.learner, belief, crystals, label, best, key, told)
 
         single = under(trust.single) if trust.single else None
         return trust._replace(joint=under(trust.joint), single=single)
@@ -466,7 +478,7 @@ class Learned:
             fidelity,
             oracle.name,
             oracle.version,
-            self.price(crystal, oracle),
+            self.price(crystal, oracle, found=bool(parents)),
             structures,
             predicted,
             parents,

@@ -1,7 +1,8 @@
 """What a campaign asks of its candidates' stability: the requirement inside the loop.
 
-A candidate's window comes from the campaign's own oracles where one has answered with it (the
-oracles of `mfal.oracles.stability.window`), else from tables of energies by its formula.
+A candidate's hull distance comes with its atoms, once these have been relaxed for any question. Its
+window comes from the campaign's own oracles where one has answered with it (the oracles of
+`mfal.oracles.stability.window`), else from tables of energies by its formula.
 """
 
 import math
@@ -17,6 +18,7 @@ from mfal.acquisition.pareto import pareto_ranks
 from mfal.campaign.config import StabilityConfig
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.ledger.records import CrystalRecord
+from mfal.campaign.standing import hull_distance_of
 from mfal.errors import MfalError
 from mfal.oracles.types import Oracle
 
@@ -34,6 +36,8 @@ __all__ = [
 
 _CODES = {"yes": 1, "unknown": 0, "no": -1}
 _EXHAUSTIVE = "exhaustive:"
+_OPEN = 0.1
+"""Least weight of candidates whose hull distance nobody has asked for."""
 _WIDEST = 7.0
 """V, the width of window that counts as one in the second objective."""
 
@@ -46,6 +50,8 @@ class Judged(NamedTuple):
     """[N] int8: 1 meets the requirement, 0 unknown, -1 does not."""
     label: np.ndarray
     """[N] float32, 0 to 1: what a candidate is worth by its stability alone."""
+    known: np.ndarray
+    """[N] bool, whether its relaxed atoms were recognised as a known compound's."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -68,37 +74,72 @@ class Stability:
     def __init__(self, config: StabilityConfig) -> None:
         self.config = config
         self.requirement = Requirement(config.low, config.high, config.max_hull_distance)
+        self.of_window = config.high > config.low or config.mode == "objective"
+        """Whether windows count, which tables tell by formula; else hull distances alone do, which
+        depend on the atoms."""
         self._sources = tuple(_source(name) for name in config.energies)
         self._by_formula: dict[str, KnownStability] = {}
 
     def judge(self, records: Sequence[CrystalRecord], answers: Iterable[Answer]) -> Judged:
         """What is known of candidates, given the campaign's answers."""
-        told = _told(answers)
-        limits = tuple(told.get(r.hash) or self._of_formula(r.formula) for r in records)
+        answers = list(answers)
+        told, distances = _told(answers), self._hull_distances(answers)
+        known = {a.query.crystal.hash for a in answers if a.detail.get("known_as")}
+        limits = tuple(
+            told.get(r.hash) or self._by_tables(r.formula, distances.get(r.hash)) for r in records
+        )
         verdicts = [meets(each, self.requirement) for each in limits]
         labels = [self._label(e, v) for e, v in zip(limits, verdicts, strict=True)]
         return Judged(
             limits,
             np.array([{True: 1, None: 0, False: -1}[v] for v in verdicts], np.int8),
             np.array(labels, np.float32),
+            np.array([r.hash in known for r in records], bool),
         )
 
     def order(self, judged: Judged, score: np.ndarray) -> np.ndarray:
         """Positions of candidates that may be asked for their promise, the best first.
 
-        Those known to meet the requirement come before those of which it isn't known, by score; as
-        a second objective the width of the window ranks with the score, front after front.
+        Those known to meet a requirement on the window come before those of which it isn't known,
+        by score; as a second objective the width of the window ranks with the score, front after
+        front. Hull distances are known of what has been asked already, so where they alone count
+        the score decides. Known compounds are left out.
         """
         front = np.zeros(len(score), int)
         if self.config.mode == "objective":
             width = np.array([each.width for each in judged.limits])
-            known = judged.feasible > 0
+            known = (judged.feasible > 0) & ~np.isnan(width)
             front = np.where(
                 known, pareto_ranks(np.stack([score, width], 1), feasible=known), len(score)
             )
-        order = np.lexsort((-score, front, -judged.feasible))
-        least = 0 if self.config.unknown > 0 else 1
-        return np.array([i for i in order if judged.feasible[i] >= least], int)
+        first = -judged.feasible if self.of_window else np.zeros(len(score), int)
+        order = np.lexsort((-score, front, first))
+        least = 0 if self.config.unknown > 0 or not self.of_window else 1
+        may = (judged.feasible >= least) & ~judged.known
+        return np.array([i for i in order if may[i]], int)
+
+    def _hull_distances(self, answers: Iterable[Answer]) -> dict[str, float]:
+        """Hull distances of relaxed atoms, eV per atom, by crystal.
+
+        A lower bound tells where it is too much already.
+        """
+        found = {}
+        for answer in answers:
+            distance = hull_distance_of(answer.detail)
+            bounded = (answer.detail.get("relaxation") or {}).get("hull_bounded", True)
+            if bounded or distance > self.requirement.max_hull_distance:
+                found[answer.query.crystal.hash] = distance
+        return {name: distance for name, distance in found.items() if not math.isnan(distance)}
+
+    def _by_tables(self, formula: str, distance: float | None) -> KnownStability:
+        """The formula's window, with the crystal's own hull distance where that is known."""
+        if not self.of_window:
+            hull = math.nan if distance is None else distance
+            return KnownStability(
+                math.nan, math.nan, hull, "the relaxed atoms" if distance is not None else ""
+            )
+        found = self._of_formula(formula)
+        return found if distance is None else found._replace(hull_distance=distance)
 
     def _of_formula(self, formula: str) -> KnownStability:
         if formula not in self._by_formula:
@@ -106,16 +147,30 @@ class Stability:
         return self._by_formula[formula]
 
     def _label(self, limits: KnownStability, verdict: bool | None) -> float:
-        share = self.config.unknown if verdict is None else float(verdict)
+        # What isn't known by the formula is found out by asking: it must not be ruled out.
+        unknown = self.config.unknown if self.of_window else max(self.config.unknown, _OPEN)
+        share = unknown if verdict is None else float(verdict)
         if self.config.mode == "objective":
             width = 0.5 if math.isnan(limits.width) else limits.width / _WIDEST
             share *= float(np.clip(width, 0.0, 1.0))
         return share
 
 
-def make_stability(config: StabilityConfig) -> Stability | None:
-    """The judge of a campaign's candidates; None where stability doesn't count."""
-    return Stability(config) if config.mode != "off" else None
+def make_stability(
+    config: StabilityConfig, oracles: Sequence[Oracle] = (), *, relax: bool = True
+) -> Stability | None:
+    """The judge of a campaign's candidates; None where stability doesn't count or nothing tells it.
+
+    Args:
+      config: the requirement.
+      oracles: of the campaign.
+      relax: whether candidates are relaxed, which tells their hull distances.
+    """
+    if config.mode == "off":
+        return None
+    stability = Stability(config)
+    told = relax or window_oracle(oracles) is not None
+    return stability if told or stability.of_window else None
 
 
 def window_oracle(oracles: Sequence[Oracle]) -> int | None:

@@ -1,5 +1,11 @@
-"""Atoms for a proposed triple, with known crystals as prototypes."""
+"""Atoms for a proposed triple: arrangements by bond valence, the best of them relaxed.
 
+Known crystals serve as prototypes. What has been found is kept in a form that the ledger can hold,
+so that the next question about the same crystal needn't find it again.
+"""
+
+import json
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +16,113 @@ from mfal.campaign.ledger.records import CrystalRecord
 from mfal.crystals.realisation import realise
 from mfal.crystals.templates import Template, template
 from mfal.errors import MfalError
+from mfal.numbers import finite_or_none
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["realise_record"]
+__all__ = [
+    "ATOMS_KEYS",
+    "candidate_atoms",
+    "plain_structure",
+    "realise_record",
+    "stored_atoms",
+    "structure_of",
+]
 
 _STARTS = 64
-"""Arrangements relaxed per triple, of which the best are kept."""
+"""Arrangements brought to rest by bond valence per triple, of which the best are kept."""
+ATOMS_KEYS = (
+    "tried",
+    "rejected",
+    "routes",
+    "energies_ev_per_atom",
+    "instabilities",
+    "space_groups",
+    "relaxation",
+    "known_as",
+    "arrangement",
+)
+"""What an answer's detail says of its crystal's atoms; the same in every answer about them."""
+
+
+def candidate_atoms(
+    crystal: CrystalRecord, *, seed: int, count: int, known: tuple[str, ...] = ()
+) -> "tuple[list[Structure], dict[str, Any]]":
+    """The atoms of a triple: of `count` arrangements by bond valence the lowest, relaxed.
+
+    Args:
+      crystal: the triple.
+      seed: decides with it what is found.
+      count: arrangements to relax.
+      known: tables of known crystals to compare with, beside those that always are
+        (`mfal.data.novelty`).
+
+    Returns:
+      The structure, or none, and how it was found; where there is none, `detail["reason"]` says
+      why.
+
+    Raises:
+      MfalError: where the triple is none that atoms could be given to.
+    """
+    found, detail = _candidate_atoms(json.dumps(crystal), seed, count, known)
+    return [structure_of(detail["arrangement"])] if found else [], dict(detail)
+
+
+@lru_cache(maxsize=32)  # one worker may be asked about a crystal by several oracles
+def _candidate_atoms(
+    crystal: str, seed: int, count: int, known: tuple[str, ...]
+) -> tuple[bool, dict[str, Any]]:
+    from mfal.data.novelty import known_crystals
+    from mfal.oracles.stability.arrangements import lowest_arrangement
+
+    structures, detail = realise_record(CrystalRecord(*json.loads(crystal)), seed=seed, count=count)
+    if not structures:
+        return False, detail
+    try:
+        found = lowest_arrangement(structures)
+    except MfalError as error:
+        return False, detail | {"reason": error.what}
+    return True, detail | {
+        "relaxation": found.record() | _place(found.energy, found.structure),
+        "known_as": known_crystals(known).name_of(found.structure),
+        "arrangement": plain_structure(found.structure),
+    }
+
+
+def _place(energy: float, structure: "Structure") -> dict[str, Any]:
+    """Where a relaxed crystal lies against the hull of known phases, as values for JSON."""
+    from mfal.oracles.stability.hull import hull_distance
+
+    place = hull_distance(energy, structure.composition.element_composition)
+    return {
+        "hull_distance_ev_per_atom": finite_or_none(place.distance),
+        "decomposition": dict(place.products),
+        "hull_bounded": place.bounded,
+        "hull_lacking": list(place.lacking),
+    }
+
+
+def stored_atoms(detail: Mapping[str, Any]) -> "tuple[list[Structure], dict[str, Any]]":
+    """What `candidate_atoms` gave, from the detail of an earlier answer about the same crystal."""
+    kept = {key: detail[key] for key in ATOMS_KEYS if key in detail}
+    return [structure_of(detail["arrangement"])], kept
+
+
+def plain_structure(structure: "Structure") -> dict[str, Any]:
+    """A structure as values for JSON, in a third of the space that pymatgen's form takes."""
+    return {
+        "lattice": structure.lattice.matrix.tolist(),
+        "species": [str(site.specie) for site in structure],
+        "coordinates": structure.frac_coords.tolist(),
+    }
+
+
+def structure_of(plain: Mapping[str, Any]) -> "Structure":
+    """The structure that an answer's `detail["arrangement"]` holds."""
+    from pymatgen.core import Structure
+
+    return Structure(plain["lattice"], plain["species"], plain["coordinates"])
 
 
 def realise_record(

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import NamedTuple
 
+from mfal.campaign.config import CampaignConfig
+from mfal.campaign.finalists import FINALISTS, VIBRATIONS_REFERENCE
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import Outcome, Query
 from mfal.campaign.workers.executors import TaskFailure, WorkerPool
@@ -43,7 +45,7 @@ class Dispatcher:
     Args:
       ledger: where ends are written.
       executor: who runs the queries.
-      references: the oracles, as module:function.
+      config: of the campaign: its oracles, and what is done about atoms.
       limits: time, memory and repetitions of a query.
     """
 
@@ -51,12 +53,12 @@ class Dispatcher:
         self,
         ledger: Ledger,
         executor: Executor,
-        references: tuple[str, ...],
+        config: CampaignConfig,
         limits: Callable[[Query], QueryLimits],
     ) -> None:
         self._ledger = ledger
         self._executor = executor
-        self._references = references
+        self._config = config
         self._limits = limits
         self._running: dict[Future[Outcome], tuple[Query, int]] = {}
         self._again: list[_Again] = []
@@ -126,7 +128,13 @@ class Dispatcher:
 
     def _send(self, query: Query, attempt: int) -> None:
         self._ledger.submitted(query, {} if attempt == 1 else {"attempt": attempt})
-        task, limits = task_of(query, self._references), self._limits(query)
+        relax = self._config.relax and query.crystal.structure is None
+        # The same atoms would be found again; this spares the time.
+        found = self._ledger.found_atoms(query.crystal.hash) if relax else None
+        last = query.account == FINALISTS
+        references = (VIBRATIONS_REFERENCE,) if last else self._config.oracles
+        task = task_of(query, references, relax=relax, known=self._config.known, found=found)
+        limits = self._limits(query)
         try:
             if isinstance(self._executor, WorkerPool):
                 future = self._executor.submit_with_timeout(limits.timeout, evaluate, task)

@@ -35,18 +35,41 @@ class Task(NamedTuple):
     structures: int
     """Atom arrangements wanted."""
     seed: int
+    relax: bool = False
+    """Whether these are relaxed, and the oracle asked about the lowest alone."""
+    known: tuple[str, ...] = ()
+    """Further tables of known crystals that the relaxed one is compared with."""
+    found: dict[str, Any] | None = None
+    """Detail of an earlier answer that holds the crystal's relaxed atoms, where there is one."""
 
 
-def task_of(query: Query, references: tuple[str, ...]) -> Task:
-    """The task that answers a query."""
-    return Task(query.crystal, references, query.oracle, query.structures, query.seed)
+def task_of(
+    query: Query,
+    references: tuple[str, ...],
+    *,
+    relax: bool = False,
+    known: tuple[str, ...] = (),
+    found: dict[str, Any] | None = None,
+) -> Task:
+    """The task that answers a query; for the arguments see `Task`."""
+    return Task(
+        query.crystal,
+        references,
+        query.oracle,
+        query.structures,
+        query.seed,
+        relax,
+        known,
+        found,
+    )
 
 
 def evaluate(task: Task) -> Outcome:
-    """Places the atoms where they aren't known, asks the oracle, and sums its answers up.
+    """Finds the atoms where they aren't known, asks the oracle, and sums its answers up.
 
-    The value is the mean over the structures that the oracle answered, each clipped to the
-    oracle's bounds: a triple of composition, space group and lattice stands for many crystals, and
+    Relaxed, a triple of composition, space group and lattice is one crystal, and has one answer.
+    Else the value is the mean over the structures that the oracle answered, each clipped to the
+    oracle's bounds: the triple stands for many crystals, and
     a cage that ions can't leave (an infinite barrier) must not hide the others.
     """
     start = _cpu_seconds()
@@ -56,12 +79,7 @@ def evaluate(task: Task) -> Outcome:
     except MfalError as error:
         return _failed(str(error), start, {})
     if not structures:
-        reasons = ", ".join(f"{n} {why}" for why, n in detail.get("rejected", {}).items())
-        return _failed(
-            "no sound arrangement of atoms was found" + (f" ({reasons})" if reasons else ""),
-            start,
-            detail,
-        )
+        return _failed(_reason(detail), start, detail)
     observations = ask_oracle(oracle, structures)
     detail["answers"] = [number_or_text(each.value) for each in observations]
     detail["statuses"] = [each.status for each in observations]
@@ -90,9 +108,21 @@ def _atoms(task: Task) -> "tuple[list[Structure], dict[str, Any]]":
     if crystal.structure is not None:
         key = "pool" if crystal.proposed else "known"
         return [Structure.from_dict(json.loads(crystal.structure))], {key: crystal.source}
-    from mfal.campaign.workers.atoms import realise_record
+    from mfal.campaign.workers import atoms
 
-    return realise_record(crystal, seed=task.seed, count=task.structures)
+    if task.found is not None:
+        return atoms.stored_atoms(task.found)
+    if not task.relax:
+        return atoms.realise_record(crystal, seed=task.seed, count=task.structures)
+    return atoms.candidate_atoms(crystal, seed=task.seed, count=task.structures, known=task.known)
+
+
+def _reason(detail: dict[str, Any]) -> str:
+    """Why there are no atoms."""
+    if "reason" in detail:
+        return str(detail["reason"])
+    reasons = ", ".join(f"{n} {why}" for why, n in detail.get("rejected", {}).items())
+    return "no sound arrangement of atoms was found" + (f" ({reasons})" if reasons else "")
 
 
 def _failed(why: str, start: float, detail: dict[str, Any]) -> Outcome:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from mfal.lazy import lazily
 
 if TYPE_CHECKING:
+    from mfal.oracles.stability.arrangements import RelaxedArrangement, lowest_arrangement
     from mfal.oracles.stability.coverage import Limit, missing_phases
     from mfal.oracles.stability.energies import (
         Energies,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         potential_energies,
     )
     from mfal.oracles.stability.types import CompetingPhase
+    from mfal.oracles.stability.vibrations import vibrations_oracle
     from mfal.oracles.stability.window import (
         StabilityWindow,
         equilibrium_window,
@@ -60,6 +62,7 @@ __all__ = [
     "PlacedStructure",
     "RelaxationConfig",
     "Relaxed",
+    "RelaxedArrangement",
     "RelaxedStructure",
     "StabilityWindow",
     "chemical_system",
@@ -78,6 +81,7 @@ __all__ = [
     "hull_distance",
     "hull_oracle",
     "load_calculator",
+    "lowest_arrangement",
     "measured_energies",
     "missing_phases",
     "phases_from_materials_project",
@@ -90,12 +94,15 @@ __all__ = [
     "relax_with",
     "stability_oracle",
     "stability_window",
+    "stable_conductors",
+    "vibrations_oracle",
     "write_phases",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "arrangements": "RelaxedArrangement lowest_arrangement",
         "coverage": "Limit missing_phases",
         "energies": "Energies chemical_system energies_from_json energies_from_materials_project",
         "hull": "HullPlace competing_phases hull_distance",
@@ -111,6 +118,7 @@ __getattr__, __dir__ = lazily(
             "computed_energies embedded_energies energies_of_phases measured_energies "
             "potential_energies"
         ),
+        "vibrations": "vibrations_oracle",
         "window": (
             "StabilityWindow equilibrium_window first_bounded_window stability_oracle "
             "stability_window"

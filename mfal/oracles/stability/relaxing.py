@@ -16,7 +16,13 @@ from mfal.crystals.operations import Operations, find_operations
 from mfal.crystals.structures import SYMPREC, space_group_number
 from mfal.errors import MfalError
 from mfal.potentials.chgnet import chgnet_potential
-from mfal.potentials.relax import DEFAULT, RelaxedCrystal, RelaxSettings, relax_crystals
+from mfal.potentials.relax import (
+    DEFAULT,
+    RelaxedCrystal,
+    RelaxSettings,
+    relax_crystals,
+)
+from mfal.potentials.shapes import Shape
 from mfal.potentials.types import Potential
 
 __all__ = ["RelaxedStructure", "relax_structures"]
@@ -54,6 +60,7 @@ def relax_structures(
     keep_symmetry: bool = True,
     symprec: float = SYMPREC,
     batch: int | None = None,
+    shapes: Sequence[Shape] = (),
     report: Callable[[int], None] | None = None,
 ) -> list[RelaxedStructure]:
     """Relax ordered structures, positions and cell, to the nearest minimum of the energy.
@@ -65,6 +72,7 @@ def relax_structures(
       keep_symmetry: whether each keeps the space group it comes with; else it may lower it.
       symprec: Å, for the space groups.
       batch: crystals computed at once (`mfal.potentials.relax_crystals`).
+      shapes: sizes to which crystals are padded (ditto).
       report: called with the number of structures done so far.
 
     Returns:
@@ -91,7 +99,9 @@ def relax_structures(
         if report is not None:
             report(refused + done)
 
-    relaxed = relax_crystals(potential, crystals, operations, settings, batch=batch, report=count)
+    relaxed = relax_crystals(
+        potential, crystals, operations, settings, batch=batch, shapes=shapes, report=count
+    )
     for number, one in zip(numbers, relaxed, strict=True):
         answers[number] = _answer(structures[number], one, symprec)
     return [answers[number] for number in range(len(structures))]

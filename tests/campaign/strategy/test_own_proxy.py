@@ -29,6 +29,7 @@ CONFIG = from_mapping(
         "rounds": 2,
         "initial": 5,
         "realisations": 1,
+        "relax": False,
         "batch": 4,
         "baseline": False,
         "oracles": ["toy_oracles:three"],

@@ -14,13 +14,14 @@ from mfal.campaign.ledger.records import CrystalRecord, Query
 from mfal.campaign.strategy.stability import (
     Judged,
     Stability,
+    make_stability,
     stability_from_plain,
     stability_to_plain,
 )
 from mfal.campaign.toml import to_toml
 from mfal.errors import MfalError
 
-ASKS = {"mode": "constraint", "low": 1.0, "high": 2.5}
+ASKS = {"mode": "constraint", "low": 1.0, "high": 2.5, "max_hull_distance": math.inf}
 
 
 def record(formula, number=0):
@@ -35,7 +36,8 @@ def observed(crystal, **told):
 def judged(*rows):
     limits = tuple(KnownStability(0.0, width, 0.0, "") for _, width in rows)
     codes = np.array([code for code, _ in rows], np.int8)
-    return Judged(limits, codes, np.ones(len(rows), np.float32))
+    nothing = np.zeros(len(rows), bool)
+    return Judged(limits, codes, np.ones(len(rows), np.float32), nothing)
 
 
 def test_tables_judge_by_formula_and_an_oracle_has_the_last_word():
@@ -60,7 +62,9 @@ def test_answers_without_a_window_or_that_failed_tell_nothing():
 
 
 def test_second_objective_is_worth_the_width_it_has():
-    config = StabilityConfig(mode="objective", energies=("measured",), unknown=0.4)
+    config = StabilityConfig(
+        mode="objective", energies=("measured",), unknown=0.4, max_hull_distance=math.inf
+    )
     found = Stability(config).judge([record("Li2O"), record("Li2S"), record("LiAuS2")], [])
     np.testing.assert_allclose(found.label, [2.867 / 7, 2.269 / 7, 0.4 * 0.5], atol=1e-3)
 
@@ -71,6 +75,37 @@ def test_what_meets_the_requirement_is_asked_before_what_may():
     assert Stability(StabilityConfig(**ASKS)).order(rows, score).tolist() == [3, 2, 1]
     strict = Stability(StabilityConfig(**ASKS, unknown=0.0))
     assert strict.order(rows, score).tolist() == [3, 2]
+
+
+def test_relaxed_atoms_tell_the_hull_distance_and_known_compounds_are_passed_over():
+    stability = Stability(StabilityConfig())
+    records = [record("Li2O"), record("Li3PS4"), record("LiCl"), record("LiBr")]
+
+    def relaxed(crystal, distance, known_as=""):
+        detail = {"relaxation": {"hull_distance_ev_per_atom": distance}, "known_as": known_as}
+        return observed(crystal)._replace(detail=detail)
+
+    answers = [
+        relaxed(records[0], 0.3),
+        relaxed(records[1], 0.05),
+        relaxed(records[2], 0.0, "LiCl, here"),
+    ]
+    found = stability.judge(records, answers)
+    assert found.feasible.tolist() == [-1, 1, 1, 0]
+    np.testing.assert_allclose(found.label, [0.0, 1.0, 1.0, 0.5])
+    assert found.limits[1].hull_distance == 0.05
+    assert stability.order(found, np.array([9.0, 1.0, 5.0, 2.0])).tolist() == [3, 1]
+    # Where windows count too, they come from the tables and the distance from the atoms.
+    both = Stability(StabilityConfig(low=1.0, high=2.5, energies=("measured",)))
+    limits = both.judge(records[:1], answers).limits[0]
+    assert (limits.hull_distance, round(limits.oxidation, 1)) == (0.3, 2.9)
+
+
+def test_hull_distances_that_nothing_tells_don_t_count():
+    assert make_stability(StabilityConfig(), relax=False) is None
+    assert make_stability(StabilityConfig(), relax=True) is not None
+    assert make_stability(StabilityConfig(low=1.0, high=2.0), relax=False) is not None
+    assert make_stability(StabilityConfig(mode="off")) is None
 
 
 def test_fronts_are_asked_one_after_the_other():
@@ -97,7 +132,7 @@ def test_limits_survive_json(limits):
     ("wrong", "message"),
     [
         ({"mode": "both"}, "stability.mode 'both'; give one of off, constraint, objective"),
-        ({"mode": "constraint"}, "constraint without a requirement"),
+        ({"max_hull_distance": math.inf}, "constraint without a requirement"),
         ({"unknown": 1.5}, "stability.unknown 1.5"),
         ({"low": -1.0}, "stability.low -1"),
         ({"max_hull_distance": float("nan")}, "stability.max_hull_distance nan"),
@@ -128,5 +163,5 @@ def test_a_file_of_energies_is_a_source(tmp_path):
 
 
 def test_an_infinite_bound_survives_toml():
-    config = from_mapping({"stability": {"max_hull_distance": float("inf")}})
+    config = from_mapping({"stability": {"mode": "objective", "max_hull_distance": math.inf}})
     assert from_mapping(tomllib.loads(to_toml(config))) == config

@@ -1,0 +1,252 @@
+"""How good are generated crystals, by the measures by which generators are judged?
+
+Crystals from three sources, each given its atoms and relaxed as a campaign does it (CHGNet, the
+lowest of two arrangements):
+
+- random: legal actions of the environment at random, as the random search draws;
+- sampler: the GFlowNet, trained as in the last round of a finished campaign;
+- campaign: what finished campaigns proposed, with the relaxations in their ledgers.
+
+A crystal is *valid* where atoms were found and their relaxation came to rest; *unique* where it
+matches none before it from its source; *novel* where it matches no known crystal
+(`mfal.data.known_crystals`); *stable* at a hull distance of 0 eV per atom or less, *metastable* up
+to .1. S.U.N. and M.S.U.N. are the shares that are stable or metastable, unique and novel at once.
+All shares are of all crystals drawn. Intervals are 90 %, by bootstrap over crystals.
+
+The hull is that of the embedded competing phases, by CHGNet: smaller than the hulls by which the
+published figures were found, so that ours flatter. Theirs are printed beside, for orientation.
+
+    python experiments/generation_quality.py --campaign mfal-campaign [--count 1000]
+
+Each crystal is a line of results/generation_quality.jsonl as soon as it is done: a stopped run goes
+on where it was.
+"""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from shared import do_pieces, interval, make_parser, write_record
+
+from mfal.campaign.config import CampaignConfig
+from mfal.campaign.folder import CAMPAIGN, read_campaign, stored_config
+from mfal.campaign.ledger.records import CrystalRecord, realisation_seed
+from mfal.campaign.problem import make_problem
+from mfal.campaign.standing import hull_distance_of
+from mfal.campaign.strategy.learned import Learned
+from mfal.campaign.strategy.observations import attempts_of
+from mfal.campaign.strategy.types import Round
+from mfal.campaign.workers.atoms import candidate_atoms, structure_of
+from mfal.crystals.matching import same_crystal
+from mfal.errors import MfalError
+
+COUNT = 1000
+METASTABLE = 0.1  # eV per atom
+DRAWS = 256  # crystals of a source drawn in one dispatch
+PUBLISHED = {  # M.S.U.N. of generators trained on MP-20, LeMat-GenBench, arXiv 2512.04562
+    "Crystalite": 0.226,
+    "Chemeleon2": 0.212,
+    "OMatG": 0.180,
+    "MatterGen": 0.150,
+    "DiffCSP": 0.085,
+}
+PUBLISHED_STABLE = (0.001, 0.015)  # range of their S.U.N.
+MEASURES = ("valid", "unique", "novel", "stable", "metastable", "sun", "msun")
+
+
+# --- sources --------------------------------------------------------------------------------------
+
+
+def random_crystals(config: CampaignConfig, count: int) -> list[CrystalRecord]:
+    """Draws by random legal actions."""
+    thinker = Learned(make_problem(config.space, config.oracles), config)
+    records: list[CrystalRecord] = []
+    for number in range(-(-count // DRAWS)):
+        states = thinker.learner.uniform(jax.random.key(number), DRAWS)
+        records += thinker.records(states, thinker.learner.crystals(states), "random")
+    return records[:count]
+
+
+def sampled_crystals(folder: Path, count: int) -> list[CrystalRecord]:
+    """Draws of the GFlowNet, trained on what a finished campaign had learnt when it ended."""
+    with read_campaign(folder) as ledger:
+        config = stored_config(ledger)
+        answers = ledger.answers(CAMPAIGN, limit=config.proxy.capacity)
+    thinker = Learned(make_problem(config.space, config.oracles), config)
+    target = len(thinker.problem.oracles)
+    end = Round(
+        number=config.rounds + 1,
+        rounds=config.rounds,
+        answers=answers,
+        pending=[],
+        told=[],
+        allowance=1.0,
+        allowances=(1.0,) * target,
+        asked=lambda _: set(),
+        report_progress=lambda *_: None,
+    )
+    key_fit, key_train = jax.random.split(jax.random.key(config.seed))
+    trust = thinker.constrained(end, thinker.trust(thinker.rows(end), attempts_of(end), key_fit))
+    records: list[CrystalRecord] = []
+    while len(records) < count:
+        # Each sampler is trained afresh, as in a campaign.
+        draws = thinker.train(end, trust.belief, jax.random.fold_in(key_train, len(records)))
+        records += thinker.records(draws.states, draws.crystal, "sampled")
+    return records[:count]
+
+
+def proposed_crystals(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """What became of every crystal that campaigns proposed, from their ledgers."""
+    found: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        with read_campaign(folder) as ledger:
+            for answer in ledger.answers(CAMPAIGN):
+                if answer.query.crystal.structure is None:
+                    name = f"{folder} {answer.query.crystal.hash}"
+                    found.setdefault(name, kept(answer.query.crystal, answer.detail))
+    return list(found.values())
+
+
+# --- one crystal ----------------------------------------------------------------------------------
+
+
+def judge(record: CrystalRecord, known: tuple[str, ...]) -> dict[str, Any]:
+    """What becomes of a crystal."""
+    seed = realisation_seed(record.hash)
+    try:
+        _, detail = candidate_atoms(
+            record, seed=seed, count=CampaignConfig().realisations, known=known
+        )
+    except MfalError as error:
+        detail = {"reason": str(error)}
+    return kept(record, detail)
+
+
+def kept(record: CrystalRecord, detail: Mapping[str, Any]) -> dict[str, Any]:
+    """What the figures need of an answer's detail."""
+    relaxation = detail.get("relaxation") or {}
+    statuses = relaxation.get("statuses", [])
+    distance = hull_distance_of(detail)
+    return {
+        "formula": record.formula,
+        "valid": statuses[relaxation["lowest"]] == "converged" if statuses else False,
+        "known_as": detail.get("known_as", ""),
+        "hull_distance": None if math.isnan(distance) else distance,
+        "bounded": relaxation.get("hull_bounded"),
+        "shift": relaxation.get("shift_angstrom"),
+        "volume_change": relaxation.get("volume_change"),
+        "survived": relaxation.get("survived"),
+        "arrangement": detail.get("arrangement"),
+    }
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def unique(rows: Iterable[Mapping[str, Any]]) -> list[bool]:
+    """Of each row whether its crystal is valid and matches none before it."""
+    seen: dict[str, list[Any]] = defaultdict(list)
+    found = []
+    for row in rows:
+        if not row["valid"]:
+            found.append(False)
+            continue
+        structure = structure_of(row["arrangement"])
+        fresh = not any(same_crystal(structure, other) for other in seen[row["formula"]])
+        if fresh:
+            seen[row["formula"]].append(structure)
+        found.append(fresh)
+    return found
+
+
+def verdicts(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Of each measure whether each row meets it, [N] bool."""
+    valid = np.array([row["valid"] for row in rows], bool)
+    distance = np.array(
+        [math.nan if row["hull_distance"] is None else row["hull_distance"] for row in rows]
+    )
+    alone = np.array(unique(rows), bool)
+    novel = valid & np.array([not row["known_as"] for row in rows], bool)
+    stable, metastable = valid & (distance <= 0), valid & (distance <= METASTABLE)
+    return {
+        "valid": valid,
+        "unique": alone,
+        "novel": novel,
+        "stable": stable,
+        "metastable": metastable,
+        "sun": stable & alone & novel,
+        "msun": metastable & alone & novel,
+    }
+
+
+def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All shares of one source with their intervals, and what relaxing did."""
+    met = verdicts(rows)
+    shifts = [row["shift"] for row in rows if row["valid"]]
+    changes = [abs(row["volume_change"]) for row in rows if row["valid"]]
+    return {
+        "crystals": len(rows),
+        **{name: interval(met[name].astype(float).tolist())._asdict() for name in MEASURES},
+        "shift": interval(shifts)._asdict(),
+        "volume_change": interval(changes)._asdict(),
+        "survived": interval([float(r["survived"]) for r in rows if r["valid"]])._asdict(),
+        "unbounded": interval([float(not r["bounded"]) for r in rows if r["valid"]])._asdict(),
+    }
+
+
+def print_table(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Sources side by side, the published figures below."""
+    names = (*MEASURES, "shift", "volume_change", "survived", "unbounded")
+    print(f"{'':14}" + "".join(f"{name:>24}" for name in found))
+    print(f"{'crystals':14}" + "".join(f"{row['crystals']:>24}" for row in found.values()))
+    for name in names:
+        cells = []
+        for row in found.values():
+            middle, low, high = row[name].values()
+            cells.append(f"{middle:.3f} [{low:.3f}, {high:.3f}]")
+        print(f"{name:14}" + "".join(f"{cell:>24}" for cell in cells))
+    print("\nM.S.U.N. of generators on MP-20, by another hull (arXiv 2512.04562):")
+    print("  " + ", ".join(f"{name} {share:.3f}" for name, share in PUBLISHED.items()))
+    print("  their S.U.N.: {} to {}".format(*PUBLISHED_STABLE))
+
+
+def main() -> None:
+    """Draw, judge, print."""
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--campaign", type=Path, nargs="*", default=[], metavar="DIR")
+    parser.add_argument("--count", type=int, default=COUNT, help="crystals of each source")
+    parser.add_argument("--known", nargs="*", default=[], help="more tables of known crystals")
+    options = parser.parse_args()
+    start, known = time.perf_counter(), tuple(options.known)
+    drawn = {"random": random_crystals(CampaignConfig(), options.count)}
+    if options.campaign:
+        drawn["sampler"] = sampled_crystals(options.campaign[0], options.count)
+    # The sources by turns, so that a stopped run compares equal numbers.
+    tasks: dict[str, Callable[[], Any]] = {
+        f"{source} {number} {records[number].hash}": partial(judge, records[number], known)
+        for number in range(options.count)
+        for source, records in drawn.items()
+    }
+    done = do_pieces(options.out / "generation_quality.jsonl", tasks, options.minutes)
+    rows: dict[str, list[Any]] = {
+        source: [row for name, row in done.items() if name.startswith(f"{source} ")]
+        for source in drawn
+    }
+    if options.campaign:
+        rows["campaign"] = proposed_crystals(options.campaign)
+    found = {source: figures(each) for source, each in rows.items() if each}
+    print_table(found)
+    record = {"figures": found, "published_msun": PUBLISHED}
+    write_record(
+        options.out / "generation_quality.json", record, options, time.perf_counter() - start
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What a candidate counts as: a discovery, a known compound, or one that misses the requirement.
+
+Decided by what its answers say of its relaxed atoms: the known crystal that they are
+(`detail["known_as"]`) and their distance from the hull (`detail["relaxation"]`).
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from mfal.campaign.folder import CAMPAIGN
+
+if TYPE_CHECKING:
+    from mfal.campaign.config import CampaignConfig
+    from mfal.campaign.ledger.book import Ledger
+    from mfal.campaign.ledger.rows import Answer
+    from mfal.oracles.types import Oracle
+
+__all__ = [
+    "NEW",
+    "STANDINGS",
+    "Standing",
+    "best_new",
+    "counts",
+    "hull_distance_of",
+    "hull_limit",
+    "repeated",
+    "standing_of",
+]
+
+Standing = Literal["new", "repeated", "known", "unstable"]
+NEW: Standing = "new"
+STANDINGS: tuple[Standing, ...] = (NEW, "repeated", "known", "unstable")
+"""In the order of the ranking."""
+_LOOKED_AT = 64
+"""Best answers among which those are sought that count."""
+
+
+def standing_of(details: Iterable[Mapping[str, Any]], max_hull_distance: float | None) -> Standing:
+    """The standing of a crystal.
+
+    Args:
+      details: of the answers about it.
+      max_hull_distance: eV per atom; None asks nothing.
+    """
+    kept = list(details)
+    if any(detail.get("known_as") for detail in kept):
+        return "known"
+    limit = math.inf if max_hull_distance is None else max_hull_distance
+    distances = [hull_distance_of(detail) for detail in kept]
+    return "unstable" if any(distance > limit for distance in distances) else NEW
+
+
+def hull_distance_of(detail: Mapping[str, Any]) -> float:
+    """Distance of the relaxed atoms from the hull, eV per atom; NaN where it isn't known.
+
+    Where the table of competing phases has gaps it is a lower bound.
+    """
+    distance = (detail.get("relaxation") or {}).get("hull_distance_ev_per_atom")
+    return math.nan if distance is None else float(distance)
+
+
+def hull_limit(config: "CampaignConfig") -> float | None:
+    """The greatest hull distance that a campaign allows, eV per atom, if it asks for one."""
+    stability = config.stability
+    return stability.max_hull_distance if stability.mode == "constraint" else None
+
+
+def best_new(
+    ledger: "Ledger", target: "Oracle", *, number: int, max_hull_distance: float | None
+) -> "list[Answer]":
+    """The target oracle's best answers about candidates that are new and meet the requirement.
+
+    Each crystal comes once, however many proposals have relaxed to it. Of a long campaign the best
+    answers alone are looked at, so that it takes no longer.
+    """
+    answers = ledger.best(
+        CAMPAIGN,
+        target.fidelity,
+        number=_LOOKED_AT,
+        largest=target.higher_is_better,
+        proposed=True,
+    )
+    found = [answer for answer in answers if counts(answer, max_hull_distance)]
+    if number > 1:
+        again = repeated(
+            (a.query.crystal.hash, a.query.crystal.formula, a.detail.get("arrangement"))
+            for a in found
+        )
+        found = [answer for answer in found if answer.query.crystal.hash not in again]
+    return found[:number]
+
+
+def counts(answer: "Answer", max_hull_distance: float | None) -> bool:
+    """Whether an answer is about a crystal that is new and meets the requirement."""
+    return standing_of([answer.detail], max_hull_distance) == NEW
+
+
+def repeated(
+    crystals: Iterable[tuple[str, str, Mapping[str, Any] | None]],
+) -> dict[str, str]:
+    """Which crystals have relaxed to what one before them has: hash to the hash of that one.
+
+    Args:
+      crystals: hash, formula and atoms (an answer's `detail["arrangement"]`) of each, best first.
+    """
+    seen: dict[str, list[tuple[str, Any]]] = {}
+    found: dict[str, str] = {}
+    for name, formula, arrangement in crystals:
+        if arrangement is None:
+            continue
+        from mfal.campaign.workers.atoms import structure_of
+        from mfal.crystals.matching import same_crystal
+
+        others = seen.setdefault(formula, [])
+        own = structure_of(arrangement)
+        like = next((other for other, atoms in others if same_crystal(own, atoms)), None)
+        if like is None:
+            others.append((name, own))
+        else:
+            found[name] = like
+    return found

@@ -1,0 +1,78 @@
+"""A candidate for readers: what was asked and answered, and what became of its atoms."""
+
+from typing import Any, NamedTuple
+
+from mfal.campaign.ledger.book import Answer
+from mfal.campaign.ledger.records import CrystalRecord
+from mfal.campaign.standing import NEW, Standing
+
+__all__ = ["SIGNS", "Candidate"]
+
+SIGNS = {"below": "< ", "above": "> "}
+"""Of limits of detection."""
+
+
+class Candidate(NamedTuple):
+    """A crystal that the campaign proposed and asked about."""
+
+    rank: int
+    crystal: CrystalRecord
+    value: float
+    """What was measured of it, else the target oracle's answer, else what the proxy expects."""
+    std: float | None
+    """Uncertainty of the measurement, spread of the answer over arrangements of atoms, or the
+    proxy's standard deviation."""
+    basis: str
+    """"measured", "calculated" or "predicted"."""
+    observed: dict[int, Answer]
+    """Answers by fidelity, failures included."""
+    predicted: dict[str, Any]
+    """The proxy's final mean and standard deviation, by fidelity; empty before the end."""
+    measured: dict[str, str]
+    """What came back of measurements asked for by hand: value and unit, or the failure, by
+    quantity."""
+    cif: str | None
+    """The relaxed crystal, or a typical arrangement of the highest fidelity asked."""
+    censoring: str = "exact"
+    """"below" or "above" where the value is a measurement's limit of detection."""
+    standing: Standing = NEW
+    """Whether it is a discovery, the same as a better one, known, or misses the requirement."""
+    vibrations: Answer | None = None
+    """How many of its modes are imaginary, where it was among the finalists."""
+
+    @property
+    def shown(self) -> str:
+        """The value as people write it.
+
+        A limit of detection has its sign in front.
+        """
+        return f"{SIGNS.get(self.censoring, '')}{self.value:.2f}"
+
+    @property
+    def fidelity(self) -> int:
+        """The highest fidelity that answered."""
+        return max(m for m, answer in self.observed.items() if answer.kind == "observed")
+
+    @property
+    def relaxation(self) -> dict[str, Any]:
+        """What became of its atoms (`RelaxedArrangement.record`); empty if unrelaxed."""
+        found = (answer.detail.get("relaxation") for answer in self.observed.values())
+        return next(filter(None, found), {})
+
+    @property
+    def arrangement(self) -> dict[str, Any] | None:
+        """Its relaxed atoms as the ledger keeps them; None if unrelaxed."""
+        found = (answer.detail.get("arrangement") for answer in self.observed.values())
+        return next(filter(None, found), None)
+
+    @property
+    def known_as(self) -> str:
+        """The known crystal that it is; empty where it is new or nobody looked."""
+        found = (answer.detail.get("known_as") for answer in self.observed.values())
+        return next(filter(None, found), "")
+
+    @property
+    def file_name(self) -> str:
+        """Of its CIF; letters, digits and underscores only, whatever the formula holds."""
+        formula = "".join(c for c in self.crystal.formula if c.isascii() and c.isalnum())
+        return f"{formula[:40]}_{self.crystal.space_group}_{self.crystal.hash[:8]}.cif"

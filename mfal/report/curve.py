@@ -1,0 +1,50 @@
+"""Best answers against cost: what a search had found when it had paid so much."""
+
+import heapq
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mfal.campaign.ledger.book import Answer
+from mfal.campaign.standing import NEW, standing_of
+
+__all__ = ["TOP_K", "Curve", "best_curve"]
+
+TOP_K = 5
+"""Answers whose mean the second curve follows."""
+
+
+class Curve(NamedTuple):
+    """Best target-fidelity answers among an account's proposals, against what had been paid."""
+
+    cost: list[float]
+    best: list[float]
+    top: list[float | None]
+    """Mean of the best five answers, of a crystal each; None before there are five."""
+
+
+def best_curve(
+    answers: Sequence[Answer], paid: float, target: int, better: bool, limit: float | None
+) -> Curve:
+    """The curve in the order of decisions, so that it doesn't depend on which answer came first.
+
+    Known compounds, and what lies farther from the hull than `limit`, are paid for and don't count.
+    """
+    curve = Curve([], [], [])
+    sign = 1.0 if better else -1.0
+    seen: dict[str, float] = {}
+    for answer in answers:
+        if answer.kind != "abandoned":
+            paid += answer.query.cost
+        counts = answer.value is not None and standing_of([answer.detail], limit) == NEW
+        if answer.query.fidelity == target and counts:
+            assert answer.value is not None
+            name = answer.query.crystal.hash
+            seen[name] = max(seen.get(name, -math.inf), sign * answer.value)
+        if seen:
+            ranked = heapq.nlargest(TOP_K, seen.values())
+            curve.cost.append(paid)
+            curve.best.append(sign * ranked[0])
+            curve.top.append(sign * statistics.fmean(ranked) if len(ranked) == TOP_K else None)
+    return curve

@@ -1,0 +1,85 @@
+"""A query about a triple, with its atoms relaxed by CHGNet."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from mfal.campaign.ledger.records import CrystalRecord, crystal_hash
+from mfal.campaign.workers.atoms import ATOMS_KEYS
+from mfal.campaign.workers.tasks import Task, evaluate
+from mfal.crystals.reading import parse_structure
+from mfal.crystals.structures import space_group_number
+
+LATTICE = (6.3, 6.3, 6.3, 90.0, 90.0, 90.0)
+
+
+def triple(composition):
+    return CrystalRecord(
+        hash=crystal_hash(composition, 225, LATTICE),
+        formula="LiI",
+        composition=composition,
+        space_group=225,
+        lattice=LATTICE,
+        oxidation_states={"Li": 1.0, "I": -1.0},
+        source="sampled",
+    )
+
+
+TASK = Task(
+    triple({"Li": 4, "I": 4}), ("toy_oracles:three",), "volume", structures=2, seed=1, relax=True
+)
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)  # compiling is all that takes long
+    yield evaluate(TASK)
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def test_the_oracle_sees_the_relaxed_crystal(outcome):
+    assert outcome.status == "ok"
+    assert outcome.spread is None
+    relaxation = outcome.detail["relaxation"]
+    assert relaxation["cell_before"] == pytest.approx(LATTICE)
+    # What the chgnet package relaxes rock salt to (tests/potentials/chgnet_minima.json).
+    assert outcome.value == pytest.approx(54.3268 / 2, rel=1e-2)
+    assert relaxation["energy_ev_per_atom"] == pytest.approx(-3.074226, abs=2e-3)
+    assert relaxation["survived"]
+    structure = parse_structure(outcome.detail["cif"], "cif")
+    assert structure.volume / len(structure) == pytest.approx(outcome.value, rel=1e-4)
+    assert space_group_number(structure) == 225
+
+
+def test_it_lies_above_the_lowest_phase_of_its_salt(outcome):
+    """The table of competing phases holds a lower one of lithium iodide, -3.12533 eV per atom."""
+    relaxation = outcome.detail["relaxation"]
+    assert relaxation["hull_distance_ev_per_atom"] == pytest.approx(0.0511, abs=2e-3)
+    assert relaxation["hull_bounded"]
+    assert list(relaxation["decomposition"]) == ["LiI"]
+
+
+def test_it_is_recognised_as_the_known_salt(outcome):
+    assert outcome.detail["known_as"].startswith("LiI, ")
+
+
+def test_atoms_of_an_earlier_answer_give_the_same_to_the_last_digit(outcome):
+    stored = json.loads(json.dumps(outcome.detail, allow_nan=False))
+    again = evaluate(TASK._replace(found=stored))
+    assert again.value == outcome.value
+    assert {key: again.detail[key] for key in ATOMS_KEYS} == {
+        key: stored[key] for key in ATOMS_KEYS
+    }
+    assert again.detail["cif"] == outcome.detail["cif"]
+
+
+def test_a_triple_without_a_sound_arrangement_says_why():
+    crowded = triple({"Li": 4, "I": 4})._replace(lattice=(2.6, 2.6, 2.6, 90.0, 90.0, 90.0))
+    failed = evaluate(TASK._replace(crystal=crowded))
+    assert failed.value is None
+    assert failed.status.startswith("failed: no ")
+    assert "relaxation" not in failed.detail
+    assert np.isfinite(failed.seconds)
