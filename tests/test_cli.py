@@ -11,13 +11,15 @@ import re
 import stat
 import subprocess
 import sys
+import tomllib
 import typing
 from pathlib import Path
 
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from mfal.campaign.config import CampaignConfig, option_paths
+from mfal.campaign.config import CampaignConfig, from_mapping, option_paths
+from mfal.campaign.toml import to_toml
 from mfal.campaign.workers.executors import WorkerPool
 from mfal.cli import main
 from mfal.cli.command import make_parser
@@ -137,6 +139,7 @@ def other_value(path, kind, default):
         "space.elements": "Li,O",
         "space.groups": "225",
         "space.must_contain": "Li,S",
+        "ion": "Na",
         "overlap": "0.25",
         "exploit": "0.25",
         "stability.unknown": "0.25",
@@ -162,6 +165,10 @@ def test_each_option_alone_is_understood_or_refused(path):
     options = make_parser().parse_args(["discover", *words])
     if path.startswith("stability.") and path != "stability.mode":
         with pytest.raises(MfalError, match=r"stability\.mode"):
+            config_from(options)
+        return
+    if path == "ion":
+        with pytest.raises(MfalError, match="--pool"):
             config_from(options)
         return
     config = config_from(options)
@@ -228,6 +235,35 @@ def test_numbers_without_meaning_are_refused(words, capsys):
     assert f"usage: mfal {words[0]}" in capsys.readouterr().err
 
 
+def test_another_ion_takes_its_oracles_and_restrictions():
+    words = ["--ion", "Na", "--pool", "folder"]
+    config = config_from(make_parser().parse_args(["discover", *words]))
+    assert config.space.must_contain == ("Na",)
+    barrier, conductivity = load_oracles(config.oracles)
+    assert (barrier.unit, conductivity.unit) == ("eV", "log10 S/cm")
+    assert "Na" in barrier.version
+    assert "Na" in conductivity.version
+    # What was stored is understood again.
+    assert from_mapping(tomllib.loads(to_toml(config))) == config
+    (only,) = load_oracles(("mfal.oracles.ions:Mg",))
+    assert only.unit == "eV"
+    with pytest.raises(MfalError, match="ion Xx; give one of"):
+        load_oracles(("mfal.oracles.ions:Xx",))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "give a --pool"),
+        (["--pool", "x", "--oracles", "a:b"], "oracles of your own"),
+        (["--pool", "x", "--stability-mode", "objective"], "leave it off"),
+    ],
+)
+def test_what_another_ion_cannot_have_is_said(words, says):
+    with pytest.raises(MfalError, match=says):
+        config_from(make_parser().parse_args(["discover", "--ion", "Na", *words]))
+
+
 def test_elements_may_have_commas_in_every_command():
     words = ["data", "fetch", "optimade", "--out", "x", "--elements", "Li,P", "S"]
     assert make_parser().parse_args(words).elements == ["Li", "P", "S"]
@@ -268,7 +304,7 @@ def test_a_table_of_the_file_that_is_none_is_named_beside_a_flag(tmp_path, capsy
     [
         (["--budget", "-3"], "budget -3; give a positive amount of time as 90, 20m"),
         (["--budget", "0"], "budget 0"),
-        (["--space-elements", "O", "P"], "space.elements O, P; add Li"),
+        (["--elements", "O", "P"], "space.must_contain Li, which no candidate may hold"),
         (["--oracles", "no.such.module:thing"], "no.such.module:thing"),
         (["--oracles", "toy_oracles"], "toy_oracles"),
         (["--oracles", "toy_oracles:nothing"], "nothing"),

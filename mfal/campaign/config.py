@@ -70,6 +70,7 @@ COMMON_GROUPS = (
 can lend their atomic positions to candidates."""
 
 
+DEFAULT_ORACLES = ("mfal.oracles:default_oracles",)
 COMMON_ELEMENTS = (
     *("Li", "B", "N", "O", "F", "Mg", "Al", "Si", "P", "S", "Cl", "Ti", "Ge", "Y", "Zr", "Br"),
 )
@@ -205,6 +206,7 @@ class CampaignConfig:
         "CPU time to spend in all, as 20m, 2h, 3d or a number of seconds: atoms, oracles and what"
         " the campaign itself computes, by their nominal prices",
     )
+    ion: str = _option("Li", "the ion that moves, by its symbol; another than Li needs a pool")
     seed: int = _option(0, "seed of everything drawn at random")
     limits: tuple[str, ...] = _option(
         (), "CPU time that single oracles may take of the budget, each as ORACLE=TIME"
@@ -255,7 +257,7 @@ class CampaignConfig:
         True, "also run a random search at equal cost, charged on an account of its own"
     )
     oracles: tuple[str, ...] = _option(
-        ("mfal.oracles:default_oracles",),
+        DEFAULT_ORACLES,
         "oracles as module:function, each returning an oracle or several, cheapest first",
     )
     space: SpaceConfig = field(default_factory=SpaceConfig)
@@ -280,6 +282,8 @@ class CampaignConfig:
             raise MfalError(f"overlap {self.overlap:g}", "give a share from 0 to below 1")
         if self.target is not None and not math.isfinite(self.target):
             raise MfalError(f"target {self.target:g}", "give a finite value of the target oracle")
+        if self.ion != "Li":
+            self._take_ion()
         if not self.oracles:
             raise MfalError("no oracles", "name at least one as module:function")
         by_oracle("limits", self.limits)
@@ -309,6 +313,28 @@ class CampaignConfig:
             value = getattr(self.execution, name)
             if value is not None and not value > 0:
                 raise MfalError(f"execution.{name} {value:g}", "give a positive number")
+
+    def _take_ion(self) -> None:
+        """Let oracles and restrictions that were not given be those of another ion."""
+        if not self.pool or self.generate:
+            raise MfalError(
+                f"ion {self.ion} with generated crystals, which are modelled on lithium's",
+                "give a --pool of structures that hold it",
+            )
+        if self.stability.mode != "off":
+            raise MfalError(
+                f"stability.mode {self.stability.mode} with ion {self.ion}",
+                "leave it off: windows are against lithium metal",
+            )
+        own = (f"mfal.oracles.ions:{self.ion}",)
+        if self.oracles not in (own, DEFAULT_ORACLES):
+            raise MfalError(
+                f"ion {self.ion} with oracles of your own", "let the function return oracles for it"
+            )
+        object.__setattr__(self, "oracles", own)
+        if self.space.must_contain == SpaceConfig.must_contain:
+            space = dataclasses.replace(self.space, must_contain=(self.ion,))
+            object.__setattr__(self, "space", space)
 
 
 def by_oracle(option: str, entries: Sequence[str]) -> dict[str, float]:

@@ -50,14 +50,11 @@ def scoring_oracles(ion: str = "Li", decorations: int = 3) -> "tuple[Oracle, ...
     """
     from dataclasses import replace
 
-    from mfal.crystals.bond_valence import MORSE
+    from mfal.oracles.ions import charge_of_ion
     from mfal.oracles.ladder import MapOptions, bvse_oracle, conductivity_oracle, sendek_oracle
 
-    charges = sorted({charge for symbol, charge, _, _ in MORSE if symbol == ion})
-    if not charges:
-        known = sorted({symbol for symbol, charge, _, _ in MORSE if charge in (1, 2)})
-        raise MfalError(f"--ion {ion}", f"give one of {', '.join(known)}")
-    options = MapOptions(resolution=RESOLUTION, mobile=ion, mobile_charge=charges[0])
+    charge = charge_of_ion(ion)
+    options = MapOptions(resolution=RESOLUTION, mobile=ion, mobile_charge=charge)
     barrier = _with_spread(
         bvse_oracle(options),
         bvse_oracle(replace(options, resolution=COARSER)),
@@ -67,7 +64,7 @@ def scoring_oracles(ion: str = "Li", decorations: int = 3) -> "tuple[Oracle, ...
     )
     if ion == "Li":
         return sendek_oracle(sampled=True), barrier, conductivity_oracle(options)
-    if charges[0] == 1:
+    if charge == 1:
         warn(f"{ion}: Sendek's regression was made for lithium, it is left out")
         return barrier, conductivity_oracle(options)
     warn(

@@ -41,9 +41,10 @@ def _left(summary: Summary) -> list[str]:
     budget = _budget(summary)
     left = budget - summary.spent - summary.reserved
     if budget and left > 0.25 * budget and summary.config.get("target") is None:
+        more = "a larger pool" if summary.config.get("pool") else "more elements"
         return [
             f"{show_duration(left)} of {show_duration(budget)} were left: no round found more to"
-            " ask within its share; more elements or a larger --batch give it more to choose from"
+            f" ask within its share; {more} or a larger --batch give it more to choose from"
         ]
     return []
 

@@ -46,8 +46,10 @@ def write_page(summary: Summary, folder: Path) -> list[Path]:
 
     Maps of the best candidates' site energies go along as Gaussian cube files.
     """
-    windows = windows_of(summary)
-    maps = energy_maps([c for c in summary.candidates if c.cif][:_MAPS])
+    ion = str(summary.config.get("ion", "Li"))
+    windows = windows_of(summary) if ion == "Li" else {}  # they are against lithium metal
+    best = [c for c in summary.candidates if c.cif][:_MAPS]
+    maps = energy_maps(best, ion)
     figures = all_figures(summary, windows, maps)
     pictures: dict[str, bytes] = {}
     written: list[Path] = []
@@ -104,6 +106,7 @@ def render_page(
     def show(*names: str) -> str:
         return "".join(_figure(figures[name], pictures.get(name)) for name in names)
 
+    ion = str(summary.config.get("ion", "Li"))
     cheap = [name for name in figures if name.startswith("parity_")]
     best_five = "top_against_cost"
     state = "finished" if summary.finished else "still under way"
@@ -121,7 +124,7 @@ def render_page(
 </head>
 <body>
 <header>
-<h1>Lithium conductor campaign</h1>
+<h1>{"Lithium" if ion == "Li" else text(ion)} conductor campaign</h1>
 <p class="lead">{state}; report by mfal {text(mfal.__version__)}; values are {text(target.name)} in
 {text(target.unit)}</p>
 <nav aria-label="Sections"><a href="#candidates">Candidates</a> <a href="#structure">Structure</a>

@@ -37,21 +37,22 @@ class EnergyMap(NamedTuple):
     where they don't. On this grid, which is not the oracle's."""
 
 
-def energy_maps(candidates: Sequence[Candidate]) -> dict[str, EnergyMap | str]:
+def energy_maps(candidates: Sequence[Candidate], ion: str = "Li") -> dict[str, EnergyMap | str]:
     """Maps by crystal hash; in place of a map that can't be made, why."""
-    return {c.crystal.hash: _energy_map(c.cif or "", c.crystal.formula) for c in candidates}
+    return {c.crystal.hash: _energy_map(c.cif or "", c.crystal.formula, ion) for c in candidates}
 
 
-def _energy_map(cif: str, name: str) -> EnergyMap | str:
+def _energy_map(cif: str, name: str, ion: str) -> EnergyMap | str:
     from mfal.crystals.reading import parse_structure
     from mfal.oracles.bond_valence.framework import framework_of
     from mfal.oracles.bond_valence.percolation import percolate
     from mfal.oracles.bond_valence.site_energy import symmetric_map
     from mfal.oracles.bond_valence.symmetry import symmetric_grid
+    from mfal.oracles.ions import charge_of_ion
 
     try:
         structure = parse_structure(cif, name)
-        framework = framework_of(structure)
+        framework = framework_of(structure, ion, charge_of_ion(ion))
         coarse = (structure.volume / _MOST_POINTS) ** (1 / 3)
         grid = symmetric_grid(framework, max(_RESOLUTION, coarse))
         energy = symmetric_map(framework, grid)
