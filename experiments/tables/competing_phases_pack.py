@@ -39,7 +39,7 @@ def pack(work: Path, embedded: frozenset[str]) -> None:
         if row["energy"] is not None
         and row["status"] in ("converged", "as it stands")
         and row["volume"] > LEAST_VOLUME
-        and (row["status"] == "converged" or not row["key"].startswith("simple"))
+        and (row["status"] == "converged" or not row["key"].startswith(("element", "simple")))
     ]
     phases = [CompetingPhase(r["formula"], r["amounts"], r["energy"], 0, 0.0, "", "") for r in rows]
     lowest: dict[str, float] = defaultdict(lambda: float("inf"))
