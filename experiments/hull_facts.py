@@ -7,7 +7,8 @@ phases (the same composition from another source may stay): known crystals must 
 And the formation energies of all compounds are set beside measured enthalpies of formation of the
 solids at 298 K (`tables/formation_enthalpies.csv`: CRC Handbook, 95th ed.) and beside the measured
 Gibbs energies of the embedded table, from which entropy sets them apart, most where a gas is bound.
-Writes all as JSON.
+Then crystals are drawn uniformly from a campaign's default space: for how many does the table bound
+the hull distance, and for how many the window against lithium? Writes all as JSON.
 """
 
 import argparse
@@ -18,13 +19,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from pymatgen.core import Composition
 
+from mfal.campaign.config import CampaignConfig
+from mfal.campaign.ledger.crystals import record_of
+from mfal.campaign.problem import make_problem
 from mfal.data.embedded import load_embedded
 from mfal.data.units import KJ_PER_EV
+from mfal.envs.random import sample_uniformly
+from mfal.errors import MfalError
 from mfal.oracles.stability.hull import competing_phases, hull_distance
-from mfal.oracles.stability.thermochemistry import measured_table
+from mfal.oracles.stability.thermochemistry import measured_table, potential_energies
+from mfal.oracles.stability.window import equilibrium_window
 
 ENTHALPIES = Path(__file__).parent / "tables" / "formation_enthalpies.csv"
 ANIONS = ("N", "O", "F", "P", "S", "Cl", "Se", "Br", "I")
@@ -122,10 +130,40 @@ def by_anion(found: Sequence[Formation]) -> list[tuple[str, int, float, float]]:
     return rows
 
 
+def drawn_formulas(number: int, seed: int = 0) -> list[str]:
+    """Formulas of crystals drawn uniformly from a campaign's default space."""
+    config = CampaignConfig()
+    problem = make_problem(config.space, config.oracles)
+    states = sample_uniformly(problem.environment, jax.random.key(seed), number)
+    crystals = jax.tree.map(np.asarray, jax.vmap(problem.to_crystal)(states))
+    states = jax.tree.map(np.asarray, states)
+    formulas = []
+    for i in range(number):
+        state, crystal = jax.tree.map(lambda leaf, i=i: leaf[i], (states, crystals))
+        formulas.append(record_of(crystal, problem.oxidation_states(state), "random").formula)
+    return formulas
+
+
+def bounded_shares(formulas: Sequence[str]) -> dict[str, float]:
+    """Shares of formulas whose hull distance, and whose window, the table bounds."""
+    energies = potential_energies()
+    hull = [hull_distance(0.0, formula).bounded for formula in formulas]
+    windows = []
+    for formula in formulas:
+        try:
+            equilibrium_window(formula, energies)
+        except MfalError:
+            windows.append(False)
+        else:
+            windows.append(True)
+    return {"hull distance": float(np.mean(hull)), "window": float(np.mean(windows))}
+
+
 def main() -> None:
     """Compare, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("results/hull_facts"))
+    parser.add_argument("--number", type=int, default=300, help="crystals drawn (300)")
     options = parser.parse_args()
     placed = leave_one_out()
     for name, some in (
@@ -151,9 +189,13 @@ def main() -> None:
         print(f"\n{name:9} compounds   computed less measured, eV per atom: median, median size")
         for anion, number, shift, size in by_anion(found):
             print(f"{anion:9} {number:9} {shift:35.3f} {size:12.3f}")
+    shares = bounded_shares(drawn_formulas(options.number))
+    for name, share in shares.items():
+        print(f"{name}: bounded for {100 * share:.0f} % of {options.number} crystals drawn")
     options.out.mkdir(parents=True, exist_ok=True)
     content = {
         "phases": len(competing_phases()),
+        "bounded": shares,
         "left_out": [each._asdict() for each in placed],
         "formation": {name: [e._asdict() for e in found] for name, found in formed.items()},
     }

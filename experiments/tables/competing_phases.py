@@ -60,8 +60,8 @@ CHUNK = 24
 """Crystals relaxed between two writes."""
 COMPARED = 6
 """Structures of one formula that are compared, those of the smallest cells."""
-FIRST = 6
-"""Up to this tier all is done before the next begin."""
+TURNS = ((0, 2), (3, 3), (4, 4), (5, 5), (6, 6), (7, 9))
+"""First and last tier of what is done before the next begin."""
 EMBEDDED_TIER = 2
 GUESSED = ("element", "exchange", "simple")
 """How keys of structures begin that are relaxed; elements, since they bear on everything."""
@@ -131,7 +131,7 @@ def relax_all(data: Path, wheel: Path, work: Path, minutes: float) -> None:
     measured = {material.id for material in load_embedded() if material.details["kind"] != "dft"}
     start = time.process_time()
     tiers = collected(data, wheel, work)
-    for first, last in ((0, FIRST), (FIRST + 1, 9)):
+    for first, last in TURNS:
         some = [one for tier in tiers for one in tier if first <= one.tier <= last]
         at_rest = [
             one

@@ -221,7 +221,7 @@ def exchange_candidates(parents: Iterable[Candidate]) -> Iterator[Candidate]:
         symbols = {e.symbol for e in Composition(formula)}
         default = symbols <= DEFAULT
         tier = 7 if not default else 3 if len(symbols) == 2 else 4
-        for unlike, key, parent, swap in options[: 2 if default else 1]:
+        for unlike, key, parent, swap in options[: 2 if tier == 3 else 1]:
             if unlike > 0.9:
                 continue
             child = _exchanged(parent.structure, swap)

@@ -121,3 +121,12 @@ def test_fetch_writes_what_came(
         "skipped": {"no positions": 3},
         "cached": False,
     }
+
+
+def test_competing_phases_need_a_chemical_system_and_a_table(tmp_path: Path) -> None:
+    target = str(tmp_path / "phases.csv")
+    with pytest.raises(MfalError, match="give --elements Li P S"):
+        run("phases", "mp", "--out", target)
+    with pytest.raises(MfalError, match=r"none\.json"):
+        run("phases", str(tmp_path / "none.json"), "--out", target)
+    assert not Path(target).exists()

@@ -20,6 +20,7 @@ from mfal.oracles.stability.types import CompetingPhase
 if TYPE_CHECKING:
     from mfal.data.table import MaterialTable
     from mfal.potentials.relax import RelaxSettings
+    from mfal.potentials.types import Potential
 
 __all__ = [
     "fingerprint",
@@ -107,9 +108,11 @@ def phases_from_materials_project(
 
 
 def phases_of_table(
-    table: "MaterialTable", settings: "RelaxSettings | None" = None
+    table: "MaterialTable",
+    potential: "Potential | None" = None,
+    settings: "RelaxSettings | None" = None,
 ) -> tuple[CompetingPhase, ...]:
-    """The materials of a table, relaxed by CHGNet, as competing phases.
+    """The materials of a table, relaxed by CHGNet or another potential, as competing phases.
 
     Partly occupied ones and those without atoms are left out, and so are those that don't relax;
     a warning says how many.
@@ -124,7 +127,8 @@ def phases_of_table(
     ]
     relaxed = relax_structures(
         [structure.get_primitive_structure() for _, structure in rows],
-        settings=settings or DEFAULT,
+        potential,
+        settings or DEFAULT,
         symprec=0.02,
     )
     phases = [

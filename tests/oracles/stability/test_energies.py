@@ -11,6 +11,8 @@ from mfal.oracles.stability.energies import (
     energies_from_json,
     energies_from_materials_project,
 )
+from mfal.oracles.stability.hull import hull_distance
+from mfal.oracles.stability.phases import phases_from_materials_project
 from mfal.oracles.stability.thermochemistry import computed_energies
 from mfal.oracles.stability.window import stability_window
 
@@ -134,3 +136,6 @@ def test_query_adds_lithium_and_takes_corrected_energies(monkeypatch):
     energies = energies_from_materials_project(["S"], api_key="k")
     assert asked == [["Li", "S"]]
     assert stability_window("Li2S", energies).oxidation == pytest.approx(2.0)
+    phases = {phase.formula: phase for phase in phases_from_materials_project(["S"], api_key="k")}
+    assert phases["Li2S"].energy == pytest.approx((-11.4 - 0.5) / 3)
+    assert hull_distance(-3.9, "Li2S", tuple(phases.values())).distance == pytest.approx(0.2 / 3)

@@ -8,9 +8,11 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from mfal.data.embedded import load_embedded
+from mfal.data.table import Material, MaterialTable
 from mfal.errors import MfalError
 from mfal.oracles import stable_conductors
 from mfal.oracles.stability.hull import competing_phases
+from mfal.oracles.stability.phases import phases_of_table
 from mfal.oracles.stability.placing import formation_energy, hull_oracle, place_structures
 from mfal.oracles.stability.types import CompetingPhase
 from tests.potentials.analytic import argon, lennard_jones
@@ -56,6 +58,20 @@ def test_energies_of_two_sources_are_not_mixed():
         place_structures([cube()], ARGON)
     with pytest.raises(MfalError, match="without a version"):
         hull_oracle(ARGON, alone(0.0))
+
+
+def test_a_tables_structures_become_competing_phases(recwarn):
+    mixed = Structure(Lattice.cubic(4), [{"Ar": 0.5}], [[0, 0, 0]])
+    rows = [
+        Material(id=name, formula="Ar", composition={"Ar": 1.0}, structure=structure.as_dict())
+        for name, structure in (("fcc", cube()), ("mixed", mixed))
+    ]
+    (only,) = phases_of_table(MaterialTable.from_rows(rows), ARGON)
+    assert (only.key, only.formula, only.space_group_number) == ("fcc", "Ar", 225)
+    assert only.volume == pytest.approx(5.3**3 / 4, rel=0.01)
+    assert "1 of 2 materials are left out" in str(recwarn[-1].message)
+    (answer,) = hull_oracle(ARGON, (only,), version="1").evaluate([cube()])
+    assert answer.value == pytest.approx(0.0, abs=1e-5)
 
 
 def test_the_chain_with_the_hull_below_the_target():
