@@ -2,22 +2,32 @@
 
 What is kept: elements and embedded crystals; of every other formula the lowest, and what lies at
 most `NEAR` above it, if it lies at most `COMPETES` above the hull of all. Exchanged ions must be
-the lowest of their formula.
+the lowest of their formula. Energies go to a CSV file, the structures of all but the embedded
+crystals to a table of mfal's own format.
 """
 
+import gzip
 import json
+import pickle
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from competing_phases_sources import SYMPREC, primitive
+from pymatgen.core import Lattice, Structure
+
+from mfal.crystals.structures import space_group_number
+from mfal.data.asymmetric import asymmetric_unit
+from mfal.data.table import Material, MaterialTable
+from mfal.data.table_json import to_json
 from mfal.errors import MfalError
 from mfal.oracles.stability.hull import mixture_of
 from mfal.oracles.stability.phases import plain_formula, write_phases
 from mfal.oracles.stability.types import CompetingPhase
 
-TARGET = (
-    Path(__file__).parents[2] / "mfal" / "oracles" / "stability" / "tables" / "competing_phases.csv"
-)
+PACKAGE = Path(__file__).parents[2] / "mfal"
+ENERGIES = PACKAGE / "oracles" / "stability" / "tables" / "competing_phases.csv"
+STRUCTURES = PACKAGE / "data" / "tables" / "competing_phases.json.gz"
 NEAR = 0.02
 """eV per atom above the lowest of its formula."""
 COMPETES = 0.10
@@ -27,7 +37,7 @@ LEAST_VOLUME = 4.0
 
 
 def pack(work: Path, embedded: frozenset[str]) -> None:
-    """Write the table.
+    """Write both tables.
 
     Args:
       work: folder with the answers.
@@ -41,6 +51,40 @@ def pack(work: Path, embedded: frozenset[str]) -> None:
         and row["volume"] > LEAST_VOLUME
         and (row["status"] == "converged" or not row["key"].startswith(("element", "simple")))
     ]
+    kept = _distinct(_competing(rows, embedded), embedded)
+    standing = {
+        one.key: one
+        for tier in pickle.loads((work / "candidates.pickle").read_bytes())
+        for one in tier
+    }
+    structures = {row["key"]: _structure(row, standing) for row in kept}
+    write_phases(
+        ENERGIES,
+        (
+            CompetingPhase(
+                plain_formula(row["amounts"]),
+                row["amounts"],
+                row["energy"],
+                _group(structures[row["key"]]),
+                row["volume"],
+                row["source"],
+                row["key"],
+            )
+            for row in kept
+        ),
+    )
+    materials = [
+        _material(row, structures[row["key"]])
+        for row in sorted(kept, key=lambda row: str(row["key"]))
+        if row["key"] not in embedded
+    ]
+    text = to_json(MaterialTable.from_rows(materials))
+    STRUCTURES.write_bytes(gzip.compress(text.encode(), mtime=0))
+    for path in (ENERGIES, STRUCTURES):
+        print(f"{len(kept)} of {len(rows)} rows, {path.stat().st_size / 1e3:.0f} kB -> {path}")
+
+
+def _competing(rows: list[dict[str, Any]], embedded: frozenset[str]) -> list[dict[str, Any]]:
     phases = [CompetingPhase(r["formula"], r["amounts"], r["energy"], 0, 0.0, "", "") for r in rows]
     lowest: dict[str, float] = defaultdict(lambda: float("inf"))
     for row in rows:
@@ -57,23 +101,7 @@ def pack(work: Path, embedded: frozenset[str]) -> None:
             distances[row["formula"]] = _above(row, phases)
         if len(row["amounts"]) == 1 or distances[row["formula"]] <= COMPETES:
             kept.append(row)
-    kept = _distinct(kept, embedded)
-    write_phases(
-        TARGET,
-        (
-            CompetingPhase(
-                plain_formula(row["amounts"]),
-                row["amounts"],
-                row["energy"],
-                row.get("groups", (0, 0))[1],
-                row["volume"],
-                row["source"] + (", as it stands" if row["status"] != "converged" else ""),
-                row["key"],
-            )
-            for row in kept
-        ),
-    )
-    print(f"{len(kept)} of {len(rows)} rows, {TARGET.stat().st_size / 1e3:.0f} kB -> {TARGET}")
+    return kept
 
 
 def _above(row: dict[str, Any], phases: list[CompetingPhase]) -> float:
@@ -90,7 +118,7 @@ def _distinct(rows: list[dict[str, Any]], embedded: frozenset[str]) -> list[dict
     seen = set()
     distinct = []
     for row in sorted(rows, key=lambda row: (row["energy"], row["key"])):
-        same = (row["formula"], row.get("groups", (0, 0))[1], round(row["energy"], 3))
+        same = (row["formula"], round(row["energy"], 3), round(row["volume"], 1))
         if row["key"] in embedded:
             distinct.append(row)
         elif same not in seen:
@@ -107,3 +135,30 @@ def _rows(work: Path) -> list[dict[str, Any]]:
             row = json.loads(line)
             found[row["key"]] = row
     return list(found.values())
+
+
+def _structure(row: dict[str, Any], standing: dict[str, Any]) -> Structure:
+    if "positions" in row:
+        return Structure(Lattice(row["lattice"]), row["species"], row["positions"])
+    return primitive(standing[row["key"]].structure)
+
+
+def _group(structure: Structure) -> int:
+    try:
+        return space_group_number(structure, SYMPREC)
+    except MfalError:
+        return 0
+
+
+def _material(row: dict[str, Any], structure: Structure) -> Material:
+    unit = asymmetric_unit(structure, symprec=SYMPREC, charged=False)
+    return Material(
+        id=row["key"],
+        formula=plain_formula(row["amounts"]),
+        composition=unit.composition,
+        space_group_number=unit.space_group_number,
+        lattice=unit.lattice,
+        source=row["source"],
+        licence="" if row["key"].startswith("simple") else "CC BY 4.0",
+        structure=unit,
+    )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from mfal.lazy import lazily
 
 if TYPE_CHECKING:
-    from mfal.data.embedded import load_embedded
+    from mfal.data.embedded import load_competing_phases, load_embedded
     from mfal.data.materials_project import fetch_materials_project
     from mfal.data.named import NAMED_TABLES, open_table
     from mfal.data.novelty import KNOWN_TABLES, KnownCrystals, known_crystals
@@ -43,6 +43,7 @@ __all__ = [
     "from_json",
     "from_pandas",
     "known_crystals",
+    "load_competing_phases",
     "load_embedded",
     "load_json",
     "load_obelix",
@@ -61,7 +62,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "embedded": "load_embedded",
+        "embedded": "load_competing_phases load_embedded",
         "materials_project": "fetch_materials_project",
         "named": "NAMED_TABLES open_table",
         "novelty": "KNOWN_TABLES KnownCrystals known_crystals",

@@ -1,8 +1,9 @@
-"""The table that comes with the package: known lithium compounds, each with its source."""
+"""The tables that come with the package: known lithium compounds, and what competes with them."""
 
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 from importlib.resources import files
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from mfal.data.asymmetric import AsymmetricUnit
 from mfal.data.table import CONDUCTIVITY, Label, Material, MaterialTable
 
-__all__ = ["load_embedded"]
+__all__ = ["load_competing_phases", "load_embedded"]
 
 
 @functools.cache
@@ -26,6 +27,20 @@ def load_embedded() -> MaterialTable:
     text = (files("mfal.data") / "tables" / "li_compounds.json").read_text(encoding="utf-8")
     table = json.loads(text)
     return MaterialTable.from_rows(_material(row, table["sources"]) for row in table["materials"])
+
+
+@functools.cache
+def load_competing_phases() -> MaterialTable:
+    """Elements and compounds that bound the hull, with atoms; embedded lithium compounds left out.
+
+    Their energies are in `mfal.oracles.stability.competing_phases`, by the same ids. Structures of
+    the Materials Project and Alexandria as computed there, others relaxed by CHGNet.
+    `experiments/tables/competing_phases.py` makes the file that is read here.
+    """
+    from mfal.data.table_json import from_json
+
+    packed = (files("mfal.data") / "tables" / "competing_phases.json.gz").read_bytes()
+    return from_json(gzip.decompress(packed).decode("utf-8"), "competing_phases.json.gz")
 
 
 def _material(row: dict[str, Any], sources: dict[str, Any]) -> Material:

@@ -26,6 +26,7 @@ __all__ = [
 
 NAMED_TABLES: Mapping[str, str] = {
     "embedded": "known lithium compounds with atoms, from cited sources",
+    "phases": "elements and compounds that compete with them, with atoms (the hull)",
     "set40": "40 measured conductors (Sendek et al. 2017)",
     "set41": "41 conductors simulated by DFT molecular dynamics (Sendek et al. 2019)",
     "obelix": "599 measured conductivities, needs obelix-data or a folder (obelix:FOLDER)",
@@ -51,6 +52,10 @@ def open_table(reference: str | Path, *, strict: bool = False) -> MaterialTable:
         from mfal.data.embedded import load_embedded
 
         return load_embedded()
+    if text == "phases":
+        from mfal.data.embedded import load_competing_phases
+
+        return load_competing_phases()
     if text in ("set40", "set41"):
         from mfal.data import sendek
 

@@ -26,7 +26,8 @@ def run(*arguments: str) -> int:
 def test_list_of_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("list") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["embedded", "set40", "set41", "obelix", "pool"]
+    names = ["embedded", "phases", "set40", "set41", "obelix", "pool"]
+    assert [line.split()[0] for line in lines] == names
     assert run("list", "--json") == 0
     assert set(json.loads(capsys.readouterr().out)) == {line.split()[0] for line in lines}
 
