@@ -321,10 +321,10 @@ class CampaignConfig:
                 f"ion {self.ion} with generated crystals, which are modelled on lithium's",
                 "give a --pool of structures that hold it",
             )
-        if self.stability.mode != "off":
+        if self.stability.mode == "objective" or self.stability.high > 0:
             raise MfalError(
-                f"stability.mode {self.stability.mode} with ion {self.ion}",
-                "leave it off: windows are against lithium metal",
+                f"a stability window with ion {self.ion}",
+                "leave stability.high and the mode objective out: windows are against lithium metal",
             )
         own = (f"mfal.oracles.ions:{self.ion}",)
         if self.oracles not in (own, DEFAULT_ORACLES):
