@@ -10,7 +10,7 @@ import pytest
 SCRIPT = """
 import json, jax, numpy as np
 from functools import partial
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 from mfal.potentials import chgnet_potential, energy_forces_stress, pad_atoms
 
 potential = chgnet_potential()
@@ -21,11 +21,11 @@ shaken = [sites + 0.1 * np.random.default_rng(n).normal(size=sites.shape) for n 
 batch = pad_atoms([(places, cell, species) for places in shaken])
 inputs = (*batch, potential.neighbours(*batch))
 one = partial(energy_forces_stress, potential.energy, potential.params)
-ask = jax.jit(jax.vmap(one))
-alone = ask(*inputs)
+alone = jax.jit(jax.vmap(one))(*inputs)
 
-mesh = jax.make_mesh((8,), ("crystals",))
-spread = ask(*jax.device_put(inputs, NamedSharding(mesh, PartitionSpec("crystals"))))
+rows, mesh = PartitionSpec("crystals"), jax.make_mesh((8,), ("crystals",))
+share = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False)
+spread = jax.jit(share)(*inputs)
 print(json.dumps({
     "devices": len(spread.forces.sharding.device_set),
     "apart": [float(abs(np.asarray(a) - np.asarray(b)).max()) for a, b in zip(alone, spread)],
