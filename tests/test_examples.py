@@ -19,7 +19,9 @@ LIMITS = {
 
 
 def test_examples_are_all_here_and_short():
-    found = {path.stem: path.read_text() for path in (ROOT / "examples").glob("*.py")}
+    found = {
+        path.stem: path.read_text() for path in (ROOT / "experiments" / "examples").glob("*.py")
+    }
     assert set(found) == set(LIMITS)
     for text in found.values():
         lines = [line for line in text.splitlines() if line.strip()]
@@ -31,7 +33,7 @@ def test_examples_are_all_here_and_short():
 def test_an_example_ends_where_it_should(name):
     if name in PEERS:
         pytest.importorskip("gfnx")
-    words = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
+    words = [sys.executable, str(ROOT / "experiments" / "examples" / f"{name}.py")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
