@@ -17,7 +17,9 @@ it already:
 - prior and cheap oracles: both;
 - family order: families in the order in which a chemist would try them, at random within each;
 - forest: scikit-learn's random forest on element fractions, space group and lattice, mean plus the
-  trees' standard deviation; the first five at random;
+  trees' standard deviation; the first five at random; conductivities below 1e-5 S/cm count as
+  1e-5, as for the processes;
+- plain forest: the same on all values as they are;
 - random.
 
 Then by date: labels published up to a year are known, and the fifty experiments are for what was
@@ -37,6 +39,7 @@ import argparse
 import json
 import platform
 import re
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -224,15 +227,15 @@ def choose(
     return np.array(picked)
 
 
-def forest(pool: Pool, asked: np.ndarray, seed: int) -> np.ndarray:
-    """Mean plus standard deviation over the trees, [n]."""
+def forest(pool: Pool, asked: np.ndarray, seed: int, floor: float) -> np.ndarray:
+    """Mean plus standard deviation over the trees, [n]; smaller values count as the floor."""
     from sklearn.ensemble import RandomForestRegressor
 
     composition = pool.table.composition
     fractions = composition / composition.sum(1, keepdims=True)
     x = np.column_stack([fractions, pool.table.space_group_number, pool.table.lattice])
     model = RandomForestRegressor(TREES, random_state=seed)
-    model.fit(x[asked], np.maximum(pool.value[asked], FLOOR))
+    model.fit(x[asked], np.maximum(pool.value[asked], floor))
     trees = np.stack([tree.predict(x) for tree in model.estimators_])
     return trees.mean(0) + trees.std(0)
 
@@ -251,7 +254,7 @@ PROCESSES = {
     "prior": {"cheap": False, "prior": True},
     "prior and cheap oracles": {"cheap": True, "prior": True},
 }
-STRATEGIES = (*PROCESSES, "family order", "forest", "random")
+STRATEGIES = (*PROCESSES, "family order", "forest", "plain forest", "random")
 
 
 def run(pool: Pool, strategy: str, seed: int, known: np.ndarray | None = None) -> list[int]:
@@ -269,8 +272,9 @@ def run(pool: Pool, strategy: str, seed: int, known: np.ndarray | None = None) -
         informed = len(seen) or any(PROCESSES.get(strategy, {}).values())
         if strategy in ("family order", "random") or not informed:
             picked = fixed[len(asked) : len(asked) + BATCH]
-        elif strategy == "forest":
-            merit = forest(pool, seen, seed + len(asked))
+        elif strategy.endswith("forest"):
+            floor = FLOOR if strategy == "forest" else -np.inf
+            merit = forest(pool, seen, seed + len(asked), floor)
             picked = left[np.argsort(-merit[left], kind="stable")[:BATCH]]
         else:
             mean, covariance, noise = belief(pool, seen, **PROCESSES[strategy], capacity=capacity)
@@ -281,24 +285,69 @@ def run(pool: Pool, strategy: str, seed: int, known: np.ndarray | None = None) -
     return asked
 
 
-def by_date(pool: Pool, cut_off: int, seeds: range) -> list[str]:
+class Runs:
+    """Runs in a file, each made once.
+
+    Args:
+      path: of the file, a run a line.
+      pool: all rows.
+      minutes: after so many nothing is begun.
+    """
+
+    def __init__(self, path: Path, pool: Pool, minutes: float) -> None:
+        self.path, self.pool = path, pool
+        self.deadline = time.perf_counter() + 60 * minutes
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.found = {
+            (c["strategy"], c["seed"], c.get("cut_off", 0)): c["asked"]
+            for c in map(json.loads, lines)
+        }
+
+    def asked(self, strategy: str, seed: int, cut_off: int = 0) -> list[int] | None:
+        """The rows asked, in order; None where there was no time. After a cut-off, of the dated."""
+        cell = strategy, seed, cut_off
+        if cell in self.found:
+            return self.found[cell]
+        if time.perf_counter() > self.deadline:
+            return None
+        if cut_off:
+            part = dated(self.pool)
+            self.found[cell] = run(part, strategy, seed, np.flatnonzero(part.year <= cut_off))
+        else:
+            self.found[cell] = run(self.pool, strategy, seed)
+        record = {"strategy": strategy, "seed": seed, "cut_off": cut_off}
+        record |= {"asked": self.found[cell], "mfal": mfal.__version__}
+        with self.path.open("a") as file:
+            file.write(json.dumps(record | {"python": platform.python_version()}) + "\n")
+        return self.found[cell]
+
+
+def dated(pool: Pool) -> Pool:
+    """The rows whose year is known."""
+    return pool.select(np.flatnonzero(pool.year > 0))
+
+
+def by_date(runs: Runs, cut_off: int, seeds: range) -> list[str]:
     """What fifty experiments find of what was published after a year, a line a strategy."""
-    dated = pool.select(np.flatnonzero(pool.year > 0))
-    known = np.flatnonzero(dated.year <= cut_off)
-    later = np.flatnonzero(dated.year > cut_off)
-    goals = later[dated.best[later]]
+    part = dated(runs.pool)
+    later = np.flatnonzero(part.year > cut_off)
+    goals = later[part.best[later]]
     lines = [
-        f"up to {cut_off}: {len(known)} labels known, {len(later)} rows later,"
+        f"up to {cut_off}: {len(part.year) - len(later)} labels known, {len(later)} rows later,"
         f" {len(goals)} of the best among them"
     ]
     for strategy in ("nothing", "cheap oracles", "forest", "family order", "random"):
-        several = strategy in ("forest", "family order", "random")
-        runs = [run(dated, strategy, s, known) for s in (seeds if several else seeds[:1])]
-        hits = [np.isin(goals, asked) for asked in runs]
-        recall = np.mean([hit.mean() for hit in hits])
-        line = f"  {strategy:16s} recall {recall:.2f}"
-        if strategy == "cheap oracles":
-            names = [dated.table.formulas[i] for i in goals[hits[0]]]
+        # With labels known nothing is drawn at random by the processes.
+        asked = [
+            runs.asked(strategy, seed, cut_off)
+            for seed in (seeds[:1] if strategy in PROCESSES else seeds)
+        ]
+        hits = [np.isin(goals, rows) for rows in asked if rows is not None]
+        if not hits:
+            continue
+        line = f"  {strategy:16s} recall {np.mean([hit.mean() for hit in hits]):.2f}"
+        if strategy in PROCESSES:
+            names = [part.table.formulas[i] for i in goals[hits[0]]]
             line += f": {', '.join(dict.fromkeys(names))}"
         lines.append(line)
     return lines
@@ -328,33 +377,24 @@ def main() -> None:
     print(f"{len(pool.value)} rows, {pool.best.sum()} to be found, {pool.in_prior[pool.best].sum()}"
           f" of them in the 40-set ({len(pool.prior_value)} of it have a cell); all cheap answers"
           f" together cost {charged:.5f} experiments")  # fmt: skip
-    path, start = options.out / "runs.jsonl", time.perf_counter()
-    lines = path.read_text().splitlines() if path.exists() else []
-    cells = {(c["strategy"], c["seed"]): c["asked"] for c in map(json.loads, lines)}
+    runs = Runs(options.out / "runs.jsonl", pool, options.minutes)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    for seed in seeds:
-        for strategy in STRATEGIES:
-            if (strategy, seed) in cells or time.perf_counter() - start > 60 * options.minutes:
-                continue
-            cells[strategy, seed] = run(pool, strategy, seed)
-            record = {"strategy": strategy, "seed": seed, "asked": cells[strategy, seed]}
-            record |= {"mfal": mfal.__version__, "python": platform.python_version()}
-            with path.open("a") as file:
-                file.write(json.dumps(record) + "\n")
-    done = [seed for seed in seeds if all((s, seed) in cells for s in STRATEGIES)]
+    done = [s for s in seeds if all(runs.asked(name, s) is not None for name in STRATEGIES)]
     print(f"{len(done)} of {options.seeds} seeds are complete")
     if not done:
         return
     print(f"{'found after':24s} {'10':>5s} {'20':>5s} {'30':>5s} {'40':>5s}  50 (90 %)"
           "           not in the 40-set")  # fmt: skip
     for strategy in STRATEGIES:
-        hits = np.array([pool.best[cells[strategy, seed]] for seed in done])
-        new = hits & ~np.array([pool.in_prior[cells[strategy, seed]] for seed in done])
+        asked = np.array([runs.asked(strategy, seed) for seed in done])
+        hits = pool.best[asked]
+        new = hits & ~pool.in_prior[asked]
         curve = " ".join(f"{hits[:, :n].sum(1).mean():5.1f}" for n in (10, 20, 30, 40))
         print(f"{strategy:24s} {curve}  {interval(hits.sum(1)):20s} {new.sum(1).mean():5.1f}")
     if len(done) == options.seeds:
+        sys.stdout.flush()
         for cut_off in CUT_OFFS:
-            print("\n".join(by_date(pool, cut_off, seeds)))
+            print("\n".join(by_date(runs, cut_off, seeds)), flush=True)
 
 
 if __name__ == "__main__":
