@@ -119,7 +119,7 @@ def test_a_batch_in_hindsight_does_not_buy_the_same_twice(script):
 
 
 def test_the_year_that_a_doi_tells(script):
-    year_of = script("retrospective_obelix").year_of
+    year_of = script("obelix_years").year_of
     told = {
         "10.1016/j.ssi.2004.01.001": 2004,
         "10.1016/0167-2738(81)90341-9": 1981,

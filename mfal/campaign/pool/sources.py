@@ -57,13 +57,14 @@ def read_source(reference: str) -> Iterator[Material]:
         if (path / "all.csv").is_file() or (path / "materials.csv").is_file():
             yield from _table(reference)
         else:
-            yield from _files([each for each in sorted(path.rglob("*")) if each.is_file()], path)
+            inside = [each for each in sorted(path.rglob("*")) if each.is_file()]
+            yield from _files(filter(is_structure_name, inside), path)
     elif path.suffix.lower() in (".csv", ".tsv") and path.is_file():
         yield from _csv(path)
     elif path.is_file():
         yield from _table_of_json(path) if _is_table(path) else _files([path], path.parent)
     elif matching := sorted(Path().glob(reference) if not path.is_absolute() else _absolute(path)):
-        yield from _files(matching, None)
+        yield from _files([each for each in matching if each.is_file()], None)
     else:
         raise MfalError(f"pool {reference!r} is no source", _HINT)
 
@@ -113,10 +114,6 @@ def _files(paths: Iterable[Path], root: Path | None) -> Iterator[Material]:
 
     tried = found = 0
     for path in paths:
-        if not is_structure_name(path) and root is not None and path.parent != root:
-            continue
-        if path.is_dir() or not is_structure_name(path):
-            continue
         tried += 1
         try:
             readings = read_structures(path)

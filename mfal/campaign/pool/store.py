@@ -171,7 +171,8 @@ def _fill(
             met = restrictions_met(space, composition, groups)
             allowed = np.ones(len(rows), bool)
             for name, each in met.items():
-                left_out[f"by --{name.replace('_', '-')}"] += int((allowed & ~each).sum())
+                flag = "space-groups" if name == "groups" else name.replace("_", "-")
+                left_out[f"by --{flag}"] += int((allowed & ~each).sum())
                 allowed &= each
             values = []
             for i in np.flatnonzero(allowed).tolist():

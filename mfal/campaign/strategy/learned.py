@@ -112,6 +112,10 @@ class Learned:
         oracles = self.problem.oracles
         each = [sum(self.price(record, oracle) for oracle in oracles) for record in records]
         number = affordable(Account(share, 0.0, 0.0), each)
+        if not records:
+            raise MfalError(
+                "nothing to begin with: no candidate's atoms can be told", "give another pool"
+            )
         if not number:
             least = each[0] / _INITIAL_SHARE
             raise MfalError(
