@@ -7,7 +7,8 @@ are made up: what is timed is the campaign's own work.
 
     python experiments/benchmarks/pool.py --rows 1000000 --out FOLDER
 
-@MEASURED@
+Measured for 10^5 rows, of which 54,148 are left as different: read in 17.7 CPU s, first proposals
+after 48.7 more, compilation included, the next in 3.6; 1.10 GiB at most.
 """
 
 import argparse
