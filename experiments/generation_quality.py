@@ -36,6 +36,7 @@ from shared import do_pieces, interval, make_parser, write_record
 
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.folder import CAMPAIGN, read_campaign, stored_config
+from mfal.campaign.ledger.crystals import record_of
 from mfal.campaign.ledger.records import CrystalRecord, realisation_seed
 from mfal.campaign.problem import make_problem
 from mfal.campaign.standing import hull_distance_of
@@ -44,6 +45,7 @@ from mfal.campaign.strategy.observations import attempts_of
 from mfal.campaign.strategy.types import Round
 from mfal.campaign.workers.atoms import candidate_atoms, structure_of
 from mfal.crystals.matching import same_crystal
+from mfal.envs.random import sample_uniformly
 from mfal.errors import MfalError
 
 COUNT = 1000
@@ -65,11 +67,16 @@ MEASURES = ("valid", "unique", "novel", "stable", "metastable", "sun", "msun")
 
 def random_crystals(config: CampaignConfig, count: int) -> list[CrystalRecord]:
     """Draws by random legal actions."""
-    thinker = Learned(make_problem(config.space, config.oracles), config)
+    problem = make_problem(config.space, config.oracles)
+    assert problem.environment is not None
     records: list[CrystalRecord] = []
     for number in range(-(-count // DRAWS)):
-        states = thinker.learner.uniform(jax.random.key(number), DRAWS)
-        records += thinker.records(states, thinker.learner.crystals(states), "random")
+        states = sample_uniformly(problem.environment, jax.random.key(number), DRAWS)
+        crystals = jax.tree.map(np.asarray, jax.vmap(problem.to_crystal)(states))
+        states = jax.tree.map(np.asarray, states)
+        for i in range(DRAWS):
+            state, crystal = jax.tree.map(lambda leaf, i=i: leaf[i], (states, crystals))
+            records.append(record_of(crystal, problem.oxidation_states(state), "random"))
     return records[:count]
 
 
