@@ -111,6 +111,9 @@ class Printer:
             console.print(Text(result["error"], style="red"), soft_wrap=True)
             return
         title = f"{result['file']}: {result['formula']}, space group {result['space_group']}"
+        if "known_as" in result:
+            known = f"known as {result['known_as']}" if result["known_as"] else "not known here"
+            title = f"{title}, {known}"
         console.print(Text(title, style="bold"), soft_wrap=True)
         for note in result["notes"]:
             console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)

@@ -14,6 +14,8 @@ from mfal.cli.score_sources import Source
 from mfal.errors import MfalError, MfalWarning
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
     from mfal.oracles.types import Oracle
 
 __all__ = ["Job", "oracles_of", "process_count", "results", "score_source"]
@@ -171,6 +173,18 @@ def _hull_oracle(path: str | None) -> "Oracle":
     return hull_oracle(phases=phases, version=f"1-{fingerprint(phases)}")
 
 
+def _known_as(structure: "Structure") -> str:
+    """Formula and id of the known crystal that a structure is; empty where it is new."""
+    from mfal.data.novelty import known_crystals
+
+    if not structure.is_ordered:
+        return ""
+    try:
+        return known_crystals().name_of(structure)
+    except MfalError:  # without symmetry it is no crystal; its oracles say so
+        return ""
+
+
 def score_source(source: Source, job: Job) -> list[dict[str, Any]]:
     """One result for each structure of a source; what can't be read has an "error" instead."""
     from pymatgen.core import Structure
@@ -181,7 +195,10 @@ def score_source(source: Source, job: Job) -> list[dict[str, Any]]:
     oracles = oracles_of(job)
 
     def scored(structure: Structure, name: str) -> dict[str, Any]:
-        return score_structure(structure, oracles, job.files, name)
+        found = score_structure(structure, oracles, job.files, name)
+        if job.stability or job.phases:
+            found["known_as"] = _known_as(structure)
+        return found
 
     contents = source.contents
     try:

@@ -149,6 +149,7 @@ def test_stability_is_asked_of_chgnet(tmp_path, capsys):
     assert answer["oracle"] == "hull_distance"
     assert abs(answer["value"]) < 0.03
     assert answer["hull"]["bounded"]
+    assert result["known_as"].startswith("LiCl, ")
 
 
 # --- a table that grows ---------------------------------------------------------------------------
