@@ -1,0 +1,90 @@
+"""The last questions: of the best that count, once each, whatever happens in between."""
+
+from concurrent.futures import Future
+from dataclasses import replace
+
+import pytest
+from toy_campaign import CONFIG, InstantExecutor, strategy
+
+from mfal.campaign.finalists import FINALISTS, VIBRATIONS_REFERENCE
+from mfal.campaign.folder import read_campaign
+from mfal.campaign.ledger.records import Outcome
+from mfal.campaign.loop import run_campaign
+from mfal.report.summary import summarise
+
+MANY = replace(CONFIG, budget=60.0, rounds=4, finalists=3)
+
+
+def cell(number: int) -> dict:
+    """Atoms that differ from crystal to crystal, but for every fourth."""
+    edge = 3.0 + 0.4 * (number % 4)
+    return {
+        "lattice": [[3.0, 0, 0], [0, 3.0, 0], [0, 0, edge]],
+        "species": ["Li+", "F-"],
+        "coordinates": [[0, 0, 0], [0.5, 0.5, 0.5]],
+    }
+
+
+class Relaxing(InstantExecutor):
+    """Answers as if atoms had been relaxed; each third is known, each fifth far from the hull."""
+
+    def __init__(self, stop: bool = False) -> None:
+        self.stop = stop
+        self.asked: list = []
+
+    def submit(self, fn, /, *args, **kwargs):
+        task, future = args[0], Future()
+        if task.oracle == "imaginary_modes":
+            self.asked.append(task)
+            if self.stop:
+                raise KeyboardInterrupt
+            future.set_result(Outcome(2.0, None, "ok", 0.0, {"provenance": {"lowest_thz": -1.0}}))
+            return future
+        answered = super().submit(fn, *args, **kwargs).result()
+        number = task.crystal.composition["Li"]
+        relaxation = {"hull_distance_ev_per_atom": 0.3 if number % 5 == 0 else 0.0}
+        detail = {
+            "relaxation": relaxation,
+            "known_as": "Li2O, here" if number % 3 == 0 else "",
+            "arrangement": cell(number),
+        }
+        future.set_result(answered._replace(detail={**answered.detail, **detail}))
+        return future
+
+
+def run(folder, executor):
+    return run_campaign(folder, MANY, executor=executor, strategy=strategy())
+
+
+def test_the_best_new_ones_are_asked_once_with_their_own_atoms(tmp_path):
+    executor = Relaxing()
+    assert run(tmp_path, executor)
+    with read_campaign(tmp_path) as ledger:
+        answers = ledger.answers(FINALISTS)
+        best = ledger.best("campaign", 1, number=99, largest=True, proposed=True)
+        summary = summarise(ledger)
+    new = [
+        a.query.crystal
+        for a in best
+        if not a.detail["known_as"] and a.detail["relaxation"]["hull_distance_ev_per_atom"] == 0
+    ]
+    assert [a.query.crystal.hash for a in answers] == [crystal.hash for crystal in new[:3]]
+    for task in executor.asked:
+        assert task.references == (VIBRATIONS_REFERENCE,)
+        assert task.found["arrangement"] == cell(task.crystal.composition["Li"])
+    told = [c for c in summary.candidates if c.vibrations is not None]
+    assert [c.rank for c in told] == [1, 2, 3]
+    assert summary.spent <= MANY.budget
+    assert run(tmp_path, executor)
+    assert len(executor.asked) == 3
+
+
+def test_stopped_in_between_they_are_asked_by_the_next_start(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, Relaxing(stop=True))
+    with read_campaign(tmp_path) as ledger:
+        assert len(ledger.pending(FINALISTS)) == 3
+    assert run(tmp_path, Relaxing())
+    with read_campaign(tmp_path) as ledger:
+        assert len(ledger.answers(FINALISTS)) == 3
+        assert not ledger.pending(FINALISTS)
