@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KNOWN_TABLES", "KnownCrystals", "known_crystals"]
 
-KNOWN_TABLES = ("embedded", "set40", "set41")
+KNOWN_TABLES = ("embedded", "phases", "set40", "set41")
 """Tables that every crystal is compared with, as `mfal.data.open_table` names them."""
 
 
