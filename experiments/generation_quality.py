@@ -36,14 +36,14 @@ from shared import do_pieces, interval, make_parser, write_record
 
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.folder import CAMPAIGN, read_campaign, stored_config
-from mfal.campaign.ledger.crystals import record_of
+from mfal.campaign.ledger.crystals import record_of, structure_of
 from mfal.campaign.ledger.records import CrystalRecord, realisation_seed
 from mfal.campaign.problem import make_problem
 from mfal.campaign.standing import hull_distance_of
 from mfal.campaign.strategy.learned import Learned
 from mfal.campaign.strategy.observations import attempts_of
 from mfal.campaign.strategy.types import Round
-from mfal.campaign.workers.atoms import candidate_atoms, structure_of
+from mfal.campaign.workers.atoms import candidate_atoms
 from mfal.crystals.matching import same_crystal
 from mfal.envs.random import sample_uniformly
 from mfal.errors import MfalError

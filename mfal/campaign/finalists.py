@@ -8,21 +8,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mfal.campaign.config import CampaignConfig
-from mfal.campaign.folder import CAMPAIGN
+from mfal.campaign.folder import CAMPAIGN, FINALISTS
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import Outcome, Proposal, Query
-from mfal.campaign.standing import best_new, hull_limit
+from mfal.campaign.ledger.rows import Answer
+from mfal.campaign.standing import counts, hull_limit, repeated
 from mfal.oracles.types import Oracle
 
 if TYPE_CHECKING:
     from mfal.campaign.workers.dispatch import Dispatcher
 
-__all__ = ["FINALISTS", "VIBRATIONS_REFERENCE", "ask_finalists"]
+__all__ = ["ask_finalists"]
 
-FINALISTS = "finalists"
-"""The account of these questions."""
-VIBRATIONS_REFERENCE = "mfal.oracles.stability.vibrations:vibrations_oracle"
-"""Where their oracle comes from."""
+_LOOKED_AT = 64
+"""Best answers among which finalists are sought."""
 
 
 def ask_finalists(
@@ -71,7 +70,7 @@ def ask_finalists(
 
 
 def _proposals(ledger: Ledger, config: CampaignConfig, target: Oracle) -> list[Proposal]:
-    found = best_new(ledger, target, number=config.finalists, max_hull_distance=hull_limit(config))
+    found = _best_new(ledger, target, number=config.finalists, max_hull_distance=hull_limit(config))
     chosen = [answer.query for answer in found if "arrangement" in answer.detail]
     if not chosen:
         return []
@@ -91,3 +90,28 @@ def _proposals(ledger: Ledger, config: CampaignConfig, target: Oracle) -> list[P
         )
         for query in chosen
     ]
+
+
+def _best_new(
+    ledger: Ledger, target: Oracle, *, number: int, max_hull_distance: float | None
+) -> list[Answer]:
+    """The target oracle's best answers about candidates that are new and meet the requirement.
+
+    Each crystal comes once, however many proposals have relaxed to it. Of a long campaign the best
+    answers alone are looked at, so that it takes no longer.
+    """
+    answers = ledger.best(
+        CAMPAIGN,
+        target.fidelity,
+        number=_LOOKED_AT,
+        largest=target.higher_is_better,
+        proposed=True,
+    )
+    found = [answer for answer in answers if counts(answer, max_hull_distance)]
+    if number > 1:
+        again = repeated(
+            (a.query.crystal.hash, a.query.crystal.formula, a.detail.get("arrangement"))
+            for a in found
+        )
+        found = [answer for answer in found if answer.query.crystal.hash not in again]
+    return found[:number]

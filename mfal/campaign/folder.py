@@ -24,6 +24,7 @@ from mfal.oracles.types import Oracle
 __all__ = [
     "CAMPAIGN",
     "CONFIG_NAME",
+    "FINALISTS",
     "HANDOFF",
     "LEDGER_NAME",
     "PRICES",
@@ -43,6 +44,8 @@ HANDOFF = "handoff"
 """The account of what was handed to people, DFT or the laboratory; charged to nobody."""
 PRICES = "CPU seconds"
 """What the costs of a ledger are; those of earlier versions count in units of the target."""
+FINALISTS = "finalists"
+"""The account of the last questions, about the best candidates; charged to nobody."""
 LEDGER_NAME = "ledger.sqlite"
 CONFIG_NAME = "config.toml"
 

@@ -8,19 +8,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from mfal.campaign.folder import CAMPAIGN
-
 if TYPE_CHECKING:
     from mfal.campaign.config import CampaignConfig
-    from mfal.campaign.ledger.book import Ledger
     from mfal.campaign.ledger.rows import Answer
-    from mfal.oracles.types import Oracle
 
 __all__ = [
     "NEW",
     "STANDINGS",
     "Standing",
-    "best_new",
     "counts",
     "hull_distance_of",
     "hull_limit",
@@ -32,8 +27,6 @@ Standing = Literal["new", "repeated", "known", "unstable"]
 NEW: Standing = "new"
 STANDINGS: tuple[Standing, ...] = (NEW, "repeated", "known", "unstable")
 """In the order of the ranking."""
-_LOOKED_AT = 64
-"""Best answers among which those are sought that count."""
 
 
 def standing_of(details: Iterable[Mapping[str, Any]], max_hull_distance: float | None) -> Standing:
@@ -66,31 +59,6 @@ def hull_limit(config: "CampaignConfig") -> float | None:
     return stability.max_hull_distance if stability.mode == "constraint" else None
 
 
-def best_new(
-    ledger: "Ledger", target: "Oracle", *, number: int, max_hull_distance: float | None
-) -> "list[Answer]":
-    """The target oracle's best answers about candidates that are new and meet the requirement.
-
-    Each crystal comes once, however many proposals have relaxed to it. Of a long campaign the best
-    answers alone are looked at, so that it takes no longer.
-    """
-    answers = ledger.best(
-        CAMPAIGN,
-        target.fidelity,
-        number=_LOOKED_AT,
-        largest=target.higher_is_better,
-        proposed=True,
-    )
-    found = [answer for answer in answers if counts(answer, max_hull_distance)]
-    if number > 1:
-        again = repeated(
-            (a.query.crystal.hash, a.query.crystal.formula, a.detail.get("arrangement"))
-            for a in found
-        )
-        found = [answer for answer in found if answer.query.crystal.hash not in again]
-    return found[:number]
-
-
 def counts(answer: "Answer", max_hull_distance: float | None) -> bool:
     """Whether an answer is about a crystal that is new and meets the requirement."""
     return standing_of([answer.detail], max_hull_distance) == NEW
@@ -109,7 +77,7 @@ def repeated(
     for name, formula, arrangement in crystals:
         if arrangement is None:
             continue
-        from mfal.campaign.workers.atoms import structure_of
+        from mfal.campaign.ledger.crystals import structure_of
         from mfal.crystals.matching import same_crystal
 
         others = seen.setdefault(formula, [])

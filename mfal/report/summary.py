@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
-from mfal.campaign.finalists import FINALISTS
-from mfal.campaign.folder import CAMPAIGN, HANDOFF, RANDOM
+from mfal.campaign.folder import CAMPAIGN, FINALISTS, HANDOFF, RANDOM
 from mfal.campaign.ledger.book import Answer, Ledger
 from mfal.campaign.measured import Worth, measured_values, overruled
 from mfal.campaign.standing import NEW, STANDINGS, Standing, repeated, standing_of

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from toy_campaign import CONFIG, InstantExecutor, strategy
 
-from mfal.campaign.finalists import FINALISTS, VIBRATIONS_REFERENCE
-from mfal.campaign.folder import read_campaign
+from mfal.campaign.folder import FINALISTS, read_campaign
 from mfal.campaign.ledger.records import Outcome
 from mfal.campaign.loop import run_campaign
+from mfal.campaign.workers.tasks import OTHER_ORACLES
 from mfal.report.summary import summarise
 
 MANY = replace(CONFIG, budget=60.0, rounds=4, finalists=3)
@@ -70,7 +70,7 @@ def test_the_best_new_ones_are_asked_once_with_their_own_atoms(tmp_path):
     ]
     assert [a.query.crystal.hash for a in answers] == [crystal.hash for crystal in new[:3]]
     for task in executor.asked:
-        assert task.references == (VIBRATIONS_REFERENCE,)
+        assert task.references == (OTHER_ORACLES["imaginary_modes"],)
         assert task.found["arrangement"] == cell(task.crystal.composition["Li"])
     told = [c for c in summary.candidates if c.vibrations is not None]
     assert [c.rank for c in told] == [1, 2, 3]

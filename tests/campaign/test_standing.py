@@ -3,8 +3,8 @@
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from mfal.campaign.ledger.crystals import plain_structure
 from mfal.campaign.standing import repeated, standing_of
-from mfal.campaign.workers.atoms import plain_structure
 
 
 @pytest.mark.parametrize(

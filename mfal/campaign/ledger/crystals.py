@@ -1,6 +1,7 @@
 """Between crystals as arrays or structures and the records that the ledger keeps of them."""
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,7 +14,14 @@ from mfal.crystals.types import Crystal
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["crystal_arrays", "known_record", "pool_record", "record_of"]
+__all__ = [
+    "crystal_arrays",
+    "known_record",
+    "plain_structure",
+    "pool_record",
+    "record_of",
+    "structure_of",
+]
 
 
 def record_of(crystal: Crystal, oxidation_states: dict[str, float], source: str) -> CrystalRecord:
@@ -98,3 +106,19 @@ def _reduced_formula(composition: dict[str, float]) -> str:
     from pymatgen.core import Composition
 
     return str(Composition(composition).reduced_formula)
+
+
+def plain_structure(structure: "Structure") -> dict[str, Any]:
+    """A structure as values for JSON, in a third of the space that pymatgen's form takes."""
+    return {
+        "lattice": structure.lattice.matrix.tolist(),
+        "species": [str(site.specie) for site in structure],
+        "coordinates": structure.frac_coords.tolist(),
+    }
+
+
+def structure_of(plain: Mapping[str, Any]) -> "Structure":
+    """The structure that an answer's `detail["arrangement"]` holds."""
+    from pymatgen.core import Structure
+
+    return Structure(plain["lattice"], plain["species"], plain["coordinates"])

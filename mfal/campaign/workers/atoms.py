@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mfal.campaign.ledger.crystals import crystal_arrays
+from mfal.campaign.ledger.crystals import crystal_arrays, plain_structure, structure_of
 from mfal.campaign.ledger.records import CrystalRecord
 from mfal.crystals.realisation import realise
 from mfal.crystals.templates import Template, template
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ATOMS_KEYS",
     "candidate_atoms",
-    "plain_structure",
     "realise_record",
     "stored_atoms",
-    "structure_of",
 ]
 
 _STARTS = 64
@@ -107,22 +105,6 @@ def stored_atoms(detail: Mapping[str, Any]) -> "tuple[list[Structure], dict[str,
     """What `candidate_atoms` gave, from the detail of an earlier answer about the same crystal."""
     kept = {key: detail[key] for key in ATOMS_KEYS if key in detail}
     return [structure_of(detail["arrangement"])], kept
-
-
-def plain_structure(structure: "Structure") -> dict[str, Any]:
-    """A structure as values for JSON, in a third of the space that pymatgen's form takes."""
-    return {
-        "lattice": structure.lattice.matrix.tolist(),
-        "species": [str(site.specie) for site in structure],
-        "coordinates": structure.frac_coords.tolist(),
-    }
-
-
-def structure_of(plain: Mapping[str, Any]) -> "Structure":
-    """The structure that an answer's `detail["arrangement"]` holds."""
-    from pymatgen.core import Structure
-
-    return Structure(plain["lattice"], plain["species"], plain["coordinates"])
 
 
 def realise_record(

@@ -7,12 +7,11 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import NamedTuple
 
 from mfal.campaign.config import CampaignConfig
-from mfal.campaign.finalists import FINALISTS, VIBRATIONS_REFERENCE
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import Outcome, Query
 from mfal.campaign.workers.executors import TaskFailure, WorkerPool
 from mfal.campaign.workers.isolation import QueryLimits, guarded
-from mfal.campaign.workers.tasks import evaluate, task_of
+from mfal.campaign.workers.tasks import OTHER_ORACLES, evaluate, task_of
 from mfal.errors import MfalError
 
 __all__ = ["Dispatcher", "OnEnd"]
@@ -131,8 +130,8 @@ class Dispatcher:
         relax = self._config.relax and query.crystal.structure is None
         # The same atoms would be found again; this spares the time.
         found = self._ledger.found_atoms(query.crystal.hash) if relax else None
-        last = query.account == FINALISTS
-        references = (VIBRATIONS_REFERENCE,) if last else self._config.oracles
+        other = OTHER_ORACLES.get(query.oracle)
+        references = (other,) if other else self._config.oracles
         task = task_of(query, references, relax=relax, known=self._config.known, found=found)
         limits = self._limits(query)
         try:

@@ -21,7 +21,10 @@ from mfal.oracles.loading import ask_oracle, load_oracles
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["Task", "evaluate", "task_of"]
+__all__ = ["OTHER_ORACLES", "Task", "evaluate", "task_of"]
+
+OTHER_ORACLES = {"imaginary_modes": "mfal.oracles.stability.vibrations:vibrations_oracle"}
+"""Oracles that a campaign may ask beside its own, by name."""
 
 
 class Task(NamedTuple):
