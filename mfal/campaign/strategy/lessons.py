@@ -11,17 +11,18 @@ _TEACHING = ("ionic_conductivity", "migration_barrier")
 """Quantities that oracles estimate too, so that a measured value can teach the proxy."""
 
 
-def lessons(told: Sequence[Answer], unit: str) -> dict[str, tuple[CrystalRecord, float]]:
+def lessons(told: Sequence[Answer], unit: str) -> dict[str, tuple[CrystalRecord, float, str]]:
     """What told answers say of the quantity that the target oracle estimates, by crystal.
 
-    A limit of detection counts as the value itself. The last answer about a crystal counts.
+    The value, and `exact`, or `below` or `above` where it is a limit of detection. The last answer
+    about a crystal counts.
 
     Args:
       told: ended queries of the HANDOFF account.
       unit: the target oracle's.
     """
     return {
-        answer.query.crystal.hash: (answer.query.crystal, answer.value)
+        answer.query.crystal.hash: (answer.query.crystal, answer.value, answer.censoring)
         for answer in told
         if is_lesson(answer, unit) and answer.value is not None
     }

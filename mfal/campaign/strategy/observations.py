@@ -7,7 +7,6 @@ import numpy as np
 
 from mfal.campaign.ledger.crystals import crystal_arrays
 from mfal.campaign.ledger.records import CrystalRecord
-from mfal.campaign.ledger.rows import Answer
 from mfal.campaign.strategy.learner import Attempts, Expectation, ScoredRows
 from mfal.campaign.strategy.lessons import lessons
 from mfal.campaign.strategy.types import Round
@@ -22,7 +21,7 @@ def scored_rows(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Scor
     """Observations as scores, in the order of decisions; what was told comes last.
 
     A measured value of what the target oracle estimates stands in for the oracle's own answer
-    about that crystal. An answer whose provenance says that it is a limit ("below" or "above") is a
+    about that crystal. What is a limit ("below" or "above"), of detection or of a simulation, is a
     limit to the proxy too.
 
     Args:
@@ -49,10 +48,14 @@ def scored_rows(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Scor
         )
     facts: list[tuple[CrystalRecord, int, float, int]]
     facts = [
-        (a.query.crystal, a.query.fidelity, a.value or 0.0, _limit(a, oracles[a.query.fidelity]))
-        for a in seen
+        (answer.query.crystal, m, answer.value or 0.0, _limit(answer.censoring, oracles[m]))
+        for answer in seen
+        for m in (answer.query.fidelity,)
     ]
-    facts += [(crystal, target, value, EXACT) for crystal, value in told.values()]
+    facts += [
+        (crystal, target, value, _limit(said, oracles[target]))
+        for crystal, value, said in told.values()
+    ]
     facts = facts[-capacity:]
     return ScoredRows(
         crystal_arrays([crystal for crystal, _, _, _ in facts]),
@@ -63,9 +66,9 @@ def scored_rows(round_: Round, oracles: Sequence[Oracle], capacity: int) -> Scor
     )
 
 
-def _limit(answer: Answer, oracle: Oracle) -> int:
+def _limit(censoring: str, oracle: Oracle) -> int:
     """Of the score: -1 for an upper limit, 1 for a lower one, 0 for an exact answer."""
-    limit = {"below": BELOW, "above": ABOVE}.get(answer.censoring, EXACT)
+    limit = {"below": BELOW, "above": ABOVE}.get(censoring, EXACT)
     return limit if oracle.higher_is_better else -limit
 
 

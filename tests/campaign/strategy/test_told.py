@@ -55,7 +55,7 @@ def test_only_the_target_oracles_own_quantity_teaches():
         measured(5, -4.0),  # measured again
     ]
     found = lessons(told, "share")
-    assert {crystal.formula: value for crystal, value in found.values()} == {
+    assert {crystal.formula: value for crystal, value, _ in found.values()} == {
         "Li2O": -3.0,
         "Li6O": -4.0,
     }
@@ -84,11 +84,13 @@ def test_a_limit_is_a_limit_to_the_proxy_too():
         answer(3, 0, 0.3),
         answer(4, 0, 0.2, provenance={"censoring": "above"}),
     ]
-    round_ = SimpleNamespace(answers=answers, told=[])
+    told = measured(9, 0.3)
+    told = told._replace(detail={**told.detail, "censoring": "below"})
+    round_ = SimpleNamespace(answers=answers, told=[told])
     oracles = toy_campaign.oracles()
-    assert scored_rows(round_, oracles, 64).censoring.tolist() == [-1, 0, 0, 1]
+    assert scored_rows(round_, oracles, 64).censoring.tolist() == [-1, 0, 0, 1, -1]
     turned = [oracle._replace(higher_is_better=False) for oracle in oracles]
-    assert scored_rows(round_, turned, 64).censoring.tolist() == [1, 0, 0, -1]
+    assert scored_rows(round_, turned, 64).censoring.tolist() == [1, 0, 0, -1, 1]
 
 
 def test_the_next_round_sees_what_was_told_and_a_lost_one_what_was_told_before(tmp_path):
