@@ -239,3 +239,28 @@ def test_smoke(name, tmp_path):
     assert "What would overturn this" in done.stdout
     assert (tmp_path / f"{name}.json").exists()
     assert (tmp_path / f"{name}.png").exists()
+
+
+def test_rho_inside_families_knows_nothing_of_what_lies_between_them(script):
+    transport = script("transport_vs_experiment")
+    families = np.repeat(["O", "S", "Cl"], [8, 8, 3])
+    target = np.concatenate([np.arange(8.0), 20 + np.arange(8.0), [50.0, 51.0, 52.0]])
+    turned = np.concatenate([-np.arange(8.0), 20 - np.arange(8.0), [50.0, 51.0, 52.0]])
+    assert transport.inside(target, target, families) == pytest.approx(1.0, abs=0.01)
+    assert transport.inside(turned, target, families) == pytest.approx(-1.0, abs=0.01)
+    assert np.isnan(transport.inside(target[16:], target[16:], families[16:]))  # too few rows
+
+
+def test_limits_rank_below_what_hopped_and_failures_not_at_all(script):
+    score = script("transport_vs_experiment").score
+
+    def piece(state, hops, value, status="ok"):
+        simulated = [{"hops_counted": hops}]
+        return {"status": status, "state": state, "value": value, "simulated": simulated}
+
+    still, few = piece("few hops", 0, -1.5), piece("few hops", 4, -1.8)
+    slow, molten = piece("diffusing", 12, -2.0), piece("melted", 90, 0.3)
+    ranks = [score("dynamics", each) for each in (still, few, slow, molten)]
+    assert ranks == sorted(ranks)
+    assert np.isnan(score("dynamics", piece("few hops", 0, -1.5, "failed: it exploded")))
+    assert score("bvse", {"status": "ok", "value": "inf"}) == -5.0
