@@ -16,7 +16,7 @@ done are said, and their decades and families.
 Every oracle answers the same rows: Sendek's probability by sampled occupations, the barrier, the
 hop network, kinetic Monte Carlo, and dynamics at one temperature. A limit ranks at the limit of all
 that have one of its kind: those without a hop are tied below those with fewer than ten, and these
-below the measured; what has molten ranks by the limit that it gives.
+below the measured. What has molten or failed tells nothing and ranks as the median.
 
 Printed: Spearman's rho with log10 of the measured conductivity, the area under the ROC curve at
 1e-4 S/cm, and rho inside families (Fisher's mean over families of five rows or more), each with a
@@ -182,7 +182,7 @@ def ask(oracle: Oracle, structure: "Structure") -> dict[str, Any]:
 
 def score(oracle: str, piece: dict[str, Any]) -> float:
     """What an answer ranks by, higher for better conductors; NaN where there is none."""
-    if piece["status"] != "ok":
+    if piece["status"] != "ok" or piece.get("state") == "melted":
         return math.nan
     value = float(piece["value"])
     if oracle == "bvse":

@@ -259,8 +259,9 @@ def test_limits_rank_below_what_hopped_and_failures_not_at_all(script):
         return {"status": status, "state": state, "value": value, "simulated": simulated}
 
     still, few = piece("few hops", 0, -1.5), piece("few hops", 4, -1.8)
-    slow, molten = piece("diffusing", 12, -2.0), piece("melted", 90, 0.3)
-    ranks = [score("dynamics", each) for each in (still, few, slow, molten)]
+    slow, fast = piece("diffusing", 12, -2.0), piece("diffusing", 90, 0.3)
+    ranks = [score("dynamics", each) for each in (still, few, slow, fast)]
     assert ranks == sorted(ranks)
+    assert np.isnan(score("dynamics", piece("melted", 90, 0.3)))
     assert np.isnan(score("dynamics", piece("few hops", 0, -1.5, "failed: it exploded")))
     assert score("bvse", {"status": "ok", "value": "inf"}) == -5.0
