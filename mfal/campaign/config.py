@@ -324,7 +324,7 @@ class CampaignConfig:
         if self.stability.mode == "objective" or self.stability.high > 0:
             raise MfalError(
                 f"a stability window with ion {self.ion}",
-                "leave stability.high and the mode objective out: windows are against lithium metal",
+                "leave stability.high and the mode objective out: it is against lithium metal",
             )
         own = (f"mfal.oracles.ions:{self.ion}",)
         if self.oracles not in (own, DEFAULT_ORACLES):

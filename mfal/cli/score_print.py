@@ -167,7 +167,8 @@ def _remarks(answer: dict[str, Any]) -> list[str]:
         for dimension, barrier in answer["barriers"].items():
             finite = math.isfinite(float(barrier))
             parts.append(f"{dimension} {barrier:.3f} eV" if finite else f"no {dimension} path")
-        remarks.append(", ".join(parts))
+        grid = answer.get("map_angstrom")
+        remarks.append(", ".join(parts) + (f" on a {grid:g} Å map" if grid else ""))
     if values := [float(value) for value in answer.get("decorations", ())]:
         ends = f"{min(values):.3g} to {max(values):.3g} {answer['unit']}"
         remarks.append(f"{ends} over {len(values)} random occupations of the framework")

@@ -178,6 +178,7 @@ def _answer(
                 "words": str(expected),
             }
     if oracle.unit == "eV" and "own_barriers" in record:
+        answer["map_angstrom"] = record.get("resolution")
         answer["barriers"] = dict(zip(("1-D", "2-D", "3-D"), record["own_barriers"], strict=True))
     if record.get("decorations"):
         answer["decorations"] = list(record["decorations"])

@@ -1,5 +1,6 @@
 """A candidate for readers: what was asked and answered, and what became of its atoms."""
 
+import re
 from typing import Any, NamedTuple
 
 from mfal.campaign.ledger.book import Answer
@@ -8,6 +9,7 @@ from mfal.campaign.standing import NEW, Standing
 
 __all__ = ["SIGNS", "Candidate"]
 
+_GROUP = re.compile(r"_(?:symmetry_Int_Tables|space_group_IT)_number\s+(\d+)")
 SIGNS = {"below": "< ", "above": "> "}
 """Of limits of detection."""
 
@@ -70,6 +72,33 @@ class Candidate(NamedTuple):
         """The known crystal that it is; empty where it is new or nobody looked."""
         found = (answer.detail.get("known_as") for answer in self.observed.values())
         return next(filter(None, found), "")
+
+    @property
+    def group_of_atoms(self) -> int:
+        """The space group that the CIF states, which atoms may raise or lower; 0 without atoms."""
+        found = _GROUP.search(self.cif or "")
+        return int(found[1]) if found else 0
+
+    @property
+    def groups(self) -> str:
+        """The proposed space group and, where the atoms have another, theirs: "206 → 221"."""
+        own, atoms = self.crystal.space_group, self.group_of_atoms
+        return f"{own} → {atoms}" if atoms not in (0, own) else str(own)
+
+    @property
+    def values_of_atoms(self) -> dict[int, float]:
+        """What each fidelity answered about the very atoms of the CIF, where that is known.
+
+        The arrangements of a crystal are the same for all its oracles, in one order.
+        """
+        detail = self.observed[self.fidelity].detail
+        index, number = detail.get("typical"), len(detail.get("answers", ()))
+        found = {}
+        for fidelity, answer in self.observed.items():
+            values = answer.detail.get("answers", ())
+            if index is not None and len(values) == number and values[index] is not None:
+                found[fidelity] = float(values[index])
+        return found
 
     @property
     def file_name(self) -> str:

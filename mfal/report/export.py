@@ -43,7 +43,13 @@ _EXISTENCE = [
 
 def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of candidates.csv, best first; units are in the header."""
-    header = ["rank", "formula", "space_group", f"{summary.target.name} [{summary.target.unit}]"]
+    header = [
+        "rank",
+        "formula",
+        "space_group",
+        "space_group_of_atoms",
+        f"{summary.target.name} [{summary.target.unit}]",
+    ]
     header += ["standard_deviation", "basis", "censoring", "highest_fidelity_asked"]
     for oracle in summary.oracles:
         header += [
@@ -88,6 +94,7 @@ def write_candidates(summary: Summary, folder: Path) -> list[Path]:
 def _row(candidate: Candidate, summary: Summary) -> list[Any]:
     crystal = candidate.crystal
     row: list[Any] = [candidate.rank, crystal.formula, crystal.space_group]
+    row += [candidate.group_of_atoms or ""]
     row += [_number(candidate.value), _number(candidate.std), candidate.basis]
     row += [candidate.censoring]
     row += [summary.oracles[candidate.fidelity].name]
@@ -164,6 +171,14 @@ def _cif(candidate: Candidate, summary: Summary) -> str:
         f"# {target.name}, {candidate.basis}: {candidate.shown}{std} {target.unit}",
         f"# {_origin(candidate)}",
     ]
+    for m, value in sorted(candidate.values_of_atoms.items()):
+        oracle = summary.oracles[m]
+        lines.append(f"# {oracle.name} {oracle.version} of these atoms: {value:.4g} {oracle.unit}")
+    if candidate.group_of_atoms not in (0, candidate.crystal.space_group):
+        group = candidate.crystal.space_group
+        lines.append(
+            f"# proposed in space group {group}, its atoms have {candidate.group_of_atoms}"
+        )
     return "\n".join(lines) + "\n" + (candidate.cif or "")
 
 

@@ -124,7 +124,7 @@ def _row(candidate: Candidate, summary: Summary, windows: Mapping[str, Window], 
     told = "; ".join(f"{what} {value}" for what, value in candidate.measured.items())
     cells: list[tuple[str, str]] = [
         (button if shown else "none", "screen"),
-        (text(crystal.space_group), "n"),
+        (text(candidate.groups), "n"),
         (text(value_of(candidate)), "n"),
         (text(candidate.basis), ""),
         *_existence(candidate),

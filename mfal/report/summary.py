@@ -321,6 +321,7 @@ def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
         "formula": crystal.formula,
         "composition": crystal.composition,
         "space_group": crystal.space_group,
+        "space_group_of_atoms": candidate.group_of_atoms or None,
         "lattice": list(crystal.lattice),
         "source": crystal.source,
         "value": candidate.value,

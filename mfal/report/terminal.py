@@ -105,7 +105,7 @@ def _cells(candidate: Candidate, summary: Summary) -> list[str]:
     return [
         str(candidate.rank),
         candidate.crystal.formula,
-        str(candidate.crystal.space_group),
+        candidate.groups,
         candidate.shown,
         "" if candidate.std is None else f"{candidate.std:.2f}",
         candidate.basis,

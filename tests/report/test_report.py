@@ -186,6 +186,23 @@ def test_csv_and_cifs(ledger, tmp_path):
     assert len(candidate_table(summary)[0]) == len(set(candidate_table(summary)[0]))
 
 
+def test_where_atoms_have_another_group_row_and_cif_say_so(ledger, tmp_path):
+    candidate = summarise(ledger).candidates[0]
+    cif = "data_x\n_symmetry_Int_Tables_number   221\n"
+    detail = {"answers": [-4.5, -3.5], "typical": 1, "tried": 3}
+    observed = {m: a._replace(detail=detail) for m, a in candidate.observed.items()}
+    changed = candidate._replace(cif=cif, observed=observed)
+    own = changed.crystal.space_group
+    assert changed.groups == f"{own} → 221"
+    assert changed.values_of_atoms == {0: -3.5, 1: -3.5}
+    summary = summarise(ledger)._replace(candidates=[changed])
+    (row,) = csv.DictReader(io.StringIO((write_candidates(summary, tmp_path)[0]).read_text()))
+    assert (row["space_group"], row["space_group_of_atoms"]) == (str(own), "221")
+    text = (tmp_path / row["cif"]).read_text()
+    assert "# sigma 1 of these atoms: -3.5 log10 S/cm" in text
+    assert f"# proposed in space group {own}, its atoms have 221" in text
+
+
 def test_a_formula_cannot_choose_where_its_file_goes(ledger):
     candidate = summarise(ledger).candidates[0]
     evil = candidate._replace(crystal=candidate.crystal._replace(formula="../../etc/<b>Li"))

@@ -94,6 +94,7 @@ def evaluate(task: Task) -> Outcome:
     mean = statistics.fmean(values)
     # The structure nearest to the mean stands for the triple; the first of equals.
     typical = good[min(range(len(good)), key=lambda k: abs(values[k] - mean))]
+    detail["typical"] = typical
     detail["provenance"] = _plain(observations[typical].provenance)
     detail["uncertainty"] = observations[typical].uncertainty
     if task.crystal.proposed:

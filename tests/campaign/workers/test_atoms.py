@@ -11,6 +11,8 @@ from mfal.campaign.workers.atoms import ATOMS_KEYS
 from mfal.campaign.workers.tasks import Task, evaluate
 from mfal.crystals.reading import parse_structure
 from mfal.crystals.structures import space_group_number
+from mfal.oracles import bvse_oracle
+from mfal.oracles.scoring import score_structure, scoring_oracles
 
 LATTICE = (6.3, 6.3, 6.3, 90.0, 90.0, 90.0)
 
@@ -74,6 +76,22 @@ def test_atoms_of_an_earlier_answer_give_the_same_to_the_last_digit(outcome):
         key: stored[key] for key in ATOMS_KEYS
     }
     assert again.detail["cif"] == outcome.detail["cif"]
+
+
+def test_the_cif_is_the_crystal_of_its_row(outcome):
+    """Scored again, what a campaign writes has the formula, the group and the answers it had."""
+    stored = json.loads(json.dumps(outcome.detail, allow_nan=False))
+    asked = TASK._replace(references=("mfal.oracles:bvse_oracle",), oracle="bvse", found=stored)
+    answer = evaluate(asked)
+    structure = parse_structure(answer.detail["cif"], "cif")
+    assert structure.composition.reduced_formula == asked.crystal.formula
+    assert answer.detail["typical"] == 0
+    (again,) = bvse_oracle().evaluate([structure])
+    assert again.value == pytest.approx(answer.value, abs=2e-3)
+    barrier = score_structure(structure, scoring_oracles(decorations=0)[1:2])["oracles"][0]
+    assert barrier["map_angstrom"] == 0.15
+    # On the finer map that `mfal score` reads.
+    assert barrier["value"] == pytest.approx(answer.value, abs=0.03)
 
 
 def test_a_triple_without_a_sound_arrangement_says_why():
