@@ -133,7 +133,7 @@ def _row(candidate: Candidate, summary: Summary, windows: Mapping[str, Window], 
     cells += [
         (text("not asked" if window is None else window), "n"),
         (text(seen.query.round), "n"),
-        (text(seen.detail.get("tried", "unknown")), "n"),
+        (text(seen.detail.get("tried", "given" if crystal.structure else "unknown")), "n"),
         (text(told or "not yet"), ""),
         (f"<code>{text(crystal.hash[:8])}</code>", ""),
     ]
