@@ -8,7 +8,14 @@ import jax
 import numpy as np
 
 from mfal.potentials.neighbours import NeighbourTables, bucket
-from mfal.potentials.types import Array, Energy, Potential, energy_forces_stress, pad_atoms
+from mfal.potentials.types import (
+    Array,
+    Energy,
+    Potential,
+    energy_forces_stress,
+    over_crystals,
+    pad_atoms,
+)
 
 __all__ = ["Evaluation", "evaluate_crystals"]
 
@@ -82,4 +89,4 @@ def _evaluate(
         answer = energy_forces_stress(energy, params, *crystal)
         return tuple(answer), None if moments is None else moments(params, *crystal)
 
-    return jax.vmap(one)(positions, cells, species, neighbours)
+    return over_crystals(one)(positions, cells, species, neighbours)

@@ -10,7 +10,7 @@ import pytest
 SCRIPT = """
 import json, jax, numpy as np
 from functools import partial
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from mfal.potentials import chgnet_potential, energy_forces_stress, pad_atoms
 
 potential = chgnet_potential()
@@ -23,7 +23,7 @@ inputs = (*batch, potential.neighbours(*batch))
 one = partial(energy_forces_stress, potential.energy, potential.params)
 alone = jax.jit(jax.vmap(one))(*inputs)
 
-rows, mesh = PartitionSpec("crystals"), jax.make_mesh((8,), ("crystals",))
+rows, mesh = PartitionSpec("crystals"), Mesh(jax.devices(), "crystals")
 share = jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False)
 spread = jax.jit(share)(*inputs)
 print(json.dumps({
