@@ -12,17 +12,17 @@ from mfal.oracles.stability import competing_phases
 def test_known_crystals_lie_near_the_hull_of_all_others():
     """Each is left out of the hull; the same composition of another source may stay."""
     found = leave_one_out()
-    assert len(found) >= 90
+    assert len(found) >= 120
     near = np.array([each.distance <= 0.05 for each in found])
     bounded = np.array([each.bounded for each in found])
     assert near.mean() >= 0.85
     assert near[bounded].mean() >= 0.85
-    assert bounded.mean() >= 0.25
+    assert bounded.mean() >= 0.3
 
 
 def test_formation_energies_are_the_measured_ones():
     found = formation_energies(measured_enthalpies())
-    assert len(found) >= 45
+    assert len(found) >= 60
     assert np.median([abs(each.computed - each.measured) for each in found]) <= 0.15
     lithium = [each for each in found if "Li" in Composition(each.formula)]
     assert len(lithium) >= 12
