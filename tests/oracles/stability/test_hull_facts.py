@@ -22,7 +22,7 @@ def test_known_crystals_lie_near_the_hull_of_all_others():
 
 def test_formation_energies_are_the_measured_ones():
     found = formation_energies(measured_enthalpies())
-    assert len(found) >= 60
+    assert len(found) >= 55
     assert np.median([abs(each.computed - each.measured) for each in found]) <= 0.15
     lithium = [each for each in found if "Li" in Composition(each.formula)]
     assert len(lithium) >= 12
