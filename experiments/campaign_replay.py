@@ -2,19 +2,22 @@
 
 Whole campaigns take minutes each, and their differences are of the size of their spread over
 seeds. So a pool of crystals drawn at random from the campaign's space is asked once, at every
-fidelity; then the campaign's own strategy runs on it many times, with random draws from the pool in
-place of the sampler's. Fit, guard, choice of the target's queries and of those for information,
-costs and failures are those of `mfal discover` with its defaults. The truth is the conductivity
-oracle, the mean over three arrangements of atoms as in a campaign.
+fidelity; then strategies run on it many times, through an environment whose only crystals are the
+pool's. Belief, worth, distrust, choice, prices and failures are those of `mfal discover` with its
+defaults; the learning strategy takes random draws from the pool in place of the sampler's. The
+truth is the conductivity oracle, the mean over three arrangements of atoms as in a campaign.
 
-- multi-fidelity: Sendek's probability, the barrier, the conductivity; with and without the guard;
+- learned: Sendek's probability, the barrier, the conductivity;
 - contrary: the barrier's answers are turned round (5 eV minus the barrier), on all crystals;
 - elsewhere: they are right on the known crystals and shuffled among the proposed ones, so that the
   oracle earns trust before it misleads;
-- single-fidelity: the conductivity alone;
-- random: the same budget, each query at the target fidelity, after the same initial data.
+- single: the conductivity alone; funnel and random: as `--strategy` has them.
 
-    python experiments/campaign_replay.py [--size small | --size whole]
+The conductivity costs next to nothing beside finding the atoms, so that nothing cheaper pays. With
+`--target-cost` it is priced as dearer oracles are (100 CPU s: molecular dynamics), which tells how
+strategies would fare on a ladder of that shape.
+
+    python experiments/campaign_replay.py [--size small | --size whole] [--target-cost 100]
 
 Everything is resumable (`--minutes`).
 """
@@ -24,7 +27,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -38,10 +40,13 @@ from mfal.campaign.ledger.book import Answer
 from mfal.campaign.ledger.crystals import crystal_arrays, known_record, record_of
 from mfal.campaign.ledger.records import CrystalRecord, Proposal, Query, realisation_seed
 from mfal.campaign.problem import Problem, make_problem
-from mfal.campaign.strategy.learned import Learned
-from mfal.campaign.strategy.learner import Draws
-from mfal.campaign.strategy.types import Round
+from mfal.campaign.strategy.baselines import only_target
+from mfal.campaign.strategy.informed import make_strategy
+from mfal.campaign.strategy.named import named_strategy
+from mfal.campaign.strategy.sampler import uniform_sampler
+from mfal.campaign.strategy.types import Round, Strategy
 from mfal.campaign.workers.atoms import realise_record
+from mfal.envs import discrete_environment
 from mfal.envs.random import sample_uniformly
 from mfal.oracles.loading import ask_oracle
 from mfal.oracles.types import Oracle
@@ -56,24 +61,21 @@ DRAWS, DRAW_SEED = 1024, 987654
 DEFAULTS = CampaignConfig()
 KNOWN = 2 * DEFAULTS.initial
 VARIANTS = {
-    "multi-fidelity": ("honest", True),
-    "multi-fidelity, no guard": ("honest", False),
-    "contrary": ("contrary", True),
-    "contrary, no guard": ("contrary", False),
-    "elsewhere": ("elsewhere", True),
-    "elsewhere, no guard": ("elsewhere", False),
-    "single-fidelity": ("target alone", True),
-    "random": ("honest", True),
+    "learned": ("honest", "uniform"),
+    "contrary": ("contrary", "uniform"),
+    "elsewhere": ("elsewhere", "uniform"),
+    "single": ("honest", "single"),
+    "funnel": ("honest", "funnel"),
+    "random": ("honest", "random"),
 }
+"""What the barrier says, and who decides."""
 PAIRS = (
-    ("multi-fidelity", "random"),
-    ("single-fidelity", "random"),
-    ("multi-fidelity", "single-fidelity"),
-    ("multi-fidelity", "multi-fidelity, no guard"),
-    ("contrary", "contrary, no guard"),
-    ("contrary", "single-fidelity"),
-    ("elsewhere", "elsewhere, no guard"),
-    ("elsewhere", "single-fidelity"),
+    ("learned", "random"),
+    ("learned", "funnel"),
+    ("learned", "single"),
+    ("single", "random"),
+    ("contrary", "single"),
+    ("elsewhere", "single"),
 )
 FIGURES = ("best", "mean of the 5 best", "mean of the 10 best")
 
@@ -132,12 +134,11 @@ def asked_known(i: int) -> list[float | None]:
 
 
 class World:
-    """Recorded answers of one variant, and the oracles that they stand for."""
+    """Recorded answers of one variant, and the problem whose only crystals have them."""
 
-    def __init__(self, kind: str, proposed: list[Any], initial: list[Any]) -> None:
+    def __init__(self, kind: str, proposed: list[Any], initial: list[Any], cost: float) -> None:
         oracles = problem().oracles
-        self.records = drawn()[: len(proposed)]
-        self.crystals = crystal_arrays(self.records)
+        records = drawn()[: len(proposed)]
         values, old = np.array(proposed, float), np.array(initial, float)
         if kind == "contrary":
             values[:, 1], old[:, 1] = (oracles[1].bounds[1] - v[:, 1] for v in (values, old))
@@ -145,54 +146,60 @@ class World:
             there = np.flatnonzero(~np.isnan(values[:, 1]))
             moved = np.random.default_rng(0).permutation(there)
             values[there, 1] = values[moved, 1]
-        if kind == "target alone":
-            values, old = values[:, -1:], old[:, -1:]
-            oracles = (oracles[-1]._replace(fidelity=0),)
-        self.problem = problem()._replace(oracles=oracles)
-        names = [record.hash for record in self.records] + [r.hash for r, _ in known()]
+        if cost:
+            dear = oracles[-1]._replace(cost=cost / DEFAULTS.realisations)
+            oracles = (*oracles[:-1], dear)
+        crystals = crystal_arrays(records)
+        self.problem = problem()._replace(
+            oracles=oracles,
+            environment=pool_environment(len(records)),
+            to_crystal=lambda state: jax.tree.map(lambda leaf: leaf[state], crystals),
+            oxidation_states=lambda state: records[int(state)].oxidation_states,
+        )
+        names = [record.hash for record in records] + [r.hash for r, _ in known()]
         self.answers = dict(zip(names, np.concatenate([values, old]), strict=True))
+
+
+def pool_environment(number: int) -> Any:
+    """One action, which of the pool's crystals it is; the state is its place, -1 at the start."""
+    import jax.numpy as jnp
+
+    return discrete_environment(
+        jnp.full((), -1, jnp.int32),
+        action_mask=lambda state: jnp.full(number, state < 0),
+        step=lambda state, k: k.astype(jnp.int32),
+        parent_mask=lambda state: jnp.arange(number) == state,
+        undo=lambda state, k: jnp.full((), -1, jnp.int32),
+        max_steps=1,
+    )
 
 
 # --- campaigns ------------------------------------------------------------------------------------
 
 
-class Replayed(Learned):
-    """The campaign's strategy, whose sampler draws from the pool at random."""
-
-    def __init__(self, world: World, config: CampaignConfig) -> None:
-        super().__init__(world.problem, config)
-        self.world = world
-
-    def train(self, round_: Round, belief: Any, key: jax.Array) -> Draws:
-        """Random crystals of the pool at random fidelities."""
-        rng = np.random.default_rng(int(jax.random.randint(key, (), 0, 2**31 - 1)))
-        number = min(self.config.sampler.samples, len(self.world.records))
-        self.drawn = rng.permutation(len(self.world.records))[:number]
-        crystal = jax.tree.map(lambda leaf: leaf[self.drawn], self.world.crystals)
-        nothing = SimpleNamespace(loss=np.zeros(20), log_z=np.zeros(1))
-        levels = rng.integers(0, self.target + 1, number).astype(np.int32)
-        return Draws(None, crystal, levels, nothing)  # type: ignore[arg-type]
-
-    def records(self, states: Any, crystals: Any, source: str) -> list[CrystalRecord]:
-        """Those of the pool."""
-        return [self.world.records[i] for i in self.drawn]
-
-
-@lru_cache(maxsize=4)
-def world_of(kind: str, path: Path) -> World:
+@lru_cache(maxsize=8)
+def world_of(kind: str, path: Path, cost: float) -> World:
     """Of the recorded answers."""
-    return World(kind, *_RECORDED[path])
+    return World(kind, *_RECORDED[path], cost)
 
 
 _RECORDED: dict[Path, tuple[list[Any], list[Any]]] = {}
 
 
-def campaign(variant: str, seed: int, path: Path) -> dict[str, Any]:
+def strategy_of(name: str, world: World, config: CampaignConfig) -> Strategy:
+    """The strategy of a name; a sampler has nothing to learn on a pool, so none is trained."""
+    if name == "single":
+        alone = world.problem._replace(oracles=world.problem.oracles[-1:])
+        return only_target(world.problem, make_strategy(alone, config, sampler=uniform_sampler))
+    return named_strategy(name, world.problem, config)
+
+
+def campaign(variant: str, seed: int, path: Path, budget: float, cost: float) -> dict[str, Any]:
     """What one replayed campaign asked and found."""
-    kind, guarded = VARIANTS[variant]
-    world = world_of(kind, path)
-    config = replace(DEFAULTS, seed=seed, guard=guarded)
-    strategy = Replayed(world, config)
+    kind, name = VARIANTS[variant]
+    world = world_of(kind, path, cost)
+    config = replace(DEFAULTS, seed=seed, budget=budget, relax=False)
+    strategy, target = strategy_of(name, world, config), len(world.problem.oracles) - 1
     answers: list[Answer] = []
     spent = 0.0
     for number in range(config.rounds + 1):
@@ -206,22 +213,19 @@ def campaign(variant: str, seed: int, path: Path) -> dict[str, Any]:
             pending=[],
             told=[],
             allowance=allowance,
-            allowances=(np.inf,) * (strategy.target + 1),
+            allowances=(np.inf,) * (target + 1),
             asked=lambda names, pairs=pairs: {p for p in pairs if p[0] in set(names)},  # type: ignore[misc]
             report_progress=lambda *_: None,
         )
-        if number == 0:
-            proposals = strategy.initial(round_).proposals
-        elif variant == "random":
-            proposals = at_random(strategy, allowance, number, pairs)
-        else:
-            proposals = strategy.propose(round_).proposals
-        answers = answers + [answer(world, p, number) for p in proposals]
-        spent += sum(p.cost for p in proposals)
-    assert spent <= config.budget * (1 + 1e-9)
+        decision = strategy.propose(round_) if number else strategy.initial(round_)
+        asked = {(p.crystal.hash, p.fidelity): p for p in decision.proposals}
+        new = [p for pair, p in asked.items() if pair not in pairs]
+        answers = answers + [answer(world, p, number) for p in new]
+        spent += sum(p.cost for p in new) + decision.cost
+    assert spent <= config.budget * (1 + 1e-6)
     later = [a for a in answers if a.query.round]
-    target = [a for a in later if a.query.fidelity == strategy.target]
-    found = sorted((a.value for a in target if a.value is not None), reverse=True)
+    at_target = [a for a in later if a.query.fidelity == target]
+    found = sorted((a.value for a in at_target if a.value is not None), reverse=True)
     padded = np.array(found + [world.problem.oracles[-1].bounds[0]] * 10)
     return {
         FIGURES[0]: padded[0],
@@ -229,20 +233,9 @@ def campaign(variant: str, seed: int, path: Path) -> dict[str, Any]:
         FIGURES[2]: float(padded[:10].mean()),
         "asked": np.bincount([a.query.fidelity for a in later], minlength=3).tolist(),
         "answered": len(found),
-        "target": len(target),
+        "target": len(at_target),
+        "spent": spent,
     }
-
-
-def at_random(
-    strategy: Replayed, allowance: float, number: int, pairs: set[tuple[str, int]]
-) -> list[Proposal]:
-    """The random search's queries in one round: crystals not asked before, all of the target."""
-    key = jax.random.fold_in(strategy.key, number)
-    strategy.train(None, None, key)  # type: ignore[arg-type]
-    fresh = [r for r in strategy.records(None, None, "") if (r.hash, strategy.target) not in pairs]
-    count = int(allowance / strategy.costs[-1] + 1e-6)
-    copies = strategy.config.realisations
-    return [strategy.proposal(each, strategy.target, copies, {}) for each in fresh[:count]]
 
 
 def answer(world: World, asked: Proposal, number: int) -> Answer:
@@ -354,6 +347,10 @@ def main() -> None:
     parser = make_parser(__doc__, SIZES)
     parser.add_argument("--pool", type=int, help="random crystals to ask about")
     parser.add_argument("--seeds", type=int)
+    parser.add_argument("--budget", type=float, default=DEFAULTS.budget, help="CPU seconds")
+    parser.add_argument(
+        "--target-cost", type=float, default=0.0, help="CPU seconds of the target's answer, made up"
+    )
     options = parse(parser, SIZES)
     start = time.time()
     ask_all: dict[str, Callable[[], Any]] = {
@@ -367,15 +364,18 @@ def main() -> None:
     proposed = [pool[f"drawn {i}"] for i in range(options.pool)]
     _RECORDED[path] = (proposed, [pool[f"known {i}"] for i in range(len(known()))])
     tasks = {
-        f"{seed} {variant}": partial(campaign, variant, seed, path)
+        f"{seed} {variant}": partial(
+            campaign, variant, seed, path, options.budget, options.target_cost
+        )
         for seed in range(options.seeds)
         for variant in VARIANTS
     }
+    name = f"{options.pool}_{options.budget:g}_{options.target_cost:g}"
     left = None if options.minutes is None else options.minutes - (time.time() - start) / 60
-    pieces = do_pieces(options.out / f"campaign_replay_{options.pool}.jsonl", tasks, left)
+    pieces = do_pieces(options.out / f"campaign_replay_{name}.jsonl", tasks, left)
     found: dict[str, dict[int, Any]] = {name: {} for name in VARIANTS}
-    for name, piece in pieces.items():
-        seed, variant = name.split(" ", 1)
+    for each, piece in pieces.items():
+        seed, variant = each.split(" ", 1)
         found[variant][int(seed)] = piece
     found = {name: by_seed for name, by_seed in found.items() if by_seed}
     said = pool_worth(proposed, problem().oracles)

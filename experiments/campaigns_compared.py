@@ -1,22 +1,15 @@
-"""Does a campaign over several fidelities beat one of the target alone, at equal cost?
+"""How do strategies compare in whole campaigns, at equal CPU time?
 
-Whole campaigns, de novo, by the strategy of `mfal discover` and the same budget, which pays for the
-initial data (known crystals) too; at the settings of `mfal discover` with `--size whole` (some 50
-minutes for ten seeds on two cores), else at smaller ones:
-
-- multi-fidelity: Sendek's probability, the migration barrier, the conductivity; with and without
-  the guard against misleading fidelities;
-- misled: the same with a second fidelity that says the contrary (5 eV minus the barrier), with and
-  without the guard;
-- single-fidelity: the conductivity alone;
-- random: crystals drawn at random, each asked at the target fidelity, after the single-fidelity
-  campaign's initial data.
+Whole campaigns, de novo, every strategy of `mfal discover --strategy` under the same budget, which
+pays for the initial data (known crystals), for finding atoms, for the oracles and for what a
+strategy itself computes; at the settings of `mfal discover` with `--size whole`, else at smaller
+ones. `misled` is the learning strategy with a second fidelity that says the contrary (5 eV minus
+the barrier).
 
 The truth is the target oracle, the conductivity at 300 K of the bond-valence hop network (not an
 experiment). Compared are the best and the means of the five and ten best proposals that it was
-asked about, as the cost grows; a place among them that is not yet filled counts as the oracle's
-lower bound.
-Intervals are 90 %, by bootstrap over seeds; differences are paired by seed.
+asked about, as the CPU time grows; a place among them that is not yet filled counts as the oracle's
+lower bound. Intervals are 90 %, by bootstrap over seeds; differences are paired by seed.
 
     python experiments/campaigns_compared.py [--size small | --size whole]
 """
@@ -34,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from shared import do_pieces, interval, make_parser, parse, save_figure, subplots, write_record
 
-from mfal.campaign.config import CampaignConfig, ProxyConfig, SamplerConfig
-from mfal.campaign.folder import CAMPAIGN, RANDOM, read_campaign
+from mfal.campaign.config import NONE, STRATEGIES, CampaignConfig, ProxyConfig, SamplerConfig
+from mfal.campaign.folder import CAMPAIGN, read_campaign
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.workers.executors import WorkerPool
@@ -46,8 +39,8 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 SIZES = {
-    "small": {"seeds": 4, "budget": 30.0, "rounds": 2},
-    "default": {"seeds": 5, "budget": 40.0, "rounds": 3},
+    "small": {"seeds": 4, "budget": 120.0, "rounds": 2},
+    "default": {"seeds": 5, "budget": 240.0, "rounds": 3},
     "whole": {"seeds": 10, "budget": CampaignConfig().budget, "rounds": CampaignConfig().rounds},
 }
 REDUCED = CampaignConfig(
@@ -80,11 +73,6 @@ def contrary_oracles() -> tuple[Oracle, ...]:
     return tuple(map(_remembered, (sendek, contrary, conductivity)))
 
 
-def target_alone() -> tuple[Oracle, ...]:
-    """The conductivity, as the only fidelity."""
-    return (_remembered(conductivity_oracle()._replace(fidelity=0)),)
-
-
 def _remembered(oracle: Oracle) -> Oracle:
     """The oracle with the answers of this process kept: the known crystals come up again.
 
@@ -107,23 +95,20 @@ def _remembered(oracle: Oracle) -> Oracle:
 
 _MEMORY: dict[tuple[Any, ...], Observation] = {}
 
-VARIANTS: dict[str, tuple[str, bool]] = {
-    "multi-fidelity": (f"{HERE}:three_oracles", True),
-    "multi-fidelity, no guard": (f"{HERE}:three_oracles", False),
-    "misled": (f"{HERE}:contrary_oracles", True),
-    "misled, no guard": (f"{HERE}:contrary_oracles", False),
-    "single-fidelity": (f"{HERE}:target_alone", True),
+VARIANTS: dict[str, tuple[str, str]] = {
+    **{name: (f"{HERE}:three_oracles", name) for name in STRATEGIES},
+    "misled": (f"{HERE}:contrary_oracles", "learned"),
 }
+"""Who answers, and who decides."""
 
 
 # --- campaigns ------------------------------------------------------------------------------------
 
 
 def campaign(variant: str, config: CampaignConfig, seed: int, executor: Executor) -> dict[str, Any]:
-    """What one campaign found at which cost; the random search too where it runs beside."""
-    oracles, guarded = VARIANTS[variant]
-    beside = variant == "single-fidelity"
-    config = replace(config, seed=seed, guard=guarded, baseline=beside, oracles=(oracles,))
+    """What one campaign found at which cost."""
+    oracles, name = VARIANTS[variant]
+    config = replace(config, seed=seed, strategy=name, baseline=NONE, oracles=(oracles,))
     start = time.time()
     with tempfile.TemporaryDirectory() as folder:
         run_campaign(Path(folder), config, executor=executor)
@@ -131,23 +116,23 @@ def campaign(variant: str, config: CampaignConfig, seed: int, executor: Executor
             target = max(t.fidelity for t in ledger.tallies())
             answers = ledger.answers(CAMPAIGN)
             initial = sum(answer.query.cost for answer in answers if answer.query.round == 0)
-            result: dict[str, Any] = {"campaign": _history(answers, target, 0.0)}
-            if beside:
-                # The random search is charged for the initial data as well.
-                result["random"] = _history(ledger.answers(RANDOM), target, initial)
-            result["guard"] = [
-                (detail.get("guard") or {}).get("text") for _, detail in ledger.rounds(CAMPAIGN)
-            ]
+            history = _history(answers, target, ledger.thoughts(CAMPAIGN))
+            measured = sum(ledger.measured(CAMPAIGN).values())
     print(f"{variant}, seed {seed}: {time.time() - start:.0f} s", flush=True)
-    return result | {"initial": initial, "seconds": time.time() - start}
+    return {
+        "campaign": history,
+        "initial": initial,
+        "measured": measured,
+        "seconds": time.time() - start,
+    }
 
 
-def _history(answers: Sequence[Answer], target: int, paid: float) -> list[list[Any]]:
-    """(cost so far, formula, a proposal's target value or None, fidelity) of each answer."""
-    rows = []
+def _history(answers: Sequence[Answer], target: int, thoughts: dict[int, float]) -> list[list[Any]]:
+    """(CPU s so far, formula, a proposal's target value or None, fidelity) of each answer."""
+    rows, paid, left = [], 0.0, dict(thoughts)
     low, high = conductivity_oracle().bounds
     for answer in answers:
-        paid += answer.query.cost
+        paid += answer.query.cost + left.pop(answer.query.round, 0.0)
         proposal = answer.query.crystal.structure is None
         value = None
         if proposal and answer.query.fidelity == target and answer.value is not None:
@@ -169,12 +154,10 @@ def best_so_far(history: list[list[Any]], cost: float, number: int, floor: float
 
 def histories(pieces: dict[str, Any]) -> dict[str, dict[int, list[list[Any]]]]:
     """By strategy and seed."""
-    found: dict[str, dict[int, list[list[Any]]]] = {name: {} for name in (*VARIANTS, "random")}
+    found: dict[str, dict[int, list[list[Any]]]] = {name: {} for name in VARIANTS}
     for name, piece in pieces.items():
         seed, variant = name.split(" ", 1)
         found[variant][int(seed)] = piece["campaign"]
-        if "random" in piece:
-            found["random"][int(seed)] = piece["random"]
     return {name: by_seed for name, by_seed in found.items() if by_seed}
 
 
@@ -183,7 +166,7 @@ def show(found: dict[str, dict[int, Any]], costs: Sequence[float], floor: float)
     table: dict[str, Any] = {}
     for number in NUMBERS:
         title = "best proposal" if number == 1 else f"mean of the {number} best"
-        print(f"\n{title}, log10 S/cm, after a cost of")
+        print(f"\n{title}, log10 S/cm, after CPU seconds of")
         print(f"{'':26s}{'seeds':>6s}" + "".join(f"{cost:>24.0f}" for cost in costs))
         for name, by_seed in found.items():
             cells = [
@@ -198,15 +181,7 @@ def show(found: dict[str, dict[int, Any]], costs: Sequence[float], floor: float)
 def conclude(found: dict[str, dict[int, Any]], cost: float, floor: float) -> list[str]:
     """Paired differences at the end, in words."""
     lines = []
-    pairs = (
-        ("multi-fidelity", "single-fidelity"),
-        ("multi-fidelity", "random"),
-        ("single-fidelity", "random"),
-        ("multi-fidelity", "multi-fidelity, no guard"),
-        ("misled", "misled, no guard"),
-        ("misled", "single-fidelity"),
-        ("misled, no guard", "single-fidelity"),
-    )
+    pairs = [("learned", name) for name in (*STRATEGIES[1:], "misled")] + [("misled", "single")]
     for one, other in pairs:
         seeds = sorted(found.get(one, {}).keys() & found.get(other, {}).keys())
         if len(seeds) < 2:
@@ -241,7 +216,7 @@ def figure(
             low, middle, high = np.quantile(curves, [0.25, 0.5, 0.75], axis=0)
             axis.plot(grid, middle, label=name, color=f"C{color}")
             axis.fill_between(grid, low, high, color=f"C{color}", alpha=0.1, linewidth=0)
-        axis.set(xlabel="cost, evaluations of the target oracle")
+        axis.set(xlabel="CPU time, s")
     axes[0].set_ylabel("best proposal, log10 S/cm")
     axes[1].set_ylabel(f"mean of the {NUMBERS[-1]} best, log10 S/cm")
     axes[0].legend(frameon=False, fontsize=7)
@@ -254,7 +229,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--budget", type=float, help="evaluations of the target oracle")
+    parser.add_argument("--budget", type=float, help="CPU seconds")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--workers", type=int, default=2)
     options = parse(parser, SIZES)

@@ -36,16 +36,16 @@ from shared import do_pieces, interval, make_parser, write_record
 
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.folder import CAMPAIGN, read_campaign, stored_config
-from mfal.campaign.ledger.crystals import record_of, structure_of
+from mfal.campaign.ledger.crystals import structure_of
 from mfal.campaign.ledger.records import CrystalRecord, realisation_seed
 from mfal.campaign.problem import make_problem
 from mfal.campaign.standing import hull_distance_of
-from mfal.campaign.strategy.learned import Learned
-from mfal.campaign.strategy.observations import attempts_of
+from mfal.campaign.strategy.informed import make_strategy
+from mfal.campaign.strategy.questions import uniform_records
+from mfal.campaign.strategy.sampler import Draws, Sampler, gflownet_sampler
 from mfal.campaign.strategy.types import Round
 from mfal.campaign.workers.atoms import candidate_atoms
 from mfal.crystals.matching import same_crystal
-from mfal.envs.random import sample_uniformly
 from mfal.errors import MfalError
 
 COUNT = 1000
@@ -68,15 +68,9 @@ MEASURES = ("valid", "unique", "novel", "stable", "metastable", "sun", "msun")
 def random_crystals(config: CampaignConfig, count: int) -> list[CrystalRecord]:
     """Draws by random legal actions."""
     problem = make_problem(config.space, config.oracles)
-    assert problem.environment is not None
     records: list[CrystalRecord] = []
     for number in range(-(-count // DRAWS)):
-        states = sample_uniformly(problem.environment, jax.random.key(number), DRAWS)
-        crystals = jax.tree.map(np.asarray, jax.vmap(problem.to_crystal)(states))
-        states = jax.tree.map(np.asarray, states)
-        for i in range(DRAWS):
-            state, crystal = jax.tree.map(lambda leaf, i=i: leaf[i], (states, crystals))
-            records.append(record_of(crystal, problem.oxidation_states(state), "random"))
+        records += uniform_records(problem, jax.random.key(number), DRAWS)
     return records[:count]
 
 
@@ -85,26 +79,36 @@ def sampled_crystals(folder: Path, count: int) -> list[CrystalRecord]:
     with read_campaign(folder) as ledger:
         config = stored_config(ledger)
         answers = ledger.answers(CAMPAIGN, limit=config.proxy.capacity)
-    thinker = Learned(make_problem(config.space, config.oracles), config)
-    target = len(thinker.problem.oracles)
-    end = Round(
-        number=config.rounds + 1,
-        rounds=config.rounds,
-        answers=answers,
-        pending=[],
-        told=[],
-        allowance=1.0,
-        allowances=(1.0,) * target,
-        asked=lambda _: set(),
-        report_progress=lambda *_: None,
-    )
-    key_fit, key_train = jax.random.split(jax.random.key(config.seed))
-    trust = thinker.constrained(end, thinker.trust(thinker.rows(end), attempts_of(end), key_fit))
     records: list[CrystalRecord] = []
+
+    def watched(*parts: Any) -> Sampler:
+        sampler = gflownet_sampler(*parts)
+
+        def draw(*given: Any) -> Draws:
+            draws = sampler.draw(*given)
+            records.extend(draws.records)
+            return draws
+
+        return Sampler(draw, sampler.cost)
+
+    problem = make_problem(config.space, config.oracles)
+    strategy = make_strategy(problem, config, sampler=watched, choose=lambda *_, **__: [])
+    number = config.rounds + 1
     while len(records) < count:
-        # Each sampler is trained afresh, as in a campaign.
-        draws = thinker.train(end, trust.belief, jax.random.fold_in(key_train, len(records)))
-        records += thinker.records(draws.states, draws.crystal, "sampled")
+        # Each sampler is trained afresh, as in a campaign; no round is the last.
+        end = Round(
+            number=number,
+            rounds=number + 1,
+            answers=answers,
+            pending=[],
+            told=[],
+            allowance=np.inf,
+            allowances=(np.inf,) * len(problem.oracles),
+            asked=lambda _: set(),
+            report_progress=lambda *_: None,
+        )
+        strategy.propose(end)
+        number += 1
     return records[:count]
 
 

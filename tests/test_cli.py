@@ -141,7 +141,8 @@ def other_value(path, kind, default):
         "space.must_contain": "Li,S",
         "ion": "Na",
         "overlap": "0.25",
-        "exploit": "0.25",
+        "strategy": "funnel",
+        "baseline": "genetic",
         "stability.unknown": "0.25",
     }
     if path in special:

@@ -47,15 +47,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from cube.information import information_about_maximum
+from cube.joint import JointBelief, choose_batch
+from cube.maxima import gumbel_maxima
 from cube.problems import Problem, augmented_branin, augmented_hartmann
 from cube.proposals import climb
 from cube.queries import design
 from cube.surrogate import Surrogate, fit, moments_at, target_moments
 
 import mfal
-from mfal.acquisition.batch import JointBelief, choose_batch
-from mfal.acquisition.information import information_about_maximum
-from mfal.acquisition.maxima import gumbel_maxima
 from mfal.envs.hypergrid import HypergridSpec, HypergridState, hypergrid
 from mfal.gflownet import DataSet, PolicyConfig, TrainConfig, make_trainer
 

@@ -28,7 +28,7 @@ from mfal.campaign.ledger.records import Query
 from mfal.campaign.pool import open_pool, prepare_pool
 from mfal.campaign.pool.store import POOL_NAME
 from mfal.campaign.problem import make_problem
-from mfal.campaign.strategy.learned import learned_strategy
+from mfal.campaign.strategy.informed import make_strategy
 from mfal.campaign.strategy.types import Round
 from mfal.data import load_embedded
 
@@ -97,7 +97,7 @@ def main() -> None:
         print(facts.sentence())
     pool = timed("open", lambda: open_pool(options.out), record)
     problem = make_problem(config.space, config.oracles, generate=False)
-    strategy = learned_strategy(problem, config, pool)
+    strategy = make_strategy(problem._replace(pool=pool), config)
     told: list[Answer] = []
 
     def round_of(number: int) -> Round:

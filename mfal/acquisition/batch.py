@@ -1,238 +1,110 @@
-"""A batch of queries chosen together: greedy joint information about the best value, per cost.
+"""A batch of questions chosen together: greedy, each in view of those chosen before it.
 
-Taking the B best by themselves buys the same information B times. Here each pick is conditioned on
-the answers still to come from those picked before it (and from queries that are still pending):
-by the chain rule I(y_1..y_B; f*) = sum_i I(y_i; f* | y_1..y_{i-1}), and a Gaussian belief's
-covariances after an answer don't depend on what the answer is. Greedy choice by information per
-cost under a budget is near-optimal for submodular information (Krause & Guestrin, 2005; Li et al.,
-NeurIPS 2022).
+Taking the best by themselves asks about the same crystal over and over. A Gaussian belief's
+covariances after an answer don't depend on what the answer is, so each choice is made as if those
+before it (and what is still open) had been answered as expected: what they will tell about the
+crystals alike is no longer worth asking for. Greedy choice by worth per cost under a budget is
+near-optimal for such sums of diminishing returns (Krause & Guestrin, 2005; Li et al., NeurIPS
+2022).
 """
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import chex
-import jax
-import jax.numpy as jnp
+import numpy as np
 
-from mfal.acquisition.information import information_about_maximum
-from mfal.proxies.relation import Posterior, Prediction, Reliability, posterior
+__all__ = ["JointBelief", "Pick", "choose_batch"]
 
-__all__ = [
-    "Batch",
-    "JointBelief",
-    "choose_batch",
-    "condition",
-    "ensemble_belief",
-    "joint_gain",
-    "separate_belief",
-]
-
-_TINY = 1e-12
+_SLACK = 1 + 1e-9
+"""Sums of costs such as 0.1 miss their value by less."""
+_LEAST = 1e-12
 
 
 class JointBelief(NamedTuple):
-    """Gaussian belief about N candidate queries: target truth f_i and answer y_i of each."""
+    """Gaussian belief about the answers of N crystals at M fidelities, the target the last.
 
-    mean: jax.Array
-    """[N], of the target truths."""
-    truth_variance: jax.Array
-    """[N], of the target truths."""
-    truth_answer: jax.Array
-    """[N, N], covariance of truth f_i with answer y_j."""
-    answer: jax.Array
-    """[N, N], covariance of the answers, their noise included."""
-
-
-class Batch(NamedTuple):
-    """The queries chosen, in order."""
-
-    indices: jax.Array
-    """[B] int32, positions in the pool; -1 once nothing more is affordable."""
-    gains: jax.Array
-    """[B], nats: information of each pick given those before it."""
-    costs: jax.Array
-    """[B], CPU s; zero where nothing was chosen."""
-
-
-def condition(belief: JointBelief, index: jax.Array) -> JointBelief:
-    """The belief once y_index has been asked: covariances shrink, means stay at expectation."""
-    _assert_belief(belief)
-    column = belief.answer[:, index]
-    with_truth = belief.truth_answer[:, index]
-    variance = jnp.maximum(column[index], _TINY)
-    return JointBelief(
-        belief.mean,
-        jnp.maximum(belief.truth_variance - with_truth**2 / variance, 0.0),
-        belief.truth_answer - jnp.outer(with_truth, column) / variance,
-        belief.answer - jnp.outer(column, column) / variance,
-    )
-
-
-def joint_gain(belief: JointBelief, maxima: jax.Array) -> jax.Array:
-    """Information of each answer about f*, nats, [N]; see `information_about_maximum`.
-
-    A candidate whose answer is already fixed by the belief has none.
+    The covariance of the answers (i, m) and (j, k) is B_ij sum_l A_i[m, l] A_j[k, l], with B_ij =
+    z_i . z_j between different crystals and B_ii = 1: positive semidefinite for loadings |z| <= 1.
     """
-    _assert_belief(belief)
-    chex.assert_rank(maxima, 1)
-    own = jnp.diagonal(belief.truth_answer)
-    scale = jnp.sqrt(jnp.maximum(belief.truth_variance * jnp.diagonal(belief.answer), _TINY**2))
-    correlation = jnp.clip(jnp.where(scale > _TINY, own / scale, 0.0), -1.0, 1.0)
-    std = jnp.sqrt(belief.truth_variance)
-    return jax.vmap(information_about_maximum, in_axes=(None, 0, 0, 0))(
-        maxima, belief.mean, std, correlation
-    )
+
+    mean: np.ndarray
+    """[N, M]"""
+    root: np.ndarray
+    """[N, M, M], A_i: a square root of the covariance of crystal i's answers, A_i A_i'."""
+    loading: np.ndarray
+    """[N, E], z_i: how far the errors about a crystal are those about others."""
+
+
+class Pick(NamedTuple):
+    """One question of a batch."""
+
+    crystal: int
+    fidelity: int
+    worth: float
+    """What it was worth when it was chosen, in view of those before it."""
 
 
 def choose_batch(
     belief: JointBelief,
-    maxima: jax.Array,
-    costs: jax.Array,
-    budget: jax.Array | float,
-    size: int,
+    worth: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    costs: np.ndarray,
+    budget: float,
     *,
-    available: jax.Array | None = None,
-    pending: jax.Array | None = None,
-    chance: jax.Array | None = None,
-) -> Batch:
-    """Greedy batch by joint information per unit cost, within a budget.
+    available: np.ndarray,
+    limits: np.ndarray | None = None,
+    pending: Iterable[tuple[int, int]] = (),
+    size: int | None = None,
+) -> list[Pick]:
+    """The greedy batch; it never costs more than the budget, nor a fidelity more than its limit.
 
     Args:
-      belief: about the N candidates (the pending ones among them).
-      maxima: [K], samples of f*.
-      costs: [N], positive.
-      budget: CPU s that the batch may spend in all.
-      size: B, largest number of queries, static.
-      available: [N] bool, which candidates may be chosen; all if left out.
-      pending: [P] int32, positions of queries already under way (-1 for none): they count as
-        chosen, cost nothing and are not chosen again.
-      chance: [N], probability that each is answered: information counts times this. One if left
-        out.
-
-    Returns:
-      the batch; it never costs more than the budget.
+      belief: about the N crystals.
+      worth: from the target's standard deviation [N] and that by which each answer moves its mean
+        [N, M] to what each question is worth per cost, [N, M].
+      costs: [N, M], positive.
+      budget: what the batch may cost in all.
+      available: [N, M] bool, which questions may be asked.
+      limits: [M], what each fidelity may take of it; infinite where nothing limits it.
+      pending: (crystal, fidelity) that are being asked already: they count as chosen.
+      size: most questions; as many as the budget buys if left out.
     """
-    costs = jnp.asarray(costs, float)
-    free = jnp.ones(len(costs), bool) if available is None else available
-    chex.assert_equal_shape([belief.mean, costs, free])
-    if chance is not None:
-        chex.assert_equal_shape([belief.mean, chance])
-    if pending is not None:
+    levels = belief.mean.shape[1]
+    available, room = available.copy(), np.full(levels, np.inf)
+    if limits is not None:
+        room = np.array(limits, float)
+    covariance = np.einsum("nml,nkl->nmk", belief.root, belief.root)
+    told: list[np.ndarray] = []
 
-        def await_one(
-            carry: tuple[JointBelief, jax.Array], index: jax.Array
-        ) -> tuple[tuple[JointBelief, jax.Array], None]:
-            belief, free = carry
-            after = condition(belief, index)
-            real = index >= 0
-            belief = jax.tree.map(lambda a, b: jnp.where(real, a, b), after, belief)
-            return (belief, free & ~(real & (jnp.arange(len(free)) == index))), None
+    def ask(i: int, m: int) -> None:
+        """The covariances once (i, m) has been answered."""
+        nonlocal covariance
+        available[i, m] = False
+        shared = belief.loading @ belief.loading[i]
+        shared[i] = 1.0
+        column = shared[:, None] * (belief.root @ belief.root[i, m])
+        for before in told:
+            column = column - before * before[i, m]
+        variance = column[i, m]
+        if variance > _LEAST:
+            column = column / np.sqrt(variance)
+            covariance = covariance - column[:, :, None] * column[:, None, :]
+            told.append(column)
 
-        (belief, free), _ = jax.lax.scan(await_one, (belief, free), pending)
-
-    def pick(
-        carry: tuple[JointBelief, jax.Array, jax.Array], _: None
-    ) -> tuple[tuple[JointBelief, jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
-        belief, free, left = carry
-        gains = joint_gain(belief, maxima)
-        if chance is not None:
-            gains = gains * chance
-        # A relative slack of float32: ten costs of 0.1 fit into a budget of 1.
-        affordable = free & (costs <= left * (1 + 1e-6))
-        best = jnp.argmax(jnp.where(affordable, gains / costs, -jnp.inf)).astype(jnp.int32)
-        found = affordable[best]
-        spent = jnp.where(found, costs[best], 0.0)
-        after = condition(belief, best)
-        belief = jax.tree.map(lambda a, b: jnp.where(found, a, b), after, belief)
-        free = free & (jnp.arange(len(free)) != best)
-        result = (jnp.where(found, best, -1), jnp.where(found, gains[best], 0.0), spent)
-        return (belief, free, left - spent), result
-
-    start = (belief, free, jnp.asarray(budget, costs.dtype))
-    _, (indices, gains, spent) = jax.lax.scan(pick, start, None, length=size)
-    return Batch(indices, gains, spent)
-
-
-def _assert_belief(belief: JointBelief) -> None:
-    size = belief.mean.shape[0]
-    chex.assert_shape(belief.truth_variance, (size,))
-    chex.assert_shape([belief.truth_answer, belief.answer], (size, size))
-
-
-def ensemble_belief(
-    predictions: Prediction,
-    reliability: Reliability,
-    fidelity: jax.Array,
-    same: jax.Array,
-    *,
-    shrinkage: float = 0.2,
-) -> JointBelief:
-    """The joint belief about candidate queries from an ensemble's predictions.
-
-    Covariance between (crystal i, fidelity m) and (crystal j, fidelity k) is taken as separable:
-    sd_im sd_jk C_mk S_ij, with C the learned correlation between fidelities and S the members'
-    correlation between crystals. S has a rank below the number of members, so a share of it is
-    replaced by the identity of crystals; products of positive semidefinite matrices stay so.
-
-    Args:
-      predictions: members [N, E, M] and noise [N, M], from a `vmap` over N candidates.
-      reliability: of the fitted ensemble.
-      fidelity: [N] int32, the fidelity at which each candidate would be asked.
-      same: [N] int32, equal for candidates of the same crystal.
-      shrinkage: share of the identity in S, 0 to 1.
-    """
-    chex.assert_equal_shape([fidelity, same])
-    chex.assert_shape(predictions.members, (len(fidelity), None, None))
-    beliefs: Posterior = jax.vmap(posterior, in_axes=(0, None))(predictions, reliability)
-    index = jnp.arange(len(fidelity))
-    std = jnp.sqrt(jnp.diagonal(beliefs.covariance, axis1=1, axis2=2))
-    own_std, target_std = std[index, fidelity], std[:, -1]
-    deviation = predictions.members - jnp.mean(predictions.members, axis=1, keepdims=True)
-    deviation = deviation / (jnp.sqrt(jnp.sum(deviation**2, axis=1, keepdims=True)) + _TINY)
-    # Every fidelity is a view of the same similarity of crystals: their mean is the least noisy.
-    # All digits, on accelerators too: covariances have to stay positive semidefinite.
-    between = jnp.einsum("iem,jem->ij", deviation, deviation, precision=jax.lax.Precision.HIGHEST)
-    between = between / deviation.shape[-1]
-    equal = same[:, None] == same[None, :]
-    between = jnp.where(equal, 1.0, (1 - shrinkage) * between)
-    relation = reliability.correlation
-    # How strongly each candidate's own fidelity speaks of its target, weakened as in `posterior`.
-    with_target = beliefs.covariance[index, fidelity, -1] / (own_std * target_std)
-    learned = relation[fidelity, -1]
-    weak = jnp.where(
-        jnp.abs(learned) > 1e-9, with_target / jnp.where(learned == 0, 1, learned), 0.0
-    )
-    weak = jnp.where(fidelity == relation.shape[0] - 1, 1.0, weak)
-    answers = relation[fidelity][:, fidelity] * jnp.outer(weak, weak)
-    answers = jnp.where(equal & (fidelity[:, None] == fidelity[None, :]), 1.0, answers)
-    noise = predictions.noise[index, fidelity] ** 2
-    return JointBelief(
-        mean=beliefs.mean[:, -1],
-        truth_variance=target_std**2,
-        truth_answer=jnp.outer(target_std, own_std) * between * (relation[-1, fidelity] * weak),
-        answer=jnp.outer(own_std, own_std) * between * answers + jnp.diag(noise),
-    )
-
-
-def separate_belief(beliefs: Posterior, fidelity: jax.Array, same: jax.Array) -> JointBelief:
-    """The joint belief about candidate queries where crystals tell nothing of each other.
-
-    For proxies that give a belief about one crystal at a time: answers about the same crystal are
-    related as the belief says, those about different ones are independent.
-
-    Args:
-      beliefs: [N], one for each candidate.
-      fidelity: [N] int32, the fidelity at which each candidate would be asked.
-      same: [N] int32, equal for candidates of the same crystal.
-    """
-    index = jnp.arange(len(fidelity))
-    equal = same[:, None] == same[None, :]
-    # Row i holds the covariances of candidate i's truths with the answers of every candidate j.
-    with_answers = beliefs.covariance[:, :, fidelity]
-    noise = beliefs.noise[index, fidelity] ** 2
-    return JointBelief(
-        mean=beliefs.mean[:, -1],
-        truth_variance=beliefs.covariance[:, -1, -1],
-        truth_answer=jnp.where(equal, with_answers[:, -1], 0.0),
-        answer=jnp.where(equal, with_answers[index, fidelity], 0.0) + jnp.diag(noise),
-    )
+    for i, m in pending:
+        ask(i, m)
+    picks: list[Pick] = []
+    while size is None or len(picks) < size:
+        open_ = available & (costs <= budget * _SLACK) & (costs <= room * _SLACK)
+        if not open_.any():
+            break
+        variance = np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0)
+        shift = np.abs(covariance[:, -1]) / np.sqrt(np.maximum(variance, _LEAST))
+        value = np.where(open_, worth(np.sqrt(variance[:, -1]), shift), -np.inf)
+        i, m = divmod(int(np.argmax(value)), levels)
+        if not value[i, m] > 0:
+            break
+        picks.append(Pick(i, m, float(value[i, m])))
+        budget -= float(costs[i, m])
+        room[m] -= float(costs[i, m])
+        ask(i, m)
+    return picks

@@ -21,11 +21,10 @@ __all__ = [
     "chance_of_feasibility",
     "fit_feasibility",
     "fit_logistic",
-    "log_feasibility",
 ]
 
 FLOOR = 0.02
-"""Least weight, so that no reward vanishes and the regression's errors can be found out."""
+"""Least chance, so that a regression's errors can be found out."""
 _RIDGE = 0.05
 """Inverse prior variance of a weight; inputs are of order one."""
 _STEPS = 12
@@ -88,11 +87,6 @@ def fit_logistic(
 def chance_of_feasibility(params: FeasibilityParams, composition: jax.Array) -> jax.Array:
     """The expected label of one composition [103], []."""
     return jax.nn.sigmoid(_inputs(composition) @ params.weights)
-
-
-def log_feasibility(params: FeasibilityParams, composition: jax.Array) -> jax.Array:
-    """What a log reward gains by the chance p, [] float32: log(FLOOR + (1 - FLOOR) p)."""
-    return jnp.log(FLOOR + (1.0 - FLOOR) * chance_of_feasibility(params, composition))
 
 
 def _inputs(composition: jax.Array) -> jax.Array:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mfal.acquisition.feasibility import FLOOR, fit_logistic
+from mfal.acquisition.feasibility import fit_logistic
 from mfal.proxies.features import featurise
 
-__all__ = ["SuccessParams", "chance_of_answer", "fit_success", "log_chance"]
+__all__ = ["SuccessParams", "chance_of_answer", "fit_success"]
 
 _RIDGE = 0.3
 """Inverse prior variance of a weight on standardised features that are divided by sqrt(F)."""
@@ -58,11 +58,6 @@ def fit_success(space: Any, crystal: Any, label: jax.Array, valid: jax.Array) ->
 def chance_of_answer(params: SuccessParams, crystal: Any) -> jax.Array:
     """Probability that a query about one crystal is answered, []."""
     return jax.nn.sigmoid(_inputs(params, crystal) @ params.weights)
-
-
-def log_chance(params: SuccessParams, crystal: Any) -> jax.Array:
-    """What a log reward gains by the chance p, [] float32: log(FLOOR + (1 - FLOOR) p)."""
-    return jnp.log(FLOOR + (1.0 - FLOOR) * chance_of_answer(params, crystal))
 
 
 def _inputs(params: SuccessParams, crystal: Any) -> jax.Array:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from mfal.campaign.loop import run_campaign
     from mfal.campaign.problem import Problem, make_problem
     from mfal.campaign.status import read_status
-    from mfal.campaign.strategy.learned import learned_strategy
+    from mfal.campaign.strategy.informed import make_strategy
+    from mfal.campaign.strategy.named import named_strategy
     from mfal.campaign.strategy.types import Decision, Round, Strategy
 
 __all__ = [
@@ -31,8 +32,9 @@ __all__ = [
     "SpaceConfig",
     "StabilityConfig",
     "Strategy",
-    "learned_strategy",
     "make_problem",
+    "make_strategy",
+    "named_strategy",
     "read_campaign",
     "read_status",
     "run_campaign",
@@ -48,7 +50,8 @@ __getattr__, __dir__ = lazily(
         "loop": "run_campaign",
         "problem": "Problem make_problem",
         "status": "read_status",
-        "strategy.learned": "learned_strategy",
+        "strategy.informed": "make_strategy",
+        "strategy.named": "named_strategy",
         "strategy.types": "Decision Round Strategy",
     },
 )

@@ -31,6 +31,8 @@ __all__ = [
     "COMMON_GROUPS",
     "COMMON_MAX_ATOMS",
     "ENSEMBLE",
+    "NONE",
+    "STRATEGIES",
     "VERBATIM",
     "CampaignConfig",
     "ExecutionConfig",
@@ -49,6 +51,11 @@ ENSEMBLE = "ensemble"
 """Name of mfal's own proxy."""
 VERBATIM = ("pool",)
 """Options whose items may hold commas: text is one item, not several."""
+STRATEGIES = ("learned", "uniform", "single", "random", "funnel", "genetic", "substitution")
+"""Names of strategies: ours; ours with uniform draws in place of the sampler; ours with the target
+oracle alone; and searches that learn nothing."""
+NONE = "none"
+"""Name of no baseline."""
 
 
 def _option(default: Any, text: str) -> Any:
@@ -143,7 +150,7 @@ class SamplerConfig:
     samples: int = _option(512, "candidates drawn per round, from which the batch is chosen")
     learning_rate: float = _option(1e-3, "step size of Adam")
     sharpness: float = _option(
-        2.0, "power of the reward: 2 means that twice the information is drawn four times as often"
+        2.0, "power of the reward: 2 means that twice the worth is drawn four times as often"
     )
 
 
@@ -211,7 +218,7 @@ class CampaignConfig:
     limits: tuple[str, ...] = _option(
         (), "CPU time that single oracles may take of the budget, each as ORACLE=TIME"
     )
-    rounds: int = _option(7, "rounds of fit, train, sample, query")
+    rounds: int = _option(5, "rounds of fit, train, sample, query")
     target: float | None = _option(
         None, "value of the target oracle, in its unit, at which a proposal ends the campaign"
     )
@@ -244,17 +251,14 @@ class CampaignConfig:
         " crystals are generated)",
     )
     generate: bool = _option(False, "beside a pool, let generated crystals compete with the pool's")
-    batch: int = _option(16, "most queries for information in one round")
-    exploit: float = _option(
-        0.5, "share of a round's cost for the target oracle's word on what looks best"
+    strategy: str = _option(
+        "learned",
+        f"who decides what to ask: {', '.join(STRATEGIES)}, or module:function of a problem and a"
+        " configuration",
     )
-    guard: bool = _option(
-        True,
-        "ask cheap oracles only while all answers together predict the target oracle's held-out"
-        " answers no worse than its own alone do",
-    )
-    baseline: bool = _option(
-        True, "also run a random search at equal cost, charged on an account of its own"
+    baseline: str = _option(
+        "funnel",
+        "strategy that runs beside it at equal CPU time, on an account of its own; none for none",
     )
     oracles: tuple[str, ...] = _option(
         DEFAULT_ORACLES,
@@ -270,14 +274,18 @@ class CampaignConfig:
 
     def __post_init__(self) -> None:
         parse_duration("budget", self.budget)
-        for path in ("rounds", "initial", "realisations", "batch"):
+        for path in ("rounds", "initial", "realisations"):
             _at_least(path, getattr(self, path), 1)
         _at_least("seed", self.seed, 0)
         _at_least("finalists", self.finalists, 0)
         if self.seed >= 2**32:
             raise MfalError(f"seed {self.seed}", "give a number below 2**32")
-        if not 0 <= self.exploit <= 1:
-            raise MfalError(f"exploit {self.exploit:g}", "give a share from 0 to 1")
+        for path, names in (("strategy", STRATEGIES), ("baseline", (*STRATEGIES, NONE))):
+            name = getattr(self, path)
+            if name not in names and ":" not in name:
+                raise MfalError(
+                    f"{path} {name!r}", f"give one of {', '.join(names)}, or module:function"
+                )
         if not 0 <= self.overlap < 1:
             raise MfalError(f"overlap {self.overlap:g}", "give a share from 0 to below 1")
         if self.target is not None and not math.isfinite(self.target):

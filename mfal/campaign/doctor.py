@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mfal.campaign.config import describe_differences, from_mapping
-from mfal.campaign.folder import CAMPAIGN, CONFIG_NAME, LEDGER_NAME, outdated, stored_config
+from mfal.campaign.folder import CAMPAIGN, CONFIG_NAME, LEDGER_NAME, stored_config, why_outdated
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import account_of
 from mfal.campaign.ledger.lock import exclusive
@@ -56,8 +56,8 @@ def _checks(folder: Path, ledger: Ledger) -> Iterator[Finding]:
     if ledger.meta("config") is None:
         yield Finding("note", "the campaign has not begun")
         return
-    if outdated(ledger):
-        yield Finding("note", outdated(ledger))
+    if why_outdated(ledger):
+        yield Finding("note", why_outdated(ledger))
         return
     yield from _config(folder, ledger)
     budget = stored_config(ledger).budget

@@ -22,24 +22,24 @@ from mfal.errors import MfalError
 from mfal.oracles.types import Oracle
 
 __all__ = [
+    "BASELINE",
     "CAMPAIGN",
     "CONFIG_NAME",
     "FINALISTS",
     "HANDOFF",
     "LEDGER_NAME",
     "PRICES",
-    "RANDOM",
     "campaign_id",
     "open_campaign",
-    "outdated",
     "read_campaign",
     "stored_config",
+    "why_outdated",
 ]
 
 CAMPAIGN = "campaign"
 """The account that pays for initial data and proposals."""
-RANDOM = "random"
-"""The account of the random search at equal cost."""
+BASELINE = "baseline"
+"""The account of the strategy that runs beside it at equal cost."""
 HANDOFF = "handoff"
 """The account of what was handed to people, DFT or the laboratory; charged to nobody."""
 PRICES = "CPU seconds"
@@ -113,7 +113,7 @@ def stored_config(ledger: Ledger) -> CampaignConfig:
     Raises:
       MfalError: where another version, with other options and prices, began it.
     """
-    if text := outdated(ledger):
+    if text := why_outdated(ledger):
         raise MfalError(
             f"{ledger.path.parent}: {text}",
             "go on with the version of mfal that began it, or start another with --out",
@@ -122,7 +122,7 @@ def stored_config(ledger: Ledger) -> CampaignConfig:
     return config
 
 
-def outdated(ledger: Ledger) -> str:
+def why_outdated(ledger: Ledger) -> str:
     """Why this version can't go on with a campaign; empty where it can."""
     if ledger.meta("config") is not None and ledger.meta("prices") != PRICES:
         return "the campaign was begun by an earlier version, whose prices were not CPU seconds"

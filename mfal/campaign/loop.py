@@ -11,22 +11,23 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfal.campaign.config import CampaignConfig, by_oracle
+from mfal.campaign.config import NONE, CampaignConfig, by_oracle
 from mfal.campaign.events import Best, Event, Notify, Progress, silent
 from mfal.campaign.finalists import ask_finalists
 from mfal.campaign.folder import (
+    BASELINE,
     CAMPAIGN,
     HANDOFF,
     LEDGER_NAME,
-    RANDOM,
     open_campaign,
     read_campaign,
     stored_config,
 )
-from mfal.campaign.ledger.book import Ledger
+from mfal.campaign.ledger.book import Answer, Basis, Ledger
 from mfal.campaign.ledger.budget import Account, account_of, limits_of
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
 from mfal.campaign.measured import Worth, best_proposals
@@ -57,6 +58,7 @@ def run_campaign(
     notify: Notify = silent,
     executor: Executor | None = None,
     strategy: Strategy | None = None,
+    baseline: Strategy | None = None,
     pool: Any = None,
 ) -> bool:
     """Start a campaign in a folder, or go on with the one that is there, to its end.
@@ -67,7 +69,9 @@ def run_campaign(
       notify: called with every event.
       executor: runs the queries; the one that the configuration names if left out. It is not shut
         down.
-      strategy: decides what to ask; the learning one if left out.
+      strategy: decides what to ask; the one that the configuration names if left out.
+      baseline: decides for the search beside it; where a strategy is given and this is not, none
+        runs.
       pool: candidates from a program, where the configuration's pool names "given": a
         `MaterialTable`, a pandas data frame with a column of structures, or structures. It is read
         when the campaign begins.
@@ -93,14 +97,16 @@ def run_campaign(
             notify(Event("pool", 0, config.rounds, text))
 
         read(prepare_pool(folder, config, pool, read).sentence())
+    if problem is None:
+        assert strategy is not None
+        made = strategy, baseline
+    else:
+        made = _strategies(folder, config, problem, baseline)
     with (
         nullcontext(executor) if executor is not None else open_executor(config) as runner,
         open_campaign(folder, config, oracles) as ledger,
     ):
-        if problem is not None:
-            strategy = _learned(folder, config, problem)
-        assert strategy is not None
-        return _Campaign(ledger, config, oracles, strategy, runner, notify).run()
+        return _Campaign(ledger, config, oracles, *made, runner, notify).run()
 
 
 def rank_again(folder: Path, *, notify: Notify = silent, strategy: Strategy | None = None) -> bool:
@@ -118,9 +124,12 @@ def rank_again(folder: Path, *, notify: Notify = silent, strategy: Strategy | No
         return False
     oracles = load_oracles(config.oracles)
     if strategy is None:
-        strategy = _learned(folder, config, _problem(config))
+        config_alone = replace(config, baseline=NONE)
+        strategy, _ = _strategies(folder, config_alone, _problem(config), None)
     with open_campaign(folder, config, oracles) as ledger, ThreadPoolExecutor(1) as unused:
-        _Campaign(ledger, config, oracles, strategy, unused, notify).conclude("answers were told")
+        _Campaign(ledger, config, oracles, strategy, None, unused, notify).conclude(
+            "answers were told"
+        )
     return True
 
 
@@ -141,11 +150,18 @@ def _problem(config: CampaignConfig) -> "Problem":
     return make_problem(config.space, config.oracles, generate=config.generate or not config.pool)
 
 
-def _learned(folder: Path, config: CampaignConfig, problem: "Problem") -> Strategy:
+def _strategies(
+    folder: Path, config: CampaignConfig, problem: "Problem", baseline: Strategy | None
+) -> tuple[Strategy, Strategy | None]:
+    """Who decides, and who decides for the search beside it, by the configuration's names."""
     from mfal.campaign.pool import open_pool
-    from mfal.campaign.strategy.learned import learned_strategy
+    from mfal.campaign.strategy.named import named_strategy
 
-    return learned_strategy(problem, config, open_pool(folder) if config.pool else None)
+    if config.pool:
+        problem = problem._replace(pool=open_pool(folder))
+    if baseline is None and config.baseline != NONE:
+        baseline = named_strategy(config.baseline, problem, config)
+    return named_strategy(config.strategy, problem, config), baseline
 
 
 class _Campaign:
@@ -157,6 +173,7 @@ class _Campaign:
         config: CampaignConfig,
         oracles: Sequence[Oracle],
         strategy: Strategy,
+        baseline: Strategy | None,
         executor: Executor,
         notify: Notify,
     ) -> None:
@@ -164,6 +181,7 @@ class _Campaign:
         self.config = config
         self.oracles = oracles
         self.strategy = strategy
+        self.baseline = baseline
         self.notify = notify
         self.limits = limits_of(by_oracle("limits", config.limits), oracles)
         self.dispatcher = Dispatcher(ledger, executor, config, self.limits_of_query)
@@ -180,7 +198,7 @@ class _Campaign:
 
     def to_the_end(self) -> bool:
         rounds = self.config.rounds
-        written = {account: self.written(account) for account in (CAMPAIGN, RANDOM)}
+        written = {account: self.written(account) for account in (CAMPAIGN, BASELINE)}
         if written[CAMPAIGN]:
             self.report_progress(
                 "start", 0, f"going on after {max(written[CAMPAIGN])} written rounds"
@@ -195,17 +213,17 @@ class _Campaign:
                 break
             if stopped := self.late():
                 break
-            if self.config.baseline:
-                if number not in written[RANDOM]:
-                    self.decide(RANDOM, number, self.strategy.baseline)
+            if self.baseline is not None:
+                if number not in written[BASELINE]:
+                    self.decide(BASELINE, number, self.baseline.propose)
                 # Off they go: the workers have nothing else to do while the sampler trains.
-                self.dispatcher.submit(self.ledger.pending(RANDOM))
+                self.dispatcher.submit(self.ledger.pending(BASELINE))
             if number not in written[CAMPAIGN]:
                 self.decide(CAMPAIGN, number, self.strategy.propose)
             if number + 1 not in written[CAMPAIGN]:
                 self.answer("query", number, self.config.overlap if number < rounds else 0.0)
         self.answer("query", number)
-        if stopped or self.ledger.pending(CAMPAIGN) or self.ledger.pending(RANDOM):
+        if stopped or self.ledger.pending(CAMPAIGN) or self.ledger.pending(BASELINE):
             self.report_progress("stopped", number, "the time is up; the same command goes on")
             return False
         if rounds + 1 not in written[CAMPAIGN]:
@@ -294,7 +312,6 @@ class _Campaign:
         """What a decision may rest on; an equal share of what is left is its allowance."""
         basis = self.ledger.open_round(account, number)
         left = 1 if number == 0 else max(self.config.rounds - number + 1, 1)
-        own = account == CAMPAIGN
         capacity = self.config.proxy.capacity
 
         def report_progress(stage: str, text: str, done: int, total: int) -> None:
@@ -305,14 +322,22 @@ class _Campaign:
         return Round(
             number=number,
             rounds=self.config.rounds,
-            answers=self.ledger.answers(account, limit=capacity, basis=basis) if own else [],
-            pending=self.ledger.pending(account, basis=basis) if own else [],
-            told=self.ledger.answers(HANDOFF, limit=capacity, basis=basis) if own else [],
+            answers=self.answers(account, capacity, basis),
+            pending=self.ledger.pending(account, basis=basis),
+            told=self.ledger.answers(HANDOFF, limit=capacity, basis=basis),
             allowance=self.account(account).free / left,
             allowances=tuple(free / left for free in self.free(account)),
             asked=lambda crystals: self.ledger.asked(account, crystals),
             report_progress=report_progress,
         )
+
+    def answers(self, account: str, number: int, basis: Basis) -> list[Answer]:
+        """The latest of an account's; both searches begin with the same initial data."""
+        own = self.ledger.answers(account, limit=number, basis=basis)
+        if account == CAMPAIGN:
+            return own
+        first = self.ledger.answers(CAMPAIGN, basis=basis, number=0)
+        return (first + own)[-number:]
 
     def account(self, name: str) -> Account:
         """The state of a budget.
@@ -320,13 +345,13 @@ class _Campaign:
         Both searches start from the same initial data, and both pay for it.
         """
         budget = self.config.budget
-        if name == RANDOM:
+        if name == BASELINE:
             budget -= sum(self.ledger.costs_of_round(CAMPAIGN, 0).values())
         return account_of(self.ledger.tallies(), name, budget)
 
     def free(self, name: str) -> tuple[float, ...]:
         """What each fidelity may still take of a budget; infinite where nothing limits it."""
-        paid = self.ledger.costs_of_round(CAMPAIGN, 0) if name == RANDOM else {}
+        paid = self.ledger.costs_of_round(CAMPAIGN, 0) if name == BASELINE else {}
         tallies = self.ledger.tallies()
         return tuple(
             account_of(tallies, name, limit - paid.get(m, 0.0), fidelity=m).free
@@ -345,7 +370,7 @@ class _Campaign:
     def answer(self, stage: str, number: int, share: float = 0.0) -> None:
         """Ask whatever is open and wait for the answers, or for all but a share of the round's.
 
-        Without a share, the random search's are waited for as well.
+        Without a share, the baseline's are waited for as well.
         """
         pending = self.ledger.pending(CAMPAIGN)
         if not self.late():
@@ -370,12 +395,12 @@ class _Campaign:
         parts = [f"{n} {o.name}" for n, o in zip(counts, self.oracles, strict=True) if n]
         text = f"asking {len(queries)} questions: {', '.join(parts)}"
         others = total - len(queries)
-        return f"{text}; and {others} for the random search" if others > 0 else text
+        return f"{text}; and {others} for the baseline" if others > 0 else text
 
     def sentence(self, query: Query, outcome: Outcome) -> str:
         """What an oracle has said."""
         oracle = self.oracles[query.fidelity]
-        whose = "random search: " if query.account == RANDOM else ""
+        whose = f"{self.config.baseline}: " if query.account == BASELINE else ""
         subject = f"{whose}{query.crystal.formula} (no. {query.crystal.space_group}), {oracle.name}"
         if outcome.value is None:
             return f"{subject} {outcome.status}"

@@ -29,6 +29,7 @@ from mfal.oracles.types import Oracle
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from mfal.campaign.pool import Pool
     from mfal.envs.crystal import CrystalSpec
 
 __all__ = ["Problem", "make_problem", "make_spec"]
@@ -57,6 +58,8 @@ class Problem(NamedTuple):
     """The oracles by rising fidelity; the last one answers at the target fidelity."""
     allowed: Callable[[Crystal], Any]
     """Whether a triple meets the user's restrictions, [] bool; JAX can trace it."""
+    pool: "Pool | None" = None
+    """Candidates that people have; None where there are none."""
 
 
 @lru_cache(maxsize=4)

@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     from mfal.report.export import write_candidates
     from mfal.report.html import write_page
     from mfal.report.pareto import write_pareto
+    from mfal.report.questions import write_questions
     from mfal.report.summary import summarise, summary_to_json
     from mfal.report.terminal import print_summary
 
@@ -87,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
         summary = summarise(ledger)
     write_candidates(summary, options.out)
     write_pareto(summary, options.out)
+    write_questions(summary, options.out)
     write_page(summary, options.out)
     if options.json:
         print(summary_to_json(summary))

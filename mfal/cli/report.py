@@ -34,12 +34,14 @@ def run(options: argparse.Namespace) -> int:
     from mfal.report.export import write_candidates
     from mfal.report.html import write_page
     from mfal.report.pareto import write_pareto
+    from mfal.report.questions import write_questions
     from mfal.report.summary import summarise, summary_to_json
 
     with read_campaign(options.folder) as ledger:
         summary = summarise(ledger)
     written = write_page(summary, options.folder) + write_candidates(summary, options.folder)
     written += write_pareto(summary, options.folder)
+    written.append(write_questions(summary, options.folder))
     if options.json:
         print(summary_to_json(summary))
     else:

@@ -29,9 +29,11 @@ from mfal.proxies.dataset import Dataset
 from mfal.proxies.features import NUM_FEATURES, featurise
 from mfal.proxies.likelihood import log_likelihood
 from mfal.proxies.relation import (
+    Held,
     Posterior,
     Prediction,
     Reliability,
+    held_out,
     measure_reliability,
     posterior,
     unknown_reliability,
@@ -99,6 +101,8 @@ class ProxyState(NamedTuple):
     """Calibration of the spread and learned correlations between fidelities."""
     loss: jax.Array
     """[] float32, final mean negative log-likelihood of the standardised training values."""
+    held: Held | None = None
+    """What members that have not seen a row's crystal predict for it; None before a fit."""
 
 
 class Ensemble(NamedTuple):
@@ -259,8 +263,12 @@ def make_ensemble(
         (params, _), losses = jax.lax.scan(update, (params, optimiser.init(params)), keys)
         means, noises = every_row(params, state.prior, x)
         reliability = measure_reliability(means, noises, kept, target, data, state.value_scale)
+        held = held_out(means, noises, kept, data.valid, reliability)
         tail = max(config.steps // 10, 1)
         return state._replace(
+            held=Held(
+                state.value_mean + state.value_scale * held.mean, state.value_scale * held.std
+            ),
             params=params,
             reliability=reliability,
             loss=jnp.mean(losses[-tail:]) / config.members,

@@ -17,7 +17,7 @@ from mfal.errors import MfalError
 from mfal.proxies.calibration import conformal_factor, held_out_score
 from mfal.proxies.dataset import EXACT, Dataset
 from mfal.proxies.features import featurise
-from mfal.proxies.relation import Posterior, Reliability, unknown_reliability
+from mfal.proxies.relation import Held, Posterior, Reliability, unknown_reliability
 
 __all__ = ["OwnProxy", "OwnState", "Proxy", "make_own"]
 
@@ -60,9 +60,11 @@ class OwnState(NamedTuple):
     value_scale: jax.Array
     """[M], positive, the same units."""
     reliability: Reliability
-    """Of predictions for crystals left out. Where its correlation is zero, the belief's is, too."""
+    """Intervals and scores of predictions for crystals left out."""
     loss: jax.Array
     """[] float32, mean negative log density of the standardised values left out."""
+    held: Held | None = None
+    """Predictions for each row without its crystal; None before a fit."""
 
 
 class OwnProxy(NamedTuple):
@@ -90,12 +92,10 @@ def make_own(proxy: Proxy, num_fidelities: int) -> OwnProxy:
 
     def posterior(state: OwnState, crystal: Any) -> Posterior:
         belief = proxy.posterior(state.model, view(state, crystal))
-        eye = jnp.eye(num_fidelities)
-        related = (state.reliability.correlation != 0) | (eye > 0)
         scale = state.value_scale
         return Posterior(
             state.value_mean + scale * belief.mean,
-            jnp.where(related, belief.covariance, 0.0) * jnp.outer(scale, scale),
+            belief.covariance * jnp.outer(scale, scale),
             scale * belief.noise,
         )
 
@@ -129,8 +129,10 @@ def make_own(proxy: Proxy, num_fidelities: int) -> OwnProxy:
                 known[out] = np.asarray(unseen)[out]
         unseen = Posterior(*(jnp.asarray(leaf) for leaf in held))
         _check_numbers(proxy, unseen)
-        reliability, loss = _measure(state, data, belief, unseen, jnp.asarray(fold >= 0))
-        return state._replace(reliability=reliability, loss=loss)
+        variance = jnp.diagonal(unseen.covariance, axis1=1, axis2=2)
+        total = Held(unseen.mean, jnp.sqrt(variance + unseen.noise**2))
+        reliability, loss = _measure(state, data, total, jnp.asarray(fold >= 0))
+        return state._replace(reliability=reliability, loss=loss, held=total)
 
     return OwnProxy(fit, posterior)
 
@@ -159,16 +161,13 @@ def _standards(features: jax.Array | None, data: Dataset, num_fidelities: int) -
             value_mean[level] = own.mean()
         if len(own) > 1 and own.std() > 1e-6:
             value_scale[level] = own.std()
-    unknown = unknown_reliability(num_fidelities)
-    # Nothing is cut apart before it has been measured.
-    unknown = unknown._replace(correlation=jnp.ones_like(unknown.correlation))
     return OwnState(
         model=None,
         feature_mean=jnp.asarray(mean, jnp.float32),
         feature_scale=jnp.asarray(scale, jnp.float32),
         value_mean=jnp.asarray(value_mean, jnp.float32),
         value_scale=jnp.asarray(value_scale, jnp.float32),
-        reliability=unknown,
+        reliability=unknown_reliability(num_fidelities),
         loss=jnp.zeros(()),
     )
 
@@ -190,14 +189,12 @@ def folds_of(data: Dataset, key: jax.Array) -> np.ndarray:
 
 @jax.jit
 def _measure(
-    state: OwnState, data: Dataset, belief: Posterior, held: Posterior, out: jax.Array
+    state: OwnState, data: Dataset, held: Held, out: jax.Array
 ) -> tuple[Reliability, jax.Array]:
-    """Reliability and loss, from the beliefs of the whole fit and of those without each row."""
+    """Intervals, scores and loss, from the predictions without each row."""
     levels = len(state.value_mean)
     rows = jnp.arange(len(data.value))
-    mean = held.mean[rows, data.fidelity]
-    variance = held.covariance[rows, data.fidelity, data.fidelity]
-    total = jnp.sqrt(variance + held.noise[rows, data.fidelity] ** 2)
+    mean, total = held.mean[rows, data.fidelity], held.std[rows, data.fidelity]
     usable = data.valid & (data.censoring == EXACT) & out
     of_level = (data.fidelity == jnp.arange(levels)[:, None]) & usable
     surprise = (data.value - mean) / total
@@ -205,16 +202,7 @@ def _measure(
     score = jax.vmap(lambda use: held_out_score(data.value, mean, total, use))(of_level)
     scale = state.value_scale[data.fidelity]
     loss = -held_out_score(data.value / scale, mean / scale, total / scale, usable)
-    weight = data.valid / jnp.maximum(jnp.sum(data.valid), 1)
-    std = jnp.sqrt(jnp.diagonal(belief.covariance, axis1=1, axis2=2))
-    correlations = belief.covariance / (std[:, :, None] * std[:, None, :])
-    correlation = jnp.einsum("n,nmk->mk", weight, correlations)
-    own = jax.nn.one_hot(data.fidelity, levels) * data.valid[:, None]
-    seen = jnp.minimum(jax.ops.segment_sum(own, data.material, len(data.value)), 1.0)
     return unknown_reliability(levels)._replace(
-        correlation=correlation,
-        pairs=seen.T @ seen,
-        variance=weight @ std**2,
         interval=interval,
         score=jnp.where(jnp.any(of_level, axis=1), score, 0.0),
     ), jnp.where(jnp.any(usable), loss, 0.0)

@@ -20,10 +20,14 @@ from mfal.proxies.calibration import conformal_factor, held_out_score
 from mfal.proxies.dataset import EXACT, Dataset
 
 __all__ = [
+    "Held",
     "Posterior",
     "Prediction",
     "Reliability",
+    "fuse_correlations",
+    "held_out",
     "measure_reliability",
+    "paired_correlation",
     "posterior",
     "unknown_reliability",
 ]
@@ -69,6 +73,15 @@ class Reliability(NamedTuple):
     score: jax.Array
     """[M], nats: mean log density of the held-out observations, in the scores' units; zero where
     there is none. Comparable between two fits whose members left out the same rows."""
+
+
+class Held(NamedTuple):
+    """Predictions for the rows of a data set, made without any answer about the row's crystal."""
+
+    mean: jax.Array
+    """[N, M], in the unit of each fidelity's score."""
+    std: jax.Array
+    """[N, M], of an answer: spread and noise together, calibrated."""
 
 
 class Posterior(NamedTuple):
@@ -160,7 +173,7 @@ def measure_reliability(
     # A row that no member left out has no spread: it must not become 0 / 0, though it is masked.
     total = jnp.maximum(total, 1e-9)
     surprise = jnp.clip(error / total, -_MAX_SURPRISE, _MAX_SURPRISE)
-    observed, pairs = _paired_correlation(surprise, in_fidelity, data.material)
+    observed, pairs = paired_correlation(surprise, in_fidelity, data.material)
 
     score = jax.vmap(held_out_score, in_axes=(None, None, None, 1))(
         error, jnp.zeros_like(error), total, in_fidelity > 0
@@ -175,7 +188,7 @@ def measure_reliability(
     return Reliability(
         spread=spread,
         noise=noise,
-        correlation=_fuse(own, observed, pairs),
+        correlation=fuse_correlations(own, observed, pairs),
         pairs=pairs,
         variance=spread_var * jnp.diagonal(scatters) / rows + 1e-12,
         interval=jax.vmap(conformal_factor, in_axes=(None, 1, None))(
@@ -183,6 +196,38 @@ def measure_reliability(
         ),
         score=jnp.where(jnp.any(in_fidelity > 0, axis=0), score - jnp.log(value_scale), 0.0),
     )
+
+
+@jax.default_matmul_precision("highest")
+def held_out(
+    means: jax.Array,
+    noises: jax.Array,
+    kept: jax.Array,
+    valid: jax.Array,
+    reliability: Reliability,
+) -> Held:
+    """What the members that have not seen a row's crystal predict for it, in standard units.
+
+    A row that all members saw gets the prediction of all.
+
+    Args:
+      means: [E, N, M], standardised member means at all rows and fidelities.
+      noises: [E, N, M], standardised noise levels.
+      kept: [E, N] bool, rows that the member saw.
+      valid: [N] bool.
+      reliability: the calibration that the same rows gave.
+    """
+    out = ~kept | jnp.all(kept, axis=0)
+    count = jnp.sum(out, axis=0)[:, None]
+    mean = jnp.einsum("en,enm->nm", out, means) / count
+    scatter = jnp.einsum("en,enm->nm", out, (means - mean) ** 2)
+    noise = jnp.einsum("en,enm->nm", out, noises**2) / count
+    # As in `measure_reliability`: the variance of few members is shrunk to the mean of all rows.
+    dof = jnp.maximum(count - 1, 0) * valid[:, None]
+    pooled = jnp.sum(scatter * valid[:, None], axis=0) / jnp.maximum(jnp.sum(dof), 1)
+    variance = (scatter + 4 * pooled) / (dof + 4) * (1 + 1 / count)
+    total = reliability.spread**2 * variance + reliability.noise**2 * noise
+    return Held(mean, jnp.sqrt(total))
 
 
 def _calibrate(
@@ -202,7 +247,7 @@ def _calibrate(
     return _SPREAD_GRID[best[0]], _NOISE_GRID[best[1]]
 
 
-def _paired_correlation(
+def paired_correlation(
     surprise: jax.Array, in_fidelity: jax.Array, material: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Correlation [M, M] of surprises over materials seen at both fidelities, and their number."""
@@ -219,7 +264,7 @@ def _paired_correlation(
     return cross / jnp.sqrt(jnp.maximum(square * square.T, 1e-12)), pairs
 
 
-def _fuse(own: jax.Array, observed: jax.Array, pairs: jax.Array) -> jax.Array:
+def fuse_correlations(own: jax.Array, observed: jax.Array, pairs: jax.Array) -> jax.Array:
     """Members' and observed correlation averaged by pairs in Fisher's z, less chance's share."""
     limit = _MAX_CORRELATION
     z_own = jnp.arctanh(jnp.clip(own, -limit, limit))

@@ -3,7 +3,7 @@
 import heapq
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mfal.campaign.ledger.book import Answer
@@ -25,16 +25,24 @@ class Curve(NamedTuple):
 
 
 def best_curve(
-    answers: Sequence[Answer], paid: float, target: int, better: bool, limit: float | None
+    answers: Sequence[Answer],
+    paid: float,
+    target: int,
+    better: bool,
+    limit: float | None,
+    thoughts: Mapping[int, float] | None = None,
 ) -> Curve:
     """The curve in the order of decisions, so that it doesn't depend on which answer came first.
 
+    What deciding cost (`thoughts`, by round) is paid before a round's first question.
+
     Known compounds, and what lies farther from the hull than `limit`, are paid for and don't count.
     """
-    curve = Curve([], [], [])
+    curve, left = Curve([], [], []), dict(thoughts or {})
     sign = 1.0 if better else -1.0
     seen: dict[str, float] = {}
     for answer in answers:
+        paid += left.pop(answer.query.round, 0.0)
         if answer.kind != "abandoned":
             paid += answer.query.cost
         counts = answer.value is not None and standing_of([answer.detail], limit) == NEW

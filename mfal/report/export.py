@@ -104,7 +104,7 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
         row += [
             _number(answer.value) if answer else "",
             _number(answer.spread) if answer else "",
-            _number(predicted[m]) if predicted else "",
+            _number(predicted[m]) if predicted and predicted[m] is not None else "",
             str(answer.detail.get("status", answer.kind)) if answer else "not asked",
         ]
     if summary.tradeoffs:

@@ -26,6 +26,7 @@ from mfal.report.page_parts import (
 )
 from mfal.report.paths import EnergyMap, energy_maps, page_map, write_map
 from mfal.report.plot import Figure, write_figure
+from mfal.report.questions import questions_table
 from mfal.report.summary import Summary, summary_to_dict
 from mfal.report.windows import Window, windows_of
 
@@ -184,6 +185,8 @@ all. Drag to turn, scroll or pinch to zoom. CIFs lie in cifs/, maps as cube file
 that both answered: +1 where they agree fully on what is better, 0 where the one says nothing of the
 other.</p></div></div>
 <div class="scroll" tabindex="0" role="region" aria-label="Fidelities">{worth_table(summary)}</div>
+<div class="scroll" tabindex="0" role="region" aria-label="Questions">
+{questions_table(summary)}</div>
 </section>
 <section id="trust" aria-labelledby="h-trust">
 <h2 id="h-trust">How far the proxy can be trusted</h2>

@@ -13,6 +13,7 @@ from mfal.report.summary import Candidate, Summary
 from mfal.report.windows import Window
 
 __all__ = [
+    "as_table",
     "candidate_rows",
     "facts",
     "numbers",
@@ -53,10 +54,10 @@ def words(summary: Summary) -> str:
             f"The best known crystal that was asked about, {known.query.crystal.formula}, has"
             f" {known.value:.2f}."
         )
-    if summary.random is not None and summary.random.best and summary.campaign.best:
+    if summary.baseline is not None and summary.baseline.best and summary.campaign.best:
         lines.append(
-            f"At equal cost a random search on the same oracles came to"
-            f" {summary.random.best[-1]:.2f}, this campaign to {summary.campaign.best[-1]:.2f}."
+            f"At equal CPU time the baseline ({summary.baseline_name}) came to"
+            f" {summary.baseline.best[-1]:.2f}, this campaign to {summary.campaign.best[-1]:.2f}."
         )
     failed = sum(kinds["failed"] for kinds in summary.numbers.values())
     if failed:
@@ -79,7 +80,11 @@ def facts(summary: Summary) -> str:
     budget = summary.config.get("budget")
     found = [
         ("best calculated proposal", _number(summary.campaign.best), unit),
-        ("random search, equal cost", _number(summary.random.best if summary.random else []), unit),
+        (
+            f"{summary.baseline_name}, equal CPU time",
+            _number(summary.baseline.best if summary.baseline else []),
+            unit,
+        ),
         ("spent", f"{summary.spent:.4g}", f"of {budget:g} CPU s" if budget else "CPU s"),
         ("questions answered or failed", str(asked), f"at {len(summary.oracles)} fidelities"),
     ]
@@ -194,7 +199,7 @@ def worth_table(summary: Summary) -> str:
                 pairs,
             ]
         )
-    return _table("Fidelities: CPU s of one evaluation, and what was asked", head, rows)
+    return as_table("Fidelities: CPU s of one evaluation, and what was asked", head, rows)
 
 
 def numbers(figure: Figure) -> str:
@@ -209,7 +214,7 @@ def numbers(figure: Figure) -> str:
     rest = len(figure.rows) - len(shown)
     more = f" The first {len(shown)} of {len(figure.rows)} rows." if rest else ""
     rows = [[f"{x:.4g}" if isinstance(x, float) else x for x in row] for row in shown]
-    table = _table(f"{figure.title}.{more}", list(figure.header), rows)
+    table = as_table(f"{figure.title}.{more}", list(figure.header), rows)
     return (
         f'<details><summary>Numbers</summary><p>{link}</p><div class="scroll" tabindex="0"'
         f' role="region" aria-label="{text(figure.title)}, numbers">{table}</div></details>'
@@ -254,7 +259,7 @@ def provenance(summary: Summary) -> str:
         for oracle in summary.oracles
     ]
     head = ["oracle", "version", "unit", "cost", "answered", "failed", "given up"]
-    table = _table("Oracles, with the CPU s of one evaluation", head, rows)
+    table = as_table("Oracles, with the CPU s of one evaluation", head, rows)
     config = json.dumps(summary.config, indent=1, ensure_ascii=False)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Oracles">{table}</div>'
@@ -270,7 +275,8 @@ def value_of(candidate: Candidate) -> str:
     return f"{candidate.shown}{std}"
 
 
-def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def as_table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table with a caption; the first cell of each row is its heading."""
     heads = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
     body = "".join(
         f'<tr><th scope="row">{text(row[0])}</th>'

@@ -19,7 +19,7 @@ _FEWEST_PAIRS = 4
 
 
 def best_against_cost(summary: Summary) -> Figure:
-    """Best answer of the target oracle against cost, beside random search at equal cost.
+    """Best answer of the target oracle against cost, beside the baseline at equal cost.
 
     Both curves start where the initial data are paid for, which both searches have to buy.
     """
@@ -102,8 +102,8 @@ def _curves(axes: Any, summary: Summary, values_of: Any) -> None:
 
 def _searches(summary: Summary) -> list[tuple[str, Curve]]:
     searches = [("multi-fidelity campaign", summary.campaign)]
-    if summary.random is not None:
-        searches.append(("random search, same oracles", summary.random))
+    if summary.baseline is not None:
+        searches.append((f"{summary.baseline_name}, same oracles", summary.baseline))
     return searches
 
 

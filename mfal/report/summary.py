@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
-from mfal.campaign.folder import CAMPAIGN, FINALISTS, HANDOFF, RANDOM
+from mfal.campaign.folder import BASELINE, CAMPAIGN, FINALISTS, HANDOFF
 from mfal.campaign.ledger.book import Answer, Ledger
 from mfal.campaign.measured import Worth, measured_values, overruled
 from mfal.campaign.standing import NEW, STANDINGS, Standing, repeated, standing_of
@@ -47,7 +47,8 @@ class Summary(NamedTuple):
     candidates: list[Candidate]
     """Best first, by standing: the new, what relaxed to one of them, known compounds, the rest."""
     campaign: Curve
-    random: Curve | None
+    baseline: Curve | None
+    """Of the strategy that ran beside it at equal cost."""
     initial_cost: float
     """CPU seconds of the initial data, which both searches pay."""
     best_known: Answer | None
@@ -73,6 +74,11 @@ class Summary(NamedTuple):
     tradeoffs: dict[str, Tradeoff] = {}  # noqa: RUF012 - a tuple's default, never written to
     """Stability windows and Pareto ranks of the candidates by crystal hash, where the campaign
     looks at them."""
+
+    @property
+    def baseline_name(self) -> str:
+        """The strategy that ran beside the campaign."""
+        return str(self.config.get("baseline", "funnel"))
 
     @property
     def target(self) -> OracleFacts:
@@ -103,7 +109,7 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     initial = [answer for answer in answers if answer.query.round == 0]
     later = [answer for answer in answers if answer.query.round > 0]
     initial_cost = _cost(initial)
-    random = ledger.answers(RANDOM) if number is None else []
+    beside = ledger.answers(BASELINE) if number is None else []
     proposed = [answer for answer in answers if answer.query.crystal.proposed]
     known = [
         a
@@ -124,8 +130,10 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
         config=config,
         oracles=oracles,
         candidates=candidates,
-        campaign=best_curve(later, initial_cost, target, better, limit),
-        random=best_curve(random, initial_cost, target, better, limit) if random else None,
+        campaign=best_curve(later, initial_cost, target, better, limit, ledger.thoughts(CAMPAIGN)),
+        baseline=best_curve(beside, initial_cost, target, better, limit, ledger.thoughts(BASELINE))
+        if beside
+        else None,
         initial_cost=initial_cost,
         best_known=_best(known, better),
         spent=spent,
@@ -302,7 +310,7 @@ def summary_to_dict(summary: Summary) -> dict[str, Any]:
         "oracles": [_facts(oracle) for oracle in summary.oracles],
         "candidates": [_plain(candidate, summary) for candidate in summary.candidates],
         "campaign": summary.campaign._asdict(),
-        "random": summary.random._asdict() if summary.random else None,
+        "baseline": summary.baseline._asdict() if summary.baseline else None,
         "fidelities": summary.fidelities,
     }
 

@@ -125,10 +125,10 @@ def _facts(summary: Summary) -> list[str]:
         )
         + "."
     ]
-    if summary.campaign.best and summary.random is not None and summary.random.best:
+    if summary.campaign.best and summary.baseline is not None and summary.baseline.best:
         lines.append(
-            f"Best calculated proposal: {summary.campaign.best[-1]:.2f}; random search at equal"
-            f" cost on the same oracles: {summary.random.best[-1]:.2f}."
+            f"Best calculated proposal: {summary.campaign.best[-1]:.2f}; the baseline"
+            f" ({summary.baseline_name}) at equal CPU time: {summary.baseline.best[-1]:.2f}."
         )
     if summary.best_known is not None:
         known = summary.best_known

@@ -5,10 +5,8 @@ import pytest
 from scipy.optimize import minimize
 
 from mfal.acquisition.feasibility import (
-    FLOOR,
     chance_of_feasibility,
     fit_feasibility,
-    log_feasibility,
 )
 from mfal.crystals.elements import atomic_number
 
@@ -29,8 +27,6 @@ def test_an_element_that_spoils_compounds_is_found():
     params = fit_feasibility(train, (train[:, SULFUR] == 0).astype(np.float32), np.ones(64, bool))
     found = np.asarray(jax.vmap(chance_of_feasibility, in_axes=(None, 0))(params, test))
     assert ((found > 0.5) == (test[:, SULFUR] == 0)).all()
-    weights = np.asarray(jax.vmap(log_feasibility, in_axes=(None, 0))(params, test))
-    np.testing.assert_allclose(np.exp(weights), FLOOR + (1 - FLOOR) * found, rtol=1e-5)
 
 
 def test_newton_finds_the_maximum_that_a_general_minimiser_finds():

@@ -5,9 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mfal.acquisition.batch import JointBelief, choose_batch
-from mfal.acquisition.feasibility import FLOOR
-from mfal.acquisition.success import chance_of_answer, fit_success, log_chance
+from mfal.acquisition.success import chance_of_answer, fit_success
 from mfal.crystals.elements import atomic_number
 from mfal.crystals.types import Crystal
 
@@ -43,8 +41,6 @@ def test_what_makes_queries_fail_is_found_on_other_crystals():
     above = chance[small(test)][:, None] > chance[~small(test)]
     assert above.mean() > 0.9  # the area under the curve of the receiver's operating characteristic
     assert chance[small(test)].mean() > chance[~small(test)].mean() + 0.3
-    weight = np.exp(jax.jit(jax.vmap(log_chance, in_axes=(None, 0)))(params, test))
-    np.testing.assert_allclose(weight, FLOOR + (1 - FLOOR) * chance, rtol=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.25, 0.75])
@@ -59,14 +55,3 @@ def test_rows_that_do_not_count_leave_even_odds():
     params = fit_success(space, space, jnp.ones(16), jnp.zeros(16, bool))
     chance = CHANCES(params, space)
     np.testing.assert_allclose(chance, 0.5)
-
-
-def test_a_batch_weighs_information_by_the_chance_of_an_answer():
-    eye = jnp.eye(3)
-    belief = JointBelief(jnp.zeros(3), jnp.array([4.0, 1.0, 2.0]), eye, eye * 5.0)
-    maxima, costs = jnp.array([1.0, 2.0]), jnp.ones(3)
-    plain = choose_batch(belief, maxima, costs, 1.0, 1)
-    chance = jnp.ones(3).at[int(plain.indices[0])].set(0.0)
-    weighed = choose_batch(belief, maxima, costs, 3.0, 3, chance=chance)
-    assert int(weighed.indices[-1]) == int(plain.indices[0])
-    assert float(weighed.gains[-1]) == 0.0

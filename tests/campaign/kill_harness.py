@@ -36,6 +36,7 @@ def run(folder: Path) -> None:
         CONFIG,
         executor=toy_campaign.InstantExecutor(),
         strategy=toy_campaign.strategy(),
+        baseline=toy_campaign.beside(),
     )
 
 

@@ -24,7 +24,7 @@ def test_toml_there_and_back_keeps_every_option():
     config = CampaignConfig(
         budget=7.25,
         seed=3,
-        baseline=False,
+        baseline="random",
         oracles=('a:b"c\\', "m:n\n"),
         space=SpaceConfig(elements=("Li", "O")),
         proxy=ProxyConfig(members=3),
@@ -55,6 +55,8 @@ def test_every_option_has_help_and_a_default_of_its_type():
         ({"seed": 1.5}, "seed"),
         ({"seed": True}, "seed"),
         ({"baseline": 1}, "baseline"),
+        ({"baseline": "fungel"}, "baseline 'fungel'"),
+        ({"strategy": "none"}, "strategy 'none'"),
         ({"space": {"elements": 3}}, "space.elements"),
         ({"space": {"elements": ["Li", 3]}}, "space.elements[1] is 3"),
         ({"space": {"groups": "225, Fm-3m"}}, "space.groups is '225, Fm-3m'"),

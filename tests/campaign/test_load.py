@@ -96,7 +96,7 @@ def test_ten_thousand_quick_queries_run_flat_in_memory(tmp_path):
         first = 10_000 * round_.number
         return Decision([toy_campaign.proposal(first + n, 0) for n in range(1000)], {})
 
-    config = replace(CONFIG, budget=6000.0, rounds=10, baseline=False)
+    config = replace(CONFIG, budget=6000.0, rounds=10, baseline="none")
     run_campaign(tmp_path, config, executor=InstantExecutor(), strategy=strategy(many))
     with read_campaign(tmp_path) as ledger:
         assert sum(t.number for t in ledger.tallies() if t.kind == "proposed") == 10_004

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import toy_campaign
-from toy_campaign import CONFIG, InstantExecutor, digest, strategy
+from toy_campaign import CONFIG, InstantExecutor, beside, digest, strategy
 
 from mfal.campaign.config import ExecutionConfig, from_mapping
 from mfal.campaign.folder import read_campaign
@@ -27,6 +27,7 @@ def run(folder, config=CONFIG, executor=None, **options):
         config,
         executor=executor or InstantExecutor(),
         strategy=options.pop("strategy", None) or strategy(),
+        baseline=None if config.baseline == "none" else beside(),
         **options,
     )
 
@@ -49,7 +50,7 @@ class Broken(InstantExecutor):
 
 def test_the_budget_is_never_exceeded_and_everything_is_charged(tmp_path):
     run(tmp_path)
-    for name in ("campaign", "random"):
+    for name in ("campaign", "baseline"):
         with read_campaign(tmp_path) as ledger:
             answers = ledger.answers(name)
             account = account_of(ledger.tallies(), name, CONFIG.budget)
@@ -227,9 +228,9 @@ def test_status_while_it_runs_and_after(tmp_path):
 
 
 def test_no_baseline_where_none_is_wanted(tmp_path):
-    run(tmp_path, replace(CONFIG, baseline=False))
+    run(tmp_path, replace(CONFIG, baseline="none"))
     with read_campaign(tmp_path) as ledger:
-        assert ledger.answers("random") == []
+        assert ledger.answers("baseline") == []
 
 
 def test_a_ledger_without_a_beginning_is_no_campaign(tmp_path):

@@ -14,7 +14,7 @@ from mfal.campaign.ledger.records import Outcome
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.strategy.types import Decision
 
-OVERLAPPING = replace(CONFIG, overlap=0.5, baseline=False, rounds=4, budget=40.0)
+OVERLAPPING = replace(CONFIG, overlap=0.5, baseline="none", rounds=4, budget=40.0)
 
 
 class Slow(ThreadPoolExecutor):
@@ -158,5 +158,5 @@ def test_a_round_keeps_its_first_basis(tmp_path):
         assert [a.query.id for a in ledger.answers("campaign", basis=basis)] == [first.id]
         open_then = [query.id for query in ledger.pending("campaign", basis=basis)]
         assert open_then == [second.id, third.id]
-        assert ledger.pending("random", basis=basis) == []
-        assert ledger.open_round("random", 1) == Basis(event=2, query=4)
+        assert ledger.pending("baseline", basis=basis) == []
+        assert ledger.open_round("baseline", 1) == Basis(event=2, query=4)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import toy_campaign
-from toy_campaign import CONFIG, InstantExecutor, digest, strategy
+from toy_campaign import CONFIG, InstantExecutor, beside, digest, strategy
 
 from mfal.campaign.config import ExecutionConfig
 from mfal.campaign.folder import read_campaign
@@ -39,6 +39,7 @@ def run(folder, config=CONFIG, executor=None, **options) -> bool:
         config,
         executor=executor or InstantExecutor(),
         strategy=options.pop("strategy", None) or strategy(),
+        baseline=options.pop("baseline", beside() if config.baseline != "none" else None),
         **options,
     )
 
@@ -67,7 +68,7 @@ def test_the_strategy_is_told_each_oracles_share_of_its_limit(tmp_path):
         seen[round_.number] = round_.allowances
         return Decision([toy_campaign.proposal(100 + round_.number, 1)], {})
 
-    config = replace(CONFIG, limits=("dear=8",), baseline=False)
+    config = replace(CONFIG, limits=("dear=8",), baseline="none")
     run(tmp_path, config, strategy=strategy(look))
     # The initial data took 2 of dear's 8; each round takes 1 of an equal share of the rest.
     assert {n: pair[1] for n, pair in seen.items()} == {1: 6 / 3, 2: 5 / 2, 3: 4.0}
@@ -78,7 +79,7 @@ def test_a_decision_beyond_an_oracles_limit_is_refused_and_not_written(tmp_path)
     with pytest.raises(MfalError, match=r"round 1, dear alone, would cost 2 of 1 free"):
         run(
             tmp_path,
-            replace(CONFIG, limits=("dear=3",), baseline=False),
+            replace(CONFIG, limits=("dear=3",), baseline="none"),
             strategy=strategy(
                 lambda r: Decision([toy_campaign.proposal(100 + n, 1) for n in range(2)], {})
             ),
@@ -86,7 +87,7 @@ def test_a_decision_beyond_an_oracles_limit_is_refused_and_not_written(tmp_path)
     assert spent(tmp_path, "campaign")[1] == 2.0
 
 
-def test_the_random_search_keeps_the_limits_too(tmp_path):
+def test_the_baseline_keeps_the_limits_too(tmp_path):
     def greedy(round_):
         return Decision([toy_campaign.proposal(7000 + n, 1) for n in range(4)], {})
 
@@ -94,7 +95,7 @@ def test_the_random_search_keeps_the_limits_too(tmp_path):
         run(
             tmp_path,
             replace(CONFIG, limits=("dear=5",)),
-            strategy=strategy()._replace(baseline=greedy),
+            baseline=beside(greedy),
         )
 
 
@@ -213,7 +214,7 @@ def test_ctrl_c_keeps_what_has_come(tmp_path):
 
     def interrupted(round_):
         release.set()
-        time.sleep(0.3)  # the random search's answers come in meanwhile
+        time.sleep(0.3)  # the baseline's answers come in meanwhile
         raise KeyboardInterrupt
 
     class Waiting(ThreadPoolExecutor):
@@ -229,7 +230,7 @@ def test_ctrl_c_keeps_what_has_come(tmp_path):
     with Waiting(2) as executor, pytest.raises(KeyboardInterrupt):
         run(tmp_path, executor=executor, strategy=strategy(interrupted))
     with read_campaign(tmp_path) as ledger:
-        assert len(ledger.answers("random")) == 1
+        assert len(ledger.answers("baseline")) == 1
 
 
 TINY = """

@@ -17,7 +17,7 @@ from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal, cryst
 from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.oracles.types import Oracle
 
-__all__ = ["CONFIG", "VERSION", "InstantExecutor", "digest", "oracles", "strategy"]
+__all__ = ["CONFIG", "VERSION", "InstantExecutor", "beside", "digest", "oracles", "strategy"]
 
 VERSION = "MFAL_TEST_ORACLE_VERSION"
 """Environment variable with the version that the oracles have."""
@@ -74,9 +74,13 @@ def strategy(propose: Callable[[Round], Decision] | None = None) -> Strategy:
     return Strategy(
         initial=lambda r: Decision([proposal(n, n % 2, known=True) for n in range(4)], {}),
         propose=propose or (lambda r: _decide(r, 100 * r.number)),
-        baseline=lambda r: Decision([proposal(5000 + r.number, 1)], {}),
         conclude=lambda r: {"predictions": {}, "answers": len(r.answers)},
     )
+
+
+def beside(propose: Callable[[Round], Decision] | None = None) -> Strategy:
+    """A search to compare with."""
+    return strategy(propose or (lambda r: Decision([proposal(5000 + r.number, 1)], {})))
 
 
 class InstantExecutor(Executor):
@@ -102,7 +106,7 @@ def digest(folder: Path) -> list[Any]:
     """All that a campaign decided and learned, without times and without repeated submissions."""
     with Ledger(folder / "ledger.sqlite", readonly=True) as ledger:
         found: list[Any] = []
-        for account in ("campaign", "random"):
+        for account in ("campaign", "baseline"):
             found.append(ledger.rounds(account))
             # Ids aside: rounds of the two accounts are written one after the other.
             found.append(

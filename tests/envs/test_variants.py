@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mfal.acquisition.maxima import gumbel_maxima
 from mfal.envs import Action, HypergridSpec, hypergrid, with_fidelity
 from mfal.gflownet import PolicyConfig, draw_noise, make_policy, rollout
 from mfal.proxies.marginal import log_marginal
@@ -46,8 +45,6 @@ def test_a_batch_axis_inside_is_refused():
         ENV.step(ENV.initial_state(), many)
     with pytest.raises(AssertionError):
         log_marginal(jnp.eye(3), jnp.zeros(4))
-    with pytest.raises(AssertionError):
-        gumbel_maxima(jax.random.key(0), jnp.zeros((2, 3)), jnp.ones((2, 3)), 4, 0.0)
     policy = make_policy(ENV, PolicyConfig(hidden=(4,)))
     params = policy.init(jax.random.key(0), ENV.features(ENV.initial_state()))["params"]
     noise = draw_noise(jax.random.key(1), ENV, 4)

@@ -225,7 +225,7 @@ SMOKE = {
         "1",
     ],
     "gflownet_rewards": ["--labels", "10", "--steps", "20", "--samples", "3", "--top", "2"],
-    "campaigns_compared": ["--seeds", "1", "--budget", "12", "--rounds", "1"],
+    "campaigns_compared": ["--seeds", "1", "--budget", "40", "--rounds", "1"],
     "scale": ["--size", "small", "--axes", "ensemble rows", "observations"],
 }
 

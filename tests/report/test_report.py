@@ -54,14 +54,14 @@ def proposal(formula: str, fidelity: int, known: bool = False) -> Proposal:
 
 @pytest.fixture
 def ledger(tmp_path):
-    """Known K; proposals: A asked at both, B of the target, C only cheaply, D failed; random E."""
+    """Known K; proposals: A asked at both, B of the target, C only cheaply, D failed; E beside."""
     with Ledger(tmp_path / "ledger.sqlite") as opened:
         opened.start({"config": {}, "oracles": ORACLES})
         rounds = [
             ("campaign", 0, [proposal("LiK", 1, known=True)]),
             ("campaign", 1, [proposal("LiA", 0), proposal("LiA", 1), proposal("LiD", 1)]),
             ("campaign", 2, [proposal("LiB", 1), proposal("LiC", 0)]),
-            ("random", 1, [proposal("LiE", 1)]),
+            ("baseline", 1, [proposal("LiE", 1)]),
         ]
         values = {
             ("LiK", 1): -5.0,
@@ -151,8 +151,8 @@ def test_curves_charge_everything_and_never_fall(ledger):
     # After LiA at the target fidelity: 1 + 0.1 + 1; the failure costs too; then LiB and LiC.
     assert summary.campaign.cost == pytest.approx([2.1, 3.1, 4.1, 4.2])
     assert summary.campaign.best == [-4.0, -4.0, -4.0, -4.0]
-    assert summary.random is not None
-    assert (summary.random.cost, summary.random.best) == ([2.0], [-9.0])
+    assert summary.baseline is not None
+    assert (summary.baseline.cost, summary.baseline.best) == ([2.0], [-9.0])
     assert summary.spent == pytest.approx(4.2)
     assert summary.numbers["sigma"] == {"observed": 3, "failed": 1, "abandoned": 0}
 
@@ -214,7 +214,7 @@ def test_json_is_plain_and_whole(ledger):
     data = json.loads(summary_to_json(summarise(ledger)))
     assert [c["rank"] for c in data["candidates"]] == [1, 2, 3]
     assert data["candidates"][0]["answers"]["sigma"]["value"] == -4.0
-    assert data["random"]["best"] == [-9.0]
+    assert data["baseline"]["best"] == [-9.0]
 
 
 def test_plot_shows_both_searches(ledger, tmp_path):
@@ -229,7 +229,7 @@ def test_plot_shows_both_searches(ledger, tmp_path):
     figure.draw(axes)
     campaign, random, known = (text.get_text() for text in axes.get_legend().get_texts())
     assert "-4.00" in campaign
-    assert "random search" in random
+    assert "funnel" in random
     assert "-9.00" in random
     assert "LiK" in known
     assert "CPU time" in axes.get_xlabel()
@@ -241,7 +241,7 @@ def test_terminal_page(ledger, tmp_path):
     print_summary(console, summarise(ledger), tmp_path)
     text = console.export_text()
     assert text.index("LiA") < text.index("LiC") < text.index("LiB")
-    assert "random search at equal cost on the same oracles: -9.00" in text
+    assert "the baseline (funnel) at equal CPU time: -9.00" in text
     assert "Spent 4.2 CPU s, of which 1 on known" in text
     assert "sigma 3 answered, 1 failed" in text
 

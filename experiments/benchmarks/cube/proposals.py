@@ -1,7 +1,7 @@
 """Which points of the cube to ask next, at which fidelity.
 
 A batch is filled in this order: expected improvement at the target fidelity, one after the other;
-then joint information about the best value per cost (`mfal.acquisition.batch`). Information alone
+then joint information about the best value per cost (`joint`). Information alone
 does not pay for asking where the best is known to be, improvement alone does not pay for learning.
 """
 
@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mfal.acquisition.batch import JointBelief, choose_batch, condition
-from mfal.acquisition.information import information_about_maximum
-from mfal.acquisition.maxima import gumbel_maxima
-from mfal.acquisition.single import log_expected_improvement
+from mfal.acquisition import log_expected_improvement
 from mfal.proxies.gaussian_process import GaussianProcess, GPState
 
+from .information import information_about_maximum
+from .joint import JointBelief, choose_batch, condition
+from .maxima import gumbel_maxima
 from .problems import Problem
 from .queries import Asked, folded
 from .surrogate import BLOCK, Surrogate, moments_at, target_moments

@@ -8,7 +8,7 @@ in the sampler's place. It is what `experiments/benchmarks/acquisition.py` measu
 Lower fidelities have to earn their part. A process of all answers and one of the target's alone are
 fitted in every turn:
 
-- as long as the target's answers do not prove the joint process (`mfal.acquisition.guard`: a Bayes
+- as long as the target's answers do not prove the joint process (`guard`: a Bayes
   factor and held-out densities), the turn is the target's own: its process chooses half a batch of
   target queries and the recommendation;
 - once proven, the joint process chooses the batch, by information per cost at all fidelities; its
@@ -26,8 +26,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from mfal.acquisition.guard import GuardConfig, Verdict, guard
-
+from .guard import GuardConfig, Verdict, guard
 from .problems import Problem
 from .proposals import CandidateConfig, Proposed, propose
 from .queries import Asked, ask, cost_of, design, folded

@@ -82,7 +82,7 @@ class Ledger(Database):
         """Write a round with all its proposals in one transaction.
 
         Args:
-          account: whose budget pays ("campaign" or "random").
+          account: whose budget pays ("campaign" or "baseline").
           number: the round's number, unique in its account.
           proposals: what to ask, best first. One that the account has already asked is left out.
           detail: how the round came about; JSON-ready.
@@ -172,6 +172,10 @@ class Ledger(Database):
         )
         return {int(fidelity): float(cost) for fidelity, cost in rows}
 
+    def thoughts(self, account: str) -> dict[int, float]:
+        """Nominal CPU seconds of an account's decisions, by round."""
+        return dict(self.all("SELECT round, cost FROM thought WHERE account = ?", (account,)))
+
     def measured(self, account: str) -> dict[int, float]:
         """CPU seconds really taken by an account's questions, by fidelity; -1 is its deciding.
 
@@ -201,17 +205,23 @@ class Ledger(Database):
         return [query_of_row(row) for row in rows]
 
     def answers(
-        self, account: str, *, limit: int | None = None, basis: Basis | None = None
+        self,
+        account: str,
+        *,
+        limit: int | None = None,
+        basis: Basis | None = None,
+        number: int | None = None,
     ) -> list[Answer]:
         """The latest `limit` ended queries of an account, in the order of decision.
 
-        With a basis, those that had ended then.
+        With a basis, those that had ended then; with a number, those of that round.
         """
         rows = self.all(
             f"SELECT {ANSWER_COLUMNS}"
             " FROM query q JOIN crystal c ON c.id = q.crystal JOIN event e ON e.query = q.id"
             f" WHERE q.account = ? AND e.kind IN {_ENDED} AND e.id <= ?"
-            " ORDER BY q.id DESC LIMIT ?",
+            + ("" if number is None else f" AND q.round = {int(number)}")
+            + " ORDER BY q.id DESC LIMIT ?",
             (account, 2**62 if basis is None else basis.event, -1 if limit is None else limit),
         )
         return [answer_of_row(row) for row in reversed(rows)]

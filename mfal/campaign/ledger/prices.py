@@ -1,17 +1,21 @@
-"""What a question costs before it is asked: nominal CPU seconds on the reference machine.
+"""What a question and a decision cost beforehand: nominal CPU seconds on the reference machine.
 
 Prices are figures written down, medians of `experiments/oracle_prices.py`, so that a decision never
-depends on how busy a machine is. What a question really took stands beside its answer.
+depends on how busy a machine is. What it really took stands beside each answer and each decision.
 """
 
 from mfal.oracles.types import Oracle
 
-__all__ = ["ATOMS_COST", "RELAXATION_COST", "price"]
+__all__ = ["ATOMS_COST", "FIT_COST", "RELAXATION_COST", "TRAINING_COST", "price"]
 
 ATOMS_COST = 2.0
 """CPU seconds of looking for the atoms of a proposed crystal, whether they are found or not."""
 RELAXATION_COST = 3.0
 """CPU seconds of relaxing one arrangement of atoms by CHGNet."""
+FIT_COST = 3.0
+"""CPU seconds of one fit of the default proxy."""
+TRAINING_COST = 18.0
+"""CPU seconds of training the default sampler for a round and drawing from it."""
 
 
 def price(

@@ -156,8 +156,7 @@ def shortlist(
 
     Args:
       pool: all candidates.
-      judge: from triples [n] to merits [n, target + 2]: of a question at each fidelity, and of one
-        to the target oracle for the candidate's own promise.
+      judge: from triples [n] to merits [n, target + 1]: of a question at each fidelity.
       number: of candidates wanted.
       asked: from hashes of crystals to the pairs (hash, fidelity) that have been asked.
       target: the target fidelity.

@@ -5,20 +5,23 @@ from typing import TYPE_CHECKING
 from mfal.lazy import lazily
 
 if TYPE_CHECKING:
-    from mfal.campaign.strategy.learned import learned_strategy
+    from mfal.campaign.strategy.informed import make_strategy
+    from mfal.campaign.strategy.named import named_strategy
     from mfal.campaign.strategy.types import Decision, Round, Strategy
 
 __all__ = [
     "Decision",
     "Round",
     "Strategy",
-    "learned_strategy",
+    "make_strategy",
+    "named_strategy",
 ]
 
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "learned": "learned_strategy",
+        "informed": "make_strategy",
+        "named": "named_strategy",
         "types": "Decision Round Strategy",
     },
 )

@@ -1,35 +1,46 @@
 """The proxy that the configuration names: mfal's ensemble, or a model of the user's own."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from mfal.acquisition.batch import JointBelief, ensemble_belief, separate_belief
 from mfal.campaign.config import ENSEMBLE, ProxyConfig
 from mfal.crystals.types import Crystal
 from mfal.errors import MfalError
 from mfal.proxies.dataset import Dataset
 from mfal.proxies.ensemble import EnsembleConfig, make_ensemble
 from mfal.proxies.own import Proxy, make_own
-from mfal.proxies.relation import Posterior, Prediction, posterior
+from mfal.proxies.relation import Prediction
 from mfal.references import import_reference, make
 
-__all__ = ["CampaignProxy", "bounded", "load_proxy", "make_proxy"]
+__all__ = ["CampaignProxy", "Predicted", "bounded", "load_proxy", "make_proxy"]
+
+
+class Predicted(NamedTuple):
+    """What a proxy predicts of one crystal's answers."""
+
+    mean: jax.Array
+    """[M]"""
+    std: jax.Array
+    """[M], of an answer: what isn't known of the truth, and noise."""
+    loading: jax.Array
+    """[E], of length below one: the products of two crystals' loadings are the correlations of
+    their errors."""
 
 
 class CampaignProxy(NamedTuple):
-    """What a campaign needs of a proxy. States have `reliability` and `loss`."""
+    """What a campaign needs of a proxy. States have `held`, `reliability` and `loss`."""
 
-    fit: Callable[[Dataset, jax.Array, jax.Array], Any]
-    """(data, key of the start, key of the fit) to a state."""
-    posterior: Callable[[Any, Crystal], Posterior]
-    """(state, one crystal) to a belief; traceable."""
-    joint: Callable[[Any, Crystal, jax.Array, jax.Array], JointBelief]
-    """(state, crystals [N], fidelity [N], same [N]) to a belief about N queries; traceable."""
+    fit: Callable[[Dataset, jax.Array], Any]
+    """(data, key) to a state."""
+    forecast: Callable[[Any, Crystal], Predicted]
+    """(state, one crystal) to a prediction; traceable."""
 
 
+@lru_cache(maxsize=8)
 def make_proxy(config: ProxyConfig, num_fidelities: int) -> CampaignProxy:
     """The proxy of a configuration.
 
@@ -39,11 +50,12 @@ def make_proxy(config: ProxyConfig, num_fidelities: int) -> CampaignProxy:
     if config.model != ENSEMBLE:
         own = make_own(load_proxy(config.model, num_fidelities), num_fidelities)
 
-        def separate(state: Any, crystal: Crystal, fidelity: jax.Array, same: jax.Array) -> Any:
-            beliefs = jax.vmap(own.posterior, in_axes=(None, 0))(state, crystal)
-            return separate_belief(beliefs, fidelity, same)
+        def own_forecast(state: Any, crystal: Crystal) -> Predicted:
+            found = own.posterior(state, crystal)
+            std = jnp.sqrt(jnp.diagonal(found.covariance) + found.noise**2)
+            return Predicted(found.mean, std, jnp.zeros(1))
 
-        return CampaignProxy(lambda data, _, key: own.fit(data, key), own.posterior, separate)
+        return CampaignProxy(own.fit, own_forecast)
 
     ensemble = make_ensemble(
         EnsembleConfig(
@@ -54,20 +66,24 @@ def make_proxy(config: ProxyConfig, num_fidelities: int) -> CampaignProxy:
         )
     )
 
-    def predict(state: Any, crystal: Crystal) -> Prediction:
+    def fit(data: Dataset, key: jax.Array) -> Any:
+        start, draws = jax.random.split(key)
+        return ensemble.fit(ensemble.init(start), data, draws)
+
+    def forecast(state: Any, crystal: Crystal) -> Predicted:
         predicted = ensemble.predict(state, crystal)
-        return bounded(predicted, state.value_mean, state.value_scale)
+        predicted = bounded(predicted, state.value_mean, state.value_scale)
+        mean = jnp.mean(predicted.members, axis=0)
+        variance = jnp.var(predicted.members, axis=0, ddof=1)
+        total = variance + predicted.noise**2
+        # Errors about two crystals are alike as far as members that err about one err likewise
+        # about the other, and as far as the members' spread, not noise, makes up the error.
+        deviation = predicted.members[:, -1] - mean[-1]
+        share = jnp.sqrt(variance[-1] / total[-1])
+        length = jnp.sqrt(jnp.sum(deviation**2)) + 1e-12
+        return Predicted(mean, jnp.sqrt(total), share * deviation / length)
 
-    def single(state: Any, crystal: Crystal) -> Posterior:
-        return posterior(predict(state, crystal), state.reliability)
-
-    def joint(state: Any, crystal: Crystal, fidelity: jax.Array, same: jax.Array) -> JointBelief:
-        predictions = jax.vmap(predict, in_axes=(None, 0))(state, crystal)
-        return ensemble_belief(predictions, state.reliability, fidelity, same)
-
-    return CampaignProxy(
-        lambda data, start, key: ensemble.fit(ensemble.init(start), data, key), single, joint
-    )
+    return CampaignProxy(fit, forecast)
 
 
 def bounded(prediction: Prediction, mean: jax.Array, scale: jax.Array) -> Prediction:

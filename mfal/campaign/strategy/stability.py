@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mfal.acquisition.objectives import KnownStability, Requirement, known_stability, meets
-from mfal.acquisition.pareto import pareto_ranks
 from mfal.campaign.config import StabilityConfig
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.ledger.records import CrystalRecord
@@ -96,27 +95,6 @@ class Stability:
             np.array(labels, np.float32),
             np.array([r.hash in known for r in records], bool),
         )
-
-    def order(self, judged: Judged, score: np.ndarray) -> np.ndarray:
-        """Positions of candidates that may be asked for their promise, the best first.
-
-        Those known to meet a requirement on the window come before those of which it isn't known,
-        by score; as a second objective the width of the window ranks with the score, front after
-        front. Hull distances are known of what has been asked already, so where they alone count
-        the score decides. Known compounds are left out.
-        """
-        front = np.zeros(len(score), int)
-        if self.config.mode == "objective":
-            width = np.array([each.width for each in judged.limits])
-            known = (judged.feasible > 0) & ~np.isnan(width)
-            front = np.where(
-                known, pareto_ranks(np.stack([score, width], 1), feasible=known), len(score)
-            )
-        first = -judged.feasible if self.of_window else np.zeros(len(score), int)
-        order = np.lexsort((-score, front, first))
-        least = 0 if self.config.unknown > 0 or not self.of_window else 1
-        may = (judged.feasible >= least) & ~judged.known
-        return np.array([i for i in order if may[i]], int)
 
     def _hull_distances(self, answers: Iterable[Answer]) -> dict[str, float]:
         """Hull distances of relaxed atoms, eV per atom, by crystal.

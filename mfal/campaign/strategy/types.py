@@ -47,13 +47,11 @@ class Decision(NamedTuple):
 
 
 class Strategy(NamedTuple):
-    """A way to run a campaign."""
+    """A way to run a campaign; the baselines are such ways too."""
 
     initial: Callable[[Round], Decision]
     """Decides which known crystals are asked about before any round."""
     propose: Callable[[Round], Decision]
     """Decides on a round's queries."""
-    baseline: Callable[[Round], Decision]
-    """Decides for the search that the campaign is compared with, which sees no answers."""
     conclude: Callable[[Round], dict[str, Any]]
     """Says after the last round what is expected of each proposed crystal, as values for JSON."""

@@ -76,7 +76,7 @@ def test_a_query_ends_once(ledger):
 def test_a_question_is_asked_once_per_account(ledger):
     assert len(ledger.propose("campaign", 0, [proposal(1), proposal(1)], {})) == 1
     assert ledger.propose("campaign", 1, [proposal(1)], {}) == []
-    assert len(ledger.propose("random", 0, [proposal(1)], {})) == 1
+    assert len(ledger.propose("baseline", 0, [proposal(1)], {})) == 1
     assert ledger.asked("campaign", [crystal(1).hash, crystal(2).hash]) == {(crystal(1).hash, 0)}
 
 
@@ -126,7 +126,7 @@ def test_budget_reserves_what_is_pending_and_releases_what_is_abandoned(ledger):
     assert account.spent == pytest.approx(0.1)
     assert account.reserved == pytest.approx(0.2)
     assert affordable(account, [0.1, 0.1, 0.1, 0.1]) == 3  # 0.1 + 0.2 + 0.3 are 0.6 in spirit
-    assert account_of(ledger.tallies(), "random", 0.6).free == 0.6
+    assert account_of(ledger.tallies(), "baseline", 0.6).free == 0.6
     ledger.conclude(second, outcome(1.0))
     assert account_of(ledger.tallies(), "campaign", 0.3).free == pytest.approx(0.0)
 

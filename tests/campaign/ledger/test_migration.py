@@ -84,4 +84,4 @@ def test_parents_come_back(tmp_path):
         ledger.propose("campaign", 2, [toy_campaign.proposal(1, 1)._replace(parents=(first,))], {})
         assert [query.parents for query in ledger.pending("campaign")] == [(), (first,)]
         assert len(ledger.queries_about("campaign", toy_campaign.crystal(1).hash)) == 2
-        assert ledger.queries_about("random", toy_campaign.crystal(1).hash) == ()
+        assert ledger.queries_about("baseline", toy_campaign.crystal(1).hash) == ()

@@ -14,17 +14,16 @@ from mfal.campaign.loop import run_campaign
 from mfal.campaign.pool import open_pool, prepare_pool
 from mfal.campaign.pool.store import POOL_NAME
 from mfal.campaign.problem import make_problem
-from mfal.campaign.strategy.learned import learned_strategy
+from mfal.campaign.strategy.informed import make_strategy
 from mfal.campaign.strategy.types import Round
 from mfal.errors import MfalError
 from mfal.report.export import candidate_table
 from mfal.report.summary import summarise
 
 CONFIG = {
-    "budget": 8.0,
+    "budget": 60.0,
     "rounds": 2,
     "initial": 4,
-    "batch": 4,
     "pool": ["given"],
     "oracles": ["toy_oracles:three"],
     "proxy": {"model": "own_proxies:three_lines", "capacity": 64},
@@ -65,7 +64,7 @@ def run(folder, **options) -> None:
 def test_it_asks_the_pool_and_goes_on_where_it_was(tmp_path) -> None:
     run(tmp_path / "whole")
     with read_campaign(tmp_path / "whole") as ledger:
-        answers, random = ledger.answers("campaign"), ledger.answers("random")
+        answers, random = ledger.answers("campaign"), ledger.answers("baseline")
         summary = summarise(ledger)
         assert ledger.meta("pool")["left_out"] == {"by --banned": 1}
     asked = [answer.query for answer in (*answers, *random)]
@@ -111,9 +110,9 @@ def test_it_begins_with_the_pool(tmp_path) -> None:
     config = from_mapping(CONFIG)
     prepare_pool(tmp_path, config, structures())
     problem = make_problem(config.space, config.oracles, generate=False)
-    strategy = learned_strategy(problem, config, open_pool(tmp_path))
-    nothing = Round(0, 2, [], [], [], 8.0, (8.0,) * 3, lambda _: set(), lambda *_: None)
+    strategy = make_strategy(problem._replace(pool=open_pool(tmp_path)), config)
+    nothing = Round(0, 2, [], [], [], 60.0, (60.0,) * 3, lambda _: set(), lambda *_: None)
     decision = strategy.initial(nothing)
-    assert [p.fidelity for p in decision.proposals] == [0, 1, 2] * 3
+    assert [p.fidelity for p in decision.proposals] == [0, 1, 2] * 4
     assert all(p.structures == 1 and p.crystal.structure for p in decision.proposals)
     assert decision == strategy.initial(nothing)

@@ -2,43 +2,19 @@
 
 import dataclasses
 import tomllib
-from functools import cache
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import own_proxies
 import pytest
-from pymatgen.core import Lattice, Structure
+from halides import CONFIG, PROBLEM
 from toy_campaign import InstantExecutor, digest
 
 from mfal.campaign.config import ProxyConfig, from_mapping
 from mfal.campaign.folder import read_campaign
 from mfal.campaign.loop import run_campaign
-from mfal.campaign.problem import make_problem
-from mfal.campaign.strategy.learned import learned_strategy
+from mfal.campaign.strategy.informed import make_strategy
 from mfal.cli import main
-from mfal.crystals.elements import SYMBOLS
-from mfal.crystals.types import Crystal
-from mfal.envs import discrete_environment
 from mfal.errors import MfalError
-
-CONFIG = from_mapping(
-    {
-        "budget": 30.0,
-        "rounds": 2,
-        "initial": 5,
-        "realisations": 1,
-        "relax": False,
-        "batch": 4,
-        "baseline": False,
-        "oracles": ["toy_oracles:three"],
-        "proxy": {"model": "own_proxies:three_lines", "capacity": 64},
-        "sampler": {"steps": 20, "batch": 8, "width": 16, "samples": 16},
-    }
-)
-HALOGENS = ("F", "Cl", "Br")
-PLACES = jnp.array([SYMBOLS.index(symbol) for symbol in HALOGENS])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,58 +26,9 @@ def _unoptimised():
     jax.config.update("jax_disable_most_optimizations", before)
 
 
-@cache
-def known():
-    """Primitive cells: rock salts and antifluorites, edges of the cubic cells in Å."""
-    salts = {"F": 4.03, "Cl": 5.14, "Br": 5.50}
-    oxides = {"O": 4.62, "S": 5.71}
-    found = [
-        (f"Li{x}", Structure(face_centred(a), ["Li", x], [[0, 0, 0], [0.5, 0.5, 0.5]]))
-        for x, a in salts.items()
-    ]
-    places = [[0, 0, 0], [0.25, 0.25, 0.25], [0.75, 0.75, 0.75]]
-    return found + [
-        (f"Li2{x}", Structure(face_centred(a), [x, "Li", "Li"], places)) for x, a in oxides.items()
-    ]
-
-
-def face_centred(edge: float) -> Lattice:
-    return Lattice(edge / 2 * (np.ones((3, 3)) - np.eye(3)))
-
-
-def halides(config):
-    """Rock salts of six lithium and six halide ions: compiles in no time."""
-    environment = discrete_environment(
-        jnp.zeros(3, jnp.int32),
-        action_mask=lambda counts: jnp.full(3, counts.sum() < 6),
-        step=lambda counts, k: counts.at[k].add(1),
-        parent_mask=lambda counts: counts > 0,
-        undo=lambda counts, k: counts.at[k].add(-1),
-        max_steps=6,
-    )
-
-    def to_crystal(counts):
-        composition = jnp.zeros(len(SYMBOLS)).at[PLACES].set(counts.astype(jnp.float32))
-        composition = composition.at[SYMBOLS.index("Li")].set(6.0)
-        edge = 4.0 + jnp.array([0.0, 1.1, 1.5]) @ counts / 6
-        return Crystal(
-            composition, jnp.int32(225), jnp.append(jnp.full(3, edge), jnp.full(3, 90.0))
-        )
-
-    return make_problem(config.space, config.oracles)._replace(
-        environment=environment,
-        to_crystal=to_crystal,
-        oxidation_states=lambda counts: {"Li": 1.0} | dict.fromkeys(HALOGENS, -1.0),
-        known=known,
-    )
-
-
 def run(folder, config=CONFIG, **options) -> None:
-    strategy = learned_strategy(PROBLEM, config)
+    strategy = make_strategy(PROBLEM, config)
     run_campaign(folder, config, executor=InstantExecutor(), strategy=strategy, **options)
-
-
-PROBLEM = halides(CONFIG)
 
 
 def test_it_runs_stops_goes_on_and_ends_the_same(tmp_path, monkeypatch):
@@ -113,7 +40,8 @@ def test_it_runs_stops_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     assert set(rounds) == {0, 1, 2, 3}
     assert len(proposed) > 4
     assert all(len(a.query.predicted["mean"]) == 3 for a in proposed)
-    assert rounds[1]["guard"]["joint_score"] != rounds[1]["guard"]["single_score"]
+    assert rounds[1]["evidence"]["coupled"] != rounds[1]["evidence"]["single"]
+    assert all(a.query.predicted["worth"] > 0 for a in proposed)
 
     def stop(event):
         if event.stage == "train" and event.round == 2:

@@ -12,7 +12,6 @@ from mfal.campaign.config import StabilityConfig, from_mapping
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.ledger.records import CrystalRecord, Query
 from mfal.campaign.strategy.stability import (
-    Judged,
     Stability,
     make_stability,
     stability_from_plain,
@@ -31,13 +30,6 @@ def record(formula, number=0):
 def observed(crystal, **told):
     query = Query(1, "campaign", 1, crystal, 0, "hull_distance", "1", 1.0, 1, 0, {}, ())
     return Answer(query, "observed", 0.0, None, 0.0, {"provenance": told})
-
-
-def judged(*rows):
-    limits = tuple(KnownStability(0.0, width, 0.0, "") for _, width in rows)
-    codes = np.array([code for code, _ in rows], np.int8)
-    nothing = np.zeros(len(rows), bool)
-    return Judged(limits, codes, np.ones(len(rows), np.float32), nothing)
 
 
 def test_tables_judge_by_formula_and_an_oracle_has_the_last_word():
@@ -69,14 +61,6 @@ def test_second_objective_is_worth_the_width_it_has():
     np.testing.assert_allclose(found.label, [2.867 / 7, 2.269 / 7, 0.4 * 0.5], atol=1e-3)
 
 
-def test_what_meets_the_requirement_is_asked_before_what_may():
-    rows = judged((-1, 2.0), (0, 2.0), (1, 2.0), (1, 2.0))
-    score = np.array([9.0, 5.0, 1.0, 2.0])
-    assert Stability(StabilityConfig(**ASKS)).order(rows, score).tolist() == [3, 2, 1]
-    strict = Stability(StabilityConfig(**ASKS, unknown=0.0))
-    assert strict.order(rows, score).tolist() == [3, 2]
-
-
 def test_relaxed_atoms_tell_the_hull_distance_and_known_compounds_are_passed_over():
     stability = Stability(StabilityConfig())
     records = [record("Li2O"), record("Li3PS4"), record("LiCl"), record("LiBr")]
@@ -94,7 +78,7 @@ def test_relaxed_atoms_tell_the_hull_distance_and_known_compounds_are_passed_ove
     assert found.feasible.tolist() == [-1, 1, 1, 0]
     np.testing.assert_allclose(found.label, [0.0, 1.0, 1.0, 0.5])
     assert found.limits[1].hull_distance == 0.05
-    assert stability.order(found, np.array([9.0, 1.0, 5.0, 2.0])).tolist() == [3, 1]
+    assert found.known.tolist() == [False, False, True, False]
     # Where windows count too, they come from the tables and the distance from the atoms.
     both = Stability(StabilityConfig(low=1.0, high=2.5, energies=("measured",)))
     limits = both.judge(records[:1], answers).limits[0]
@@ -106,13 +90,6 @@ def test_hull_distances_that_nothing_tells_don_t_count():
     assert make_stability(StabilityConfig(), relax=True) is not None
     assert make_stability(StabilityConfig(low=1.0, high=2.0), relax=False) is not None
     assert make_stability(StabilityConfig(mode="off")) is None
-
-
-def test_fronts_are_asked_one_after_the_other():
-    rows = judged((1, 1.0), (1, 3.0), (1, 2.0), (1, 0.5), (0, math.nan))
-    score = np.array([5.0, 1.0, 4.0, 4.5, 9.0])
-    order = Stability(StabilityConfig(mode="objective")).order(rows, score).tolist()
-    assert order == [0, 2, 1, 3, 4]  # 3 is beaten by 0 in both; 4 isn't known
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,8 @@ def test_a_measured_value_stands_in_for_the_oracles_in_the_fit():
     answers = [answer(1, 0, 0.5), answer(1, 1, 0.9), answer(2, 1, 0.4), answer(3, 1, None)]
     told = [measured(1, -0.7), measured(9, 0.3)]
     rows = rows_of(answers, told)
-    lithium = rows.crystal.composition[:, 2]
-    found = sorted(zip(lithium.tolist(), rows.fidelity.tolist(), rows.score.tolist(), strict=True))
+    lithium = [record.composition["Li"] for record in rows.records]
+    found = sorted(zip(lithium, rows.fidelity.tolist(), rows.score.tolist(), strict=True))
     expected = [(2, 0, 0.5), (2, 1, -0.7), (3, 1, 0.4), (10, 1, 0.3)]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     rows = rows_of(answers, [])

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmarks.cube.joint import JointBelief
 from experiments.benchmarks.cube.proposals import best_climbed, improving
-from mfal.acquisition.batch import JointBelief
-from mfal.acquisition.single import log_expected_improvement
+from mfal.acquisition import log_expected_improvement
 
 MEAN = np.array([0.0, 0.3, 0.3, 0.1, 0.9])
 STD = np.array([1.0, 0.5, 0.5, 0.2, 2.0])

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mfal.acquisition import gumbel_maxima
+from experiments.benchmarks.cube.maxima import gumbel_maxima
 
 
 def test_gumbel_samples_follow_the_maximum_of_independent_gaussians():

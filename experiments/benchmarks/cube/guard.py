@@ -28,9 +28,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mfal.proxies.calibration import held_out_score
-
-__all__ = ["GuardConfig", "Verdict", "guard", "held_out_score"]
+__all__ = ["GuardConfig", "Verdict", "guard"]
 
 
 class GuardConfig(NamedTuple):
@@ -76,7 +74,7 @@ def guard(
       std_at_skipped: joint model's target standard deviation at the single-fidelity proposal.
       scale: of the objective, in the same unit (the spread of its observed values).
       gain_per_cost: of the multi-fidelity proposal, nats per unit cost.
-      joint_score: `held_out_score` of the target observations under the joint model.
+      joint_score: held-out score of the target observations under the joint model.
       single_score: the same under the target-only model.
       evidence: log density of all target observations under the joint model, given the cheap ones,
         less that under the target-only model, nats.

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mfal.acquisition.guard import GuardConfig, guard, held_out_score
+from experiments.benchmarks.cube.guard import GuardConfig, guard
+from mfal.proxies.calibration import held_out_score
 
 
 def test_score_is_the_mean_log_density_of_the_rows_in_use():

@@ -1,18 +1,11 @@
 """The information bound against exact and sampled truncated Gaussians."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from mfal.acquisition import (
-    InformationParams,
-    answer_correlation,
-    information_about_maximum,
-    information_gain_per_cost,
-    truncation,
-)
+from experiments.benchmarks.cube.information import information_about_maximum, truncation
 
 
 @pytest.mark.parametrize("gamma", [-15.0, -6.1, -5.9, -3.0, -1.0, 0.0, 0.7, 2.0, 5.0])
@@ -70,47 +63,3 @@ def test_averages_over_the_samples_of_the_maximum():
     assert information_about_maximum(maxima, 0.3, 0.9, jnp.array(0.6)) == pytest.approx(
         float(np.mean(each)), rel=1e-5
     )
-
-
-def test_correlation_of_the_answers():
-    covariance = jnp.array([[4.0, -1.5], [-1.5, 1.0]])
-    got = answer_correlation(covariance, jnp.array([3.0, 0.5]))
-    np.testing.assert_allclose(got, [-1.5 / np.sqrt(13.0), 1 / np.sqrt(1.25)], rtol=1e-6)
-
-
-COVARIANCE = jnp.array([[1.0, 0.0, 0.2], [0.0, 1.0, -0.9], [0.2, -0.9, 1.0]])
-PARAMS = InformationParams(jnp.array([1.0, 2.0]), jnp.full(3, 0.1), jnp.array([0.01, 0.1, 1.0]))
-
-
-def test_a_fidelity_without_correlation_has_no_value_at_any_price():
-    gains = information_gain_per_cost(PARAMS, jnp.zeros(3), COVARIANCE.at[0, 2].set(0.0))
-    assert gains[0] == 0
-    assert gains[1] > gains[2] > 0
-
-
-def test_sign_of_the_correlation_does_not_matter_and_cost_divides():
-    gains = information_gain_per_cost(PARAMS, jnp.zeros(3), COVARIANCE)
-    flipped = COVARIANCE.at[1, 2].set(0.9).at[2, 1].set(0.9)
-    np.testing.assert_allclose(
-        information_gain_per_cost(PARAMS, jnp.zeros(3), flipped), gains, rtol=1e-6
-    )
-    dearer = information_gain_per_cost(
-        PARAMS._replace(costs=2 * PARAMS.costs), jnp.zeros(3), COVARIANCE
-    )
-    np.testing.assert_allclose(dearer, gains / 2, rtol=1e-6)
-
-
-def test_hopeless_and_perfectly_known_crystals_are_finite():
-    for mean, scale in ((-1e4, 1.0), (1e4, 1.0), (0.0, 0.0), (0.0, 1e-20), (0.0, 1e12)):
-        gains = information_gain_per_cost(PARAMS, jnp.full(3, mean), COVARIANCE * scale)
-        assert np.isfinite(gains).all()
-        assert (gains >= 0).all()
-        assert (gains * PARAMS.costs < 5).all()
-
-
-def test_maxima_are_parameters_not_constants():
-    compiled = jax.jit(information_gain_per_cost)
-    first = compiled(PARAMS, jnp.zeros(3), COVARIANCE)
-    second = compiled(PARAMS._replace(maxima=jnp.array([3.0, 4.0])), jnp.zeros(3), COVARIANCE)
-    assert compiled._cache_size() == 1
-    assert (second < first).all()
