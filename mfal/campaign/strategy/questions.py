@@ -219,6 +219,9 @@ def uniform_records(
     """So many crystals as a search without a model draws them; some may be equal.
 
     From a pool where there is one, beside what is generated in equal parts.
+
+    Raises:
+      MfalError: where restrictions allow next to nothing.
     """
     if number <= 0:
         return []
@@ -234,6 +237,11 @@ def uniform_records(
         again = jax.random.fold_in(key, attempt) if attempt else key
         states = uniform_states(problem)(again, -(-left // _BUCKET) * _BUCKET)
         records += records_of(problem, states, source)[1]
+    if not records:
+        raise MfalError(
+            "of the crystals that are drawn at random none meets the restrictions",
+            "loosen space.must_contain, banned, anions or formula, or name the elements",
+        )
     return records[:number]
 
 
