@@ -32,6 +32,10 @@ NONE_WITH_LITHIUM = (
     ALKALI | RARE_EARTHS | GROUPS_4_AND_5 | {"Cr", "Mo", "W", "Mn", "Fe", "Co", "Ni", "Cu", "Mg"}
 )
 """Elements that form no compound with lithium: immiscible, or a solid solution only."""
+EUTECTIC = frozenset(
+    frozenset(pair) for pair in (("Al", "Si"), ("Al", "Ge"), ("B", "Ge"), ("Mg", "Ti"))
+)
+"""Further pairs that only mix or don't: eutectics without a compound, or immiscible."""
 LARGE_EARTHS = RARE_EARTHS - {"Sc"}
 ENDERGONIC = frozenset(
     frozenset(pair)
@@ -102,7 +106,7 @@ def _pairs_needed(elements: Sequence[str], limit: Limit) -> list[tuple[str, str]
 
 def _forms_nothing(first: str, second: str) -> bool:
     pair = frozenset((first, second))
-    if pair in ENDERGONIC:
+    if pair in ENDERGONIC or pair in EUTECTIC:
         return True
     if "Li" in pair:
         return not pair.isdisjoint(NONE_WITH_LITHIUM)
