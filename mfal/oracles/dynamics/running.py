@@ -2,9 +2,9 @@
 
     trajectory = simulate_cell(potential, crystal, 1000.0, options, folder)
 
-The run is a chain of segments of half a picosecond or so. After each its moments and then its state
-go to disk. A run that is asked for again reads what is there and simulates the rest, with the bits
-of one that was never stopped.
+The run is a chain of segments of a fifth of a picosecond or so. After each its moments and then its
+state go to disk. A run that is asked for again reads what is there and simulates the rest, with the
+bits of one that was never stopped.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,8 @@ from mfal.potentials.types import Potential
 
 __all__ = ["KeptTrajectory", "kept_trajectory", "simulate_cell"]
 
-SEGMENT = 250
-"""Steps between what is kept: some ten seconds of a cell of forty atoms."""
+SEGMENT = 100
+"""Steps between what is kept: some five seconds of a cell of forty atoms."""
 
 
 EQUILIBRATING = 0.01

@@ -2,9 +2,9 @@
 
 A folder holds what one crystal by one protocol has come to:
 
-    start.json                   the cells that are simulated, and how they were found
-    0-1000K/state.npz            the state after the last whole segment of cell 0 at 1000 K
-    0-1000K/frames-000500.npz    the moments of the segment that ended with step 500
+    start.json                    the cells that are simulated, and how they were found
+    0-1000K/state.npz             the state after the last whole segment of cell 0 at 1000 K
+    0-1000K/frames-000000700.npz  the moments of the segment that ended with step 700
 
 Each file appears whole or not at all, the moments before the state that they lead to. A run that is
 asked to be longer than it was goes on as well: its length is no part of what the folder is named

@@ -86,7 +86,7 @@ def test_a_killed_run_goes_on_bit_for_bit_and_nothing_is_simulated_twice(tmp_pat
     with pytest.raises(Killed):
         simulate_cell(STILL, crystal, 1000.0, QUICK, tmp_path / "parts", kill)
     # A file that was being written when it was killed counts for nothing.
-    (tmp_path / "parts" / "frames-000000750.npz").write_bytes(b"half")
+    (tmp_path / "parts" / "frames-000000300.npz").write_bytes(b"half")
     parts = simulate_cell(
         STILL, crystal, 1000.0, QUICK, tmp_path / "parts", lambda *s: seen.append(s[0])
     )
