@@ -160,9 +160,11 @@ def test_images_and_headings_are_labelled(page, campaign):
     assert set(targets) <= set(named)
 
 
-def test_ink_stands_out_from_paper():
+@pytest.mark.parametrize("dark", [False, True])
+def test_ink_stands_out_from_paper(dark):
     """WCAG 2.1's contrast, at least 4.5 for every pair that the style sheet puts together."""
     style = (files("mfal.report") / "assets" / "page.css").read_text()
+    style = style.split("@media screen and (prefers-color-scheme: dark)")[dark]
 
     def luminance(colour: str) -> float:
         parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
@@ -173,7 +175,8 @@ def test_ink_stands_out_from_paper():
     shades["unused"] = luminance(re.search(r"unused { color: (#\w{6})", style).group(1))
     for ink in ("ink", "soft", "accent", "unused"):
         for paper in ("paper", "band", "wash") if ink != "unused" else ("paper",):
-            assert (shades[paper] + 0.05) / (shades[ink] + 0.05) >= 4.5, (ink, paper)
+            darker, lighter = sorted((shades[paper], shades[ink]))
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (ink, paper)
 
 
 def test_the_same_comes_as_json_csv_and_png(page, campaign):
