@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 __all__ = [
+    "BARRIER_MAP",
     "MapOptions",
     "bvse_oracle",
     "conductivity_oracle",

@@ -33,7 +33,7 @@ from mfal.potentials.descent import (
 from mfal.potentials.neighbours import NeighbourTables, Sizes, sizes_of
 from mfal.potentials.pairs import pairs_within
 from mfal.potentials.renewal import renewed, with_rows
-from mfal.potentials.shapes import Shape, grouped, rung
+from mfal.potentials.shapes import PaddedShape, grouped, rung
 from mfal.potentials.types import GPA, Energy, Potential, over_crystals, pad_atoms
 
 __all__ = ["DEFAULT", "RelaxSettings", "RelaxedCrystal", "go_down", "relax_crystals"]
@@ -95,7 +95,7 @@ def relax_crystals(
     settings: RelaxSettings = DEFAULT,
     *,
     batch: int | None = None,
-    shapes: Sequence[Shape] = (),
+    shapes: Sequence[PaddedShape] = (),
     dtype: Any = None,
     report: Callable[[int], None] | None = None,
 ) -> list[RelaxedCrystal]:

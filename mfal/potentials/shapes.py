@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from mfal.potentials.neighbours import Sizes
 
-__all__ = ["Shape", "grouped", "rung"]
+__all__ = ["PaddedShape", "grouped", "rung"]
 
 _QUEUE = 256
 """Crystals whose tables are sized together."""
 
 
-class Shape(NamedTuple):
+class PaddedShape(NamedTuple):
     """Sizes to which crystals are padded."""
 
     atoms: int
@@ -34,12 +34,12 @@ def rung(size: int) -> int:
 
 
 def grouped(
-    atoms: Mapping[int, int], sizes: Mapping[int, Sizes], shapes: Sequence[Shape]
-) -> Iterator[tuple[list[int], Shape]]:
+    atoms: Mapping[int, int], sizes: Mapping[int, Sizes], shapes: Sequence[PaddedShape]
+) -> Iterator[tuple[list[int], PaddedShape]]:
     """Crystals of one padded size, some at a time, the largest first, and that size."""
-    fitting: dict[Shape, list[int]] = {}
+    fitting: dict[PaddedShape, list[int]] = {}
     for number in sorted(atoms, key=lambda number: -atoms[number]):
-        own = Shape(rung(atoms[number]), None)
+        own = PaddedShape(rung(atoms[number]), None)
         roomy = _roomy(sizes[number])
         fits = (
             shape
@@ -52,7 +52,7 @@ def grouped(
             group = numbers[first : first + _QUEUE]
             common = zip(*(_roomy(sizes[number]) for number in group), strict=True)
             own_sizes = Sizes(*(rung(max(column)) for column in common))
-            yield group, shape if shape.sizes else Shape(shape.atoms, own_sizes)
+            yield group, shape if shape.sizes else PaddedShape(shape.atoms, own_sizes)
 
 
 def _roomy(sizes: Sizes) -> tuple[int, ...]:

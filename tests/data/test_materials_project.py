@@ -195,7 +195,7 @@ def test_a_key_to_a_ranked_list_in_two_commands(
     monkeypatch.chdir(tmp_path)
     assert main(["data", "fetch", "mp", "--elements", "Li", "O", "--out", "oxides.json"]) == 0
     command = ["discover", "--pool", "oxides.json", "--budget", "60", "--rounds", "1"]
-    command += ["--initial", "3", "--no-baseline", "--max-atoms", "60", "--out", "campaign"]
+    command += ["--initial", "3", "--baseline", "none", "--max-atoms", "60", "--out", "campaign"]
     assert main([*command, "--proxy-members", "3", "--proxy-steps", "40"]) == 0
     with (tmp_path / "campaign" / "candidates.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from mfal.campaign.ledger.crystals import pool_record
 from mfal.campaign.ledger.records import CrystalRecord
-from mfal.campaign.pool.store import PoolFacts, pool_facts, structure_of
+from mfal.campaign.pool.store import PoolFacts, pool_facts, stored_structure
 from mfal.crystals.types import NUM_ELEMENTS, Crystal
 from mfal.errors import MfalError
 
@@ -94,7 +94,7 @@ class Pool:
         name, origin, blob = self._database.execute(
             "SELECT name, origin, structure FROM candidate WHERE id = ?", (int(self._ids[row]),)
         ).fetchone()
-        structure = None if blob is None else structure_of(blob, name)
+        structure = None if blob is None else stored_structure(blob, name)
         one = self.crystals(slice(row, row + 1))
         crystal = Crystal(*(leaf[0] for leaf in one))
         return pool_record(crystal, name, origin, structure)

@@ -29,7 +29,7 @@ from mfal.errors import MfalError
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["POOL_NAME", "PoolFacts", "pool_facts", "structure_of", "write_pool"]
+__all__ = ["POOL_NAME", "PoolFacts", "pool_facts", "stored_structure", "write_pool"]
 
 POOL_NAME = "pool.sqlite"
 _TABLES = """
@@ -136,7 +136,7 @@ def pool_facts(path: Path) -> PoolFacts:
         ) from None
 
 
-def structure_of(blob: bytes, name: str) -> "Structure":
+def stored_structure(blob: bytes, name: str) -> "Structure":
     """The atoms that a candidate's row holds.
 
     Raises:
@@ -277,7 +277,7 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     atoms = float(np.frombuffer(amounts, np.float32).sum())
 
     def atoms_of() -> "Structure":
-        structure = structure_of(blob, name)
+        structure = stored_structure(blob, name)
         structure.remove_oxidation_states()
         return structure
 

@@ -94,7 +94,6 @@ __all__ = [
     "relax_with",
     "stability_oracle",
     "stability_window",
-    "stable_conductors",
     "vibrations_oracle",
     "write_phases",
 ]

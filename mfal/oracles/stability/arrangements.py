@@ -20,7 +20,7 @@ from mfal.numbers import finite_or_none
 from mfal.oracles.stability.relaxing import RelaxedStructure, relax_structures
 from mfal.potentials.neighbours import Sizes
 from mfal.potentials.relax import DEFAULT, RelaxSettings
-from mfal.potentials.shapes import Shape
+from mfal.potentials.shapes import PaddedShape
 from mfal.potentials.types import Potential
 
 __all__ = ["POTENTIAL", "SETTINGS", "RelaxedArrangement", "lowest_arrangement"]
@@ -32,14 +32,16 @@ SETTINGS = DEFAULT._replace(steps=200)
 to rest within 66 evaluations."""
 
 
-def _shapes() -> Iterator[Shape]:
+def _shapes() -> Iterator[PaddedShape]:
     for atoms in (12, 24, 36):
         for near, far, neighbours, angles, fan in (
             (5, 27, 64, 32, 16),  # halides
             (8, 56, 128, 128, 24),  # sulfides, oxides of heavy cations
             (14, 80, 192, 288, 36),  # Li2O
         ):
-            yield Shape(atoms, Sizes(near * atoms, far * atoms, neighbours, angles * atoms, fan))
+            yield PaddedShape(
+                atoms, Sizes(near * atoms, far * atoms, neighbours, angles * atoms, fan)
+            )
 
 
 SHAPES = tuple(_shapes())

@@ -22,7 +22,7 @@ from mfal.potentials.relax import (
     RelaxSettings,
     relax_crystals,
 )
-from mfal.potentials.shapes import Shape
+from mfal.potentials.shapes import PaddedShape
 from mfal.potentials.types import Potential
 
 __all__ = ["RelaxedStructure", "relax_structures"]
@@ -60,7 +60,7 @@ def relax_structures(
     keep_symmetry: bool = True,
     symprec: float = SYMPREC,
     batch: int | None = None,
-    shapes: Sequence[Shape] = (),
+    shapes: Sequence[PaddedShape] = (),
     report: Callable[[int], None] | None = None,
 ) -> list[RelaxedStructure]:
     """Relax ordered structures, positions and cell, to the nearest minimum of the energy.

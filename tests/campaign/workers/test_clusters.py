@@ -42,7 +42,7 @@ def markers(tmp_path, monkeypatch):
 def config(executor: str, **execution) -> CampaignConfig:
     return CampaignConfig(
         rounds=1,
-        baseline=False,
+        baseline="none",
         oracles=("cluster_oracles:slow_volume",),
         execution=ExecutionConfig(executor=executor, **{"retries": 2, **execution}),
     )
