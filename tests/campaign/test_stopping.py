@@ -234,7 +234,8 @@ def test_ctrl_c_keeps_what_has_come(tmp_path):
 
 
 TINY = """
-budget = 24.0
+budget = "5m"
+relax = false
 oracles = ["toy_oracles:slow"]
 [space]
 elements = ["Li", "O", "S"]

@@ -30,7 +30,7 @@ def test_default_oracles_rise_in_fidelity_and_cost() -> None:
     assert [oracle.fidelity for oracle in oracles] == [0, 1, 2]
     costs = [oracle.cost for oracle in oracles]
     assert costs == sorted(costs)
-    assert costs[-1] == 1.0
+    assert costs[0] > 0
 
 
 @pytest.mark.parametrize(
