@@ -227,6 +227,7 @@ def test_the_targets_own_belief_sees_nothing_of_cheap_answers(whole):
     assert fits[0].evidence.single == fits[1].evidence.single
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed_it_ends_the_same(whole, cache, tmp_path):
     folder = tmp_path / "campaign"
     kill_in_round_1(folder, os.environ)

@@ -105,6 +105,7 @@ def test_sabotage_is_seen(law):
     assert law in broken_laws(broken, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_sabotage_of_a_lattice_value_is_seen():
     env = crystal("one group")
     wrong = env._replace(recover_value=lambda s, i: env.recover_value(s, i) * jnp.float32(0.9))

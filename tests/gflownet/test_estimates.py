@@ -63,6 +63,7 @@ def test_importance_estimates_converge_on_the_exact_probability(untrained):
     assert (found.effective_size <= 400.1).all()
 
 
+@pytest.mark.slow
 def test_evidence_bounds_enclose_log_z(untrained):
     trainer, state = untrained
     key_target, key_sample, key_back = jax.random.split(jax.random.key(2), 3)

@@ -77,6 +77,7 @@ def test_an_environment_that_breaks_its_laws_is_refused():
         run(ENV._replace(max_steps=2), REWARD)
 
 
+@pytest.mark.slow
 def test_numbers_that_float32_cannot_hold_are_reported():
     with pytest.raises(MfalError, match="none of 16 rewards is a number"):
         run(ENV, lambda p, s: jnp.nan * REWARD(p, s))

@@ -51,6 +51,7 @@ def test_equals_automatic_differentiation(make, backward, dtype):
         np.testing.assert_allclose(a, b, atol=tolerance * float(jnp.abs(b).max() + 1e-3))
 
 
+@pytest.mark.slow
 def test_the_rollout_tells_the_log_probabilities_of_the_policy():
     env = hybrid()
     policy = make_policy(env, PolicyConfig(hidden=(16, 16), backward="learned"), flow=True)

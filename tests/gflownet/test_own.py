@@ -87,7 +87,11 @@ def balance_of(drawn, rewards, log_z) -> Balance:
 
 
 @pytest.mark.parametrize(
-    ("env", "loss"), [(ENV, "db"), (hybrid(), "tb")], ids=["hypergrid db", "hybrid tb"]
+    ("env", "loss"),
+    [
+        pytest.param(ENV, "db", id="hypergrid db"),
+        pytest.param(hybrid(), "tb", id="hybrid tb", marks=pytest.mark.slow),
+    ],
 )
 def test_three_ways_to_one_gradient(env, loss):
     """By hand, by automatic differentiation of rows, and in reverse through the scanned rollout."""

@@ -87,6 +87,7 @@ def _assert_no_compilation(run):
     assert not [text for text in compiled if "dispatch" in text or "lambda" in text], compiled
 
 
+@pytest.mark.slow
 def test_samples_follow_the_trained_policy():
     trainer, state, _, _ = train(TrainConfig(batch_size=32, policy=SMALL))
     samples = trainer.sample(state, HypergridReward(), jax.random.key(1), 8192)

@@ -59,6 +59,7 @@ def test_the_calculator_keeps_its_tables_right_while_atoms_move():
     check()
 
 
+@pytest.mark.slow
 def test_ase_relaxes_by_the_calculator():
     atoms = rattled(0.05)
     atoms.calc = as_calculator(chgnet_potential())

@@ -138,6 +138,7 @@ def test_forces_are_the_numerical_gradient(answer):
         assert (down - up) / (2 * step) == pytest.approx(forces[atom, axis], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_stress_is_the_numerical_derivative_by_strain(answer):
     _, _, stress = answer(PERTURBED, CELL, LIF)
     volume, step = abs(np.linalg.det(CELL)), 1e-5

@@ -73,6 +73,7 @@ def test_free_crystals_of_several_sizes_come_to_rest_together():
         assert a.volume_change == pytest.approx(b.volume_change, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_it_is_the_minimum_that_ase_finds():
     from ase import Atoms
     from ase.calculators.calculator import Calculator
@@ -200,6 +201,7 @@ def test_statuses():
     assert sorted(seen) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_what_has_no_bottom_explodes():
     # Upside down, repulsion is a hole for atoms that start within it.
     hole = lennard_jones(-0.0104, 3.4, 5.0)

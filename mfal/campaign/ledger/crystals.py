@@ -53,6 +53,19 @@ def crystal_arrays(records: list[CrystalRecord]) -> Crystal:
     return Crystal(jax.numpy.asarray(arrays), jax.numpy.asarray(groups), jax.numpy.asarray(lattice))
 
 
+def _as_text(structure: "Structure") -> str:
+    """A structure in pymatgen's form of JSON, the same whatever the process has done before.
+
+    pymatgen keeps one species for charges of 1 and 1.0, written as whichever was asked for first.
+    """
+    plain = structure.as_dict()
+    for site in plain["sites"]:
+        for species in site["species"]:
+            if species.get("oxidation_state") is not None:
+                species["oxidation_state"] = float(species["oxidation_state"])
+    return json.dumps(plain)
+
+
 def known_record(structure: "Structure", identifier: str) -> CrystalRecord:
     """The ledger's form of a crystal whose atoms are known."""
     from mfal.crystals.structures import crystal_from_structure, element_charges
@@ -60,7 +73,7 @@ def known_record(structure: "Structure", identifier: str) -> CrystalRecord:
     crystal = crystal_from_structure(structure)
     record = record_of(crystal, element_charges(structure), f"known:{identifier}")
     name = crystal_hash(record.composition, record.space_group, record.lattice, record.source)
-    return record._replace(hash=name, structure=json.dumps(structure.as_dict()))
+    return record._replace(hash=name, structure=_as_text(structure))
 
 
 def pool_record(
@@ -91,7 +104,7 @@ def pool_record(
     structure.properties = {**structure.properties, "material": name}
     return record._replace(
         hash=crystal_hash(record.composition, record.space_group, record.lattice, f"{POOL}{name}"),
-        structure=json.dumps(structure.as_dict()),
+        structure=_as_text(structure),
     )
 
 

@@ -95,6 +95,7 @@ def test_exchanges_are_of_known_crystals_and_keep_their_group(tmp_path):
     assert not {crystal.formula for crystal in made} & {"LiF", "Li2O"}
 
 
+@pytest.mark.slow
 def test_one_fidelity_alone_beside_a_search_with_all(tmp_path):
     proxy = ProxyConfig(members=2, width=8, steps=10, capacity=64)
     answers, rounds = run(tmp_path, "single", beside="random", proxy=proxy)

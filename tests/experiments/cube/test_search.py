@@ -17,11 +17,11 @@ SMALL = SearchConfig(batch=4, rounds=4, candidates=CandidateConfig(48, 16, 4), s
 
 @pytest.fixture(
     scope="module",
-    params=[False, pytest.param(True, marks=pytest.mark.slow)],
+    params=[pytest.param(joint, marks=pytest.mark.slow) for joint in (False, True)],
     ids=["target alone", "guarded"],
 )
 def config(request):
-    """The joint search compiles two models: it is left to the slow tests."""
+    """Searches compile models of their own: they are left to the slow tests."""
     return replace(SMALL, joint=request.param)
 
 
