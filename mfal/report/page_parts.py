@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mfal.campaign.standing import NEW
 from mfal.report.advice import advice
 from mfal.report.periodic import composition_map
 from mfal.report.plot import Figure, csv_text
@@ -44,10 +45,13 @@ def words(summary: Summary) -> str:
     ]
     if summary.candidates:
         first = summary.candidates[0]
-        lines.append(
-            f"The best is {first.crystal.formula} in space group {first.crystal.space_group}:"
-            f" {value_of(first)} {target.unit} ({first.basis})."
-        )
+        if first.standing == NEW or first.basis == "measured":
+            lines.append(
+                f"The best is {first.crystal.formula} in space group {first.crystal.space_group}:"
+                f" {value_of(first)} {target.unit} ({first.basis})."
+            )
+        else:
+            lines.append("None of them is new and meets the requirement.")
     known = summary.best_known
     if known is not None and known.value is not None:
         lines.append(
