@@ -32,7 +32,10 @@ def test_energy_is_kept_for_ten_picoseconds():
     time = np.arange(len(energy)) / len(energy)
     drift = np.polyfit(time, energy, 1)[0]
     ripple = np.std(energy - drift * time)
+    ends = energy[-2000:].mean() - energy[:2000].mean()
     print(f"drift {1e3 * drift:.3f} meV per atom, ripples {1e3 * ripple:.3f}", end="")
+    print(f", last two against first two picoseconds {1e3 * ends:.3f}", end="")
     print(f", at {frames.temperature.mean():.0f} K")
     assert abs(drift) < 1e-3
+    assert abs(ends) < 1e-3
     assert np.ptp(frames.kinetic_energy) > 0.05  # it does move

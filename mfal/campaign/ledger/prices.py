@@ -1,7 +1,8 @@
 """What a question and a decision cost beforehand: nominal CPU seconds on the reference machine.
 
-Prices are figures written down, medians of `experiments/oracle_prices.py`, so that a decision never
-depends on how busy a machine is. What it really took stands beside each answer and each decision.
+Prices are figures written down, so that a decision never depends on how busy a machine is. What it
+really took stands beside each answer and each decision. Those of oracles and of finding atoms are
+medians of `experiments/oracle_prices.py`.
 """
 
 from mfal.oracles.types import Oracle
@@ -11,9 +12,12 @@ __all__ = ["ATOMS_COST", "FIT_COST", "RELAXATION_COST", "TRAINING_COST", "price"
 ATOMS_COST = 2.0
 """CPU seconds of looking for the atoms of a proposed crystal, whether they are found or not."""
 RELAXATION_COST = 3.0
-"""CPU seconds of relaxing one arrangement of atoms by CHGNet."""
+"""CPU seconds of relaxing one arrangement of atoms by CHGNet: an estimate, between 1 to 2 for most
+cells and 20 for the largest. It may be high: the 44 questions of a default campaign (seed 0), some
+of them about atoms found before, took 2.2 s in the mean, where a first one is priced at 8."""
 FIT_COST = 3.0
-"""CPU seconds of one fit of the default proxy."""
+"""CPU seconds of one fit of the default proxy: with two fits and `TRAINING_COST` 24 for a decision,
+of which one that had nothing to compile took 25."""
 TRAINING_COST = 18.0
 """CPU seconds of training the default sampler for a round and drawing from it."""
 

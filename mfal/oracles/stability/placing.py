@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["HULL_COST", "PlacedStructure", "formation_energy", "hull_oracle", "place_structures"]
 
 HULL_COST = 5.0
-"""CPU seconds of one evaluation, relaxation included."""
+"""CPU seconds of one evaluation, relaxation included: an estimate, no median yet."""
 POTENTIAL = "CHGNet 0.3.0"
 LARGEST = 200
 """Atoms in the primitive cell beyond which a structure is refused: it would take minutes."""

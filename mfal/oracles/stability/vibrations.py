@@ -25,7 +25,7 @@ __all__ = ["TOLERANCE", "VIBRATIONS", "vibrations_oracle"]
 VIBRATIONS = "imaginary_modes"
 """The oracle's name."""
 VIBRATIONS_COST = 60.0
-"""CPU seconds of a call, the median of relaxed candidates of a default campaign."""
+"""CPU seconds of a call: an estimate, from one supercell of 64 atoms on a busy machine."""
 TOLERANCE = 0.1
 """THz below zero from which a frequency counts as imaginary: what an incomplete relaxation and
 float64 differences leave of the three translations is less."""
