@@ -26,7 +26,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def options(_: str = "") -> str:
     """All options of a campaign, a table for each table in TOML."""
-    from mfal.campaign.config import option_paths
+    from mfal.campaign.options import option_paths
 
     sections: dict[str, list[str]] = {}
     for path, kind, default, text in option_paths():

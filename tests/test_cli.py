@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from mfal.campaign.config import CampaignConfig, from_mapping, option_paths
+from mfal.campaign.config import CampaignConfig
+from mfal.campaign.options import from_mapping, option_paths
 from mfal.campaign.toml import to_toml
 from mfal.campaign.workers.executors import WorkerPool
 from mfal.cli import main

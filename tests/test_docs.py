@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from mfal.campaign.config import from_mapping, option_paths
+from mfal.campaign.options import from_mapping, option_paths
 from mfal.cli.command import make_parser
 
 ROOT = Path(__file__).parents[1]

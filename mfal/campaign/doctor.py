@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from mfal.campaign.config import describe_differences, from_mapping
 from mfal.campaign.folder import CAMPAIGN, CONFIG_NAME, LEDGER_NAME, stored_config, why_outdated
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import account_of
 from mfal.campaign.ledger.lock import exclusive
+from mfal.campaign.options import describe_differences, from_mapping
 from mfal.campaign.toml import read_toml
 from mfal.errors import MfalError
 

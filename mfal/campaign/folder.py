@@ -8,14 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mfal.campaign.config import (
-    ENSEMBLE,
-    CampaignConfig,
-    describe_differences,
-    from_mapping,
-)
+from mfal.campaign.config import ENSEMBLE, CampaignConfig
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.lock import exclusive
+from mfal.campaign.options import describe_differences, from_mapping
 from mfal.campaign.pool.store import POOL_NAME, pool_facts
 from mfal.campaign.toml import to_toml
 from mfal.errors import MfalError

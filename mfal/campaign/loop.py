@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfal.campaign.config import NONE, CampaignConfig, by_oracle
-from mfal.campaign.events import Best, Event, Notify, Progress, silent
+from mfal.campaign.events import Event, Notify, silent
 from mfal.campaign.finalists import ask_finalists
 from mfal.campaign.folder import (
     BASELINE,
@@ -29,10 +29,9 @@ from mfal.campaign.folder import (
 )
 from mfal.campaign.ledger.book import Answer, Basis, Ledger
 from mfal.campaign.ledger.budget import Account, account_of, limits_of
-from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
-from mfal.campaign.measured import Worth, best_proposals
+from mfal.campaign.ledger.records import Outcome, Query
 from mfal.campaign.pool import prepare_pool
-from mfal.campaign.standing import counts, hull_limit
+from mfal.campaign.progress import best_crystals, describe_answer, describe_questions, progress_of
 from mfal.campaign.strategy.lessons import lessons
 from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.campaign.workers.clusters import open_executor
@@ -250,7 +249,7 @@ class _Campaign:
         sign, worse = (1.0, "below") if oracle.higher_is_better else (-1.0, "above")
         return any(
             sign * verdict.value >= sign * target and verdict.censoring != worse
-            for _, verdict in self.best_of(_LEADERS)
+            for _, verdict in best_crystals(self.ledger, self.config, oracle, _LEADERS)
         )
 
     def decide(self, account: str, number: int, decider: Callable[[Round], Decision]) -> None:
@@ -380,70 +379,20 @@ class _Campaign:
         leave = int(share * sum(query.round == number for query in pending))
         if total <= leave:
             return
-        self.report_progress(stage, number, self.mix(pending, total), 0, total)
+        text = describe_questions(pending, total, self.oracles)
+        self.report_progress(stage, number, text, 0, total)
 
         def ended(query: Query, outcome: Outcome) -> None:
             nonlocal done
             done += account in (None, query.account)
-            self.report_progress(stage, number, self.sentence(query, outcome), done, total)
+            text = describe_answer(query, outcome, self.oracles, self.config.baseline)
+            self.report_progress(stage, number, text, done, total)
 
         self.dispatcher.gather(ended, account=account, leave=leave, deadline=self.deadline)
-
-    def mix(self, queries: Sequence[Query], total: int) -> str:
-        """How many queries go to which oracle."""
-        counts = [sum(q.fidelity == o.fidelity for q in queries) for o in self.oracles]
-        parts = [f"{n} {o.name}" for n, o in zip(counts, self.oracles, strict=True) if n]
-        text = f"asking {len(queries)} questions: {', '.join(parts)}"
-        others = total - len(queries)
-        return f"{text}; and {others} for the baseline" if others > 0 else text
-
-    def sentence(self, query: Query, outcome: Outcome) -> str:
-        """What an oracle has said."""
-        oracle = self.oracles[query.fidelity]
-        whose = f"{self.config.baseline}: " if query.account == BASELINE else ""
-        subject = f"{whose}{query.crystal.formula} (no. {query.crystal.space_group}), {oracle.name}"
-        if outcome.value is None:
-            return f"{subject} {outcome.status}"
-        spread = "" if outcome.spread is None else f" ± {outcome.spread:.2g}"
-        return f"{subject}: {outcome.value:.3g}{spread} {oracle.unit}"
 
     def report_progress(
         self, stage: str, number: int, text: str, done: int = 0, total: int = 0
     ) -> None:
         rounds = self.config.rounds
-        self.notify(Event(stage, min(number, rounds), rounds, text, done, total, self.progress()))
-
-    def progress(self) -> Progress:
-        tallies = self.ledger.tallies()
-        ended = [t for t in tallies if t.account == CAMPAIGN and t.kind in ("observed", "failed")]
-        return Progress(
-            account=account_of(tallies, CAMPAIGN, self.config.budget),
-            answered=tuple(
-                sum(t.number for t in ended if t.fidelity == oracle.fidelity)
-                for oracle in self.oracles
-            ),
-            oracles=tuple(oracle.name for oracle in self.oracles),
-            failed=sum(t.number for t in ended if t.kind == "failed"),
-            best=self.best(),
-        )
-
-    def best_of(self, number: int, proposed: bool = True) -> list[tuple[CrystalRecord, Worth]]:
-        oracle = self.oracles[-1]
-        facts = {"unit": oracle.unit, "higher_is_better": oracle.higher_is_better}
-        limit = hull_limit(self.config)
-        return best_proposals(
-            self.ledger,
-            facts,
-            oracle.fidelity,
-            number,
-            proposed=proposed,
-            counts=lambda answer: counts(answer, limit),
-        )
-
-    def best(self) -> Best | None:
-        """The best proposal, or the best known crystal while there is none."""
-        for proposed in (True, False):
-            for crystal, verdict in self.best_of(1, proposed):
-                unit = self.oracles[-1].unit
-                return Best(crystal.formula, crystal.space_group, verdict.value, unit, not proposed)
-        return None
+        progress = progress_of(self.ledger, self.config, self.oracles)
+        self.notify(Event(stage, min(number, rounds), rounds, text, done, total, progress))

@@ -25,7 +25,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def to_toml(config: Any) -> str:
-    """The whole configuration as TOML, which `read_toml` and `config.from_mapping` read again."""
+    """The whole configuration as TOML, which `read_toml` and `options.from_mapping` read again."""
     import tomli_w
 
     # Not msgspec.to_builtins: it leaves out what `msgspec.convert` has left at its default.

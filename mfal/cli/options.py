@@ -7,7 +7,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from mfal.campaign.config import VERBATIM, CampaignConfig, from_mapping, option_paths
+from mfal.campaign.config import CampaignConfig
+from mfal.campaign.options import VERBATIM, from_mapping, option_paths
 from mfal.campaign.toml import read_toml
 from mfal.errors import MfalError
 

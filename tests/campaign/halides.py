@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from pymatgen.core import Lattice, Structure
 
-from mfal.campaign.config import from_mapping
+from mfal.campaign.options import from_mapping
 from mfal.campaign.problem import make_problem
 from mfal.crystals.elements import SYMBOLS
 from mfal.crystals.types import Crystal

@@ -12,10 +12,8 @@ from mfal.campaign.config import (
     SamplerConfig,
     SpaceConfig,
     StabilityConfig,
-    describe_differences,
-    from_mapping,
-    option_paths,
 )
+from mfal.campaign.options import describe_differences, from_mapping, option_paths
 from mfal.campaign.toml import read_toml, to_toml
 from mfal.errors import MfalError
 

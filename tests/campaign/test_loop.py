@@ -8,11 +8,12 @@ import pytest
 import toy_campaign
 from toy_campaign import CONFIG, InstantExecutor, beside, digest, strategy
 
-from mfal.campaign.config import ExecutionConfig, from_mapping
+from mfal.campaign.config import ExecutionConfig
 from mfal.campaign.folder import read_campaign
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import account_of
 from mfal.campaign.loop import run_campaign
+from mfal.campaign.options import from_mapping
 from mfal.campaign.status import read_status
 from mfal.campaign.strategy.types import Decision
 from mfal.campaign.toml import read_toml

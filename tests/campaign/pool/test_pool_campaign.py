@@ -8,9 +8,9 @@ import toy_campaign
 from pymatgen.core import Lattice, Structure
 from toy_campaign import InstantExecutor, digest
 
-from mfal.campaign.config import from_mapping
 from mfal.campaign.folder import read_campaign
 from mfal.campaign.loop import run_campaign
+from mfal.campaign.options import from_mapping
 from mfal.campaign.pool import open_pool, prepare_pool
 from mfal.campaign.pool.store import POOL_NAME
 from mfal.campaign.problem import make_problem

@@ -9,9 +9,10 @@ import pytest
 from halides import CONFIG, PROBLEM
 from toy_campaign import InstantExecutor, digest
 
-from mfal.campaign.config import ProxyConfig, from_mapping
+from mfal.campaign.config import ProxyConfig
 from mfal.campaign.folder import read_campaign
 from mfal.campaign.loop import run_campaign
+from mfal.campaign.options import from_mapping
 from mfal.campaign.strategy.informed import make_strategy
 from mfal.cli import main
 from mfal.errors import MfalError

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mfal.acquisition.objectives import KnownStability
-from mfal.campaign.config import StabilityConfig, from_mapping
+from mfal.campaign.config import StabilityConfig
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.ledger.records import CrystalRecord, Query
+from mfal.campaign.options import from_mapping
 from mfal.campaign.strategy.stability import (
     Stability,
     make_stability,
