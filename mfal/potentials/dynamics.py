@@ -31,7 +31,7 @@ from mfal.potentials.integrators import (
     kinetic_energy,
     maxwell_boltzmann,
 )
-from mfal.potentials.neighbours import NeighbourTables, outdated
+from mfal.potentials.neighbours import NeighbourTables, Sizes, outdated
 from mfal.potentials.renewal import renewed
 from mfal.potentials.types import Energy, Potential, over_crystals, pad_atoms
 from mfal.potentials.units import BOLTZMANN
@@ -94,6 +94,7 @@ def start_dynamics(
     *,
     temperature: float | np.ndarray,
     skin: float = 0.12,
+    sizes: Sizes | None = None,
     atoms: int | None = None,
     dtype: Any = None,
 ) -> DynamicsState:
@@ -108,6 +109,8 @@ def start_dynamics(
       key: a PRNG key; replicas draw from keys of their own.
       temperature: K, [] or [replicas]. A crystal at rest turns half of it into potential energy.
       skin: Å, of the neighbour tables: wider ones last longer and cost more each step.
+      sizes: of the tables, from `sizes_of`, where they suffice; larger ones are taken later when
+        they don't, which compiles the steps anew.
       atoms: atoms to pad to; by default the next bucket.
       dtype: of the computation; by default JAX's float.
 
@@ -131,7 +134,7 @@ def start_dynamics(
     )
     temperatures = jnp.broadcast_to(jnp.asarray(temperature, positions.dtype), len(species))
     velocities = jax.vmap(maxwell_boltzmann)(keys[:, 0], inverse_masses, temperatures)
-    neighbours = potential.neighbours(positions, cell, species, skin=skin)
+    neighbours = potential.neighbours(positions, cell, species, skin=skin, sizes=sizes)
     bath = jnp.zeros((len(species), integrator.methods.bath_size), positions.dtype)
     state = DynamicsState(
         step=jnp.full((), -1, jnp.int32),

@@ -1,6 +1,6 @@
 """Batches of crystals of which some rows are made anew, neighbour tables and all else. Host."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import jax
@@ -23,6 +23,7 @@ def renewed(
     positions: jax.Array,
     cell: jax.Array,
     species: np.ndarray,
+    larger: Sequence[Sizes] = (),
 ) -> tuple[NeighbourTables, Mapping[int, str]]:
     """The tables with those of some crystals made anew, at the sizes kept where they suffice.
 
@@ -34,6 +35,8 @@ def renewed(
       positions: [crystals, N, 3] Å.
       cell: [crystals, 3, 3] Å.
       species: [crystals, N].
+      larger: sizes of which the first that suffices is taken where those kept don't; sizes of their
+        own where none does.
 
     Returns:
       The tables, and why there are none for some of the rows, whose tables mean nothing.
@@ -56,6 +59,8 @@ def renewed(
         kinds = np.array(species)
         kinds[list(refused)] = 0
         largest = Sizes(*(max(column) for column in zip(*needed, strict=True)))
+        roomy = (s for s in larger if all(a <= b for a, b in zip(largest, s, strict=True)))
+        largest = next(roomy, largest)
         wider = potential.neighbours(places, cells, kinds, skin=skin, sizes=largest)
         return _like(neighbours, wider), refused
     return with_rows(neighbours, made), refused

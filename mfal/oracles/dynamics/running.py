@@ -21,6 +21,7 @@ from mfal.oracles.dynamics.options import DynamicsOptions
 from mfal.oracles.dynamics.store import read_frames, write_frames, write_whole
 from mfal.potentials.dynamics import DynamicsState, run_dynamics, start_dynamics
 from mfal.potentials.integrators import langevin
+from mfal.potentials.neighbours import Sizes, sizes_of
 from mfal.potentials.trajectory import load_state, save_state
 from mfal.potentials.types import Potential
 
@@ -34,6 +35,9 @@ EQUILIBRATING = 0.01
 """1/fs, friction while a crystal comes to temperature."""
 LITHIUM = 6.94
 """u; what is lighter gets a shorter timestep."""
+SHAKEN = 0.2
+"""Å along each axis, how far atoms are displaced at 1000 K where tables are sized: lithium's root
+mean square there is about that."""
 
 
 class KeptTrajectory(NamedTuple):
@@ -105,7 +109,14 @@ def simulate_cell(
         masses = ATOMIC_MASS[crystal[2] - 1]
         key = jax.random.fold_in(jax.random.key(options.seed), round(temperature))
         state = start_dynamics(
-            potential, [crystal], [masses], hot, key, temperature=temperature, skin=options.skin
+            potential,
+            [crystal],
+            [masses],
+            hot,
+            key,
+            temperature=temperature,
+            skin=options.skin,
+            sizes=_hot_sizes(potential, crystal, temperature, options.skin),
         )
     while int(state.step) < plan.total:
         before = int(state.step)
@@ -138,6 +149,26 @@ def kept_trajectory(
         return None
     interval = options.every * plan.timestep
     return KeptTrajectory(fields["positions"], fields["temperature"], interval)
+
+
+def _hot_sizes(
+    potential: Potential,
+    crystal: tuple[np.ndarray, np.ndarray, np.ndarray],
+    temperature: float,
+    skin: float,
+) -> Sizes:
+    """Sizes of neighbour tables that hold when the crystal is hot.
+
+    Those of a crystal at rest are outgrown within a few steps, and every time the program is
+    compiled anew.
+    """
+    positions, cell, species = crystal
+    amplitude = SHAKEN * np.sqrt(temperature / 1000)
+    moves = np.random.default_rng(0).normal(0, amplitude, (4, *positions.shape))
+    tables = potential.neighbours(
+        positions + moves, np.stack([cell] * 4), np.stack([species] * 4), skin=skin
+    )
+    return sizes_of(tables)
 
 
 def _resumed(folder: Path, plan: RunPlan) -> DynamicsState | None:

@@ -33,11 +33,11 @@ to rest within 66 evaluations."""
 
 
 def _shapes() -> Iterator[PaddedShape]:
-    for atoms in (12, 24, 36):
+    for atoms in (18, 36):
         for near, far, neighbours, angles, fan in (
-            (5, 27, 64, 32, 16),  # halides
-            (8, 56, 128, 128, 24),  # sulfides, oxides of heavy cations
-            (14, 80, 192, 288, 36),  # Li2O
+            (4, 28, 64, 10, 8),  # halides
+            (7, 48, 128, 56, 16),  # sulfides, oxides of heavy cations
+            (10, 80, 192, 144, 24),  # Li2O
         ):
             yield PaddedShape(
                 atoms, Sizes(near * atoms, far * atoms, neighbours, angles * atoms, fan)
@@ -47,7 +47,7 @@ def _shapes() -> Iterator[PaddedShape]:
 SHAPES = tuple(_shapes())
 """Padded sizes of candidates' primitive cells, of which the default space has 36 atoms at most.
 At sizes of their own twenty generated crystals took twenty programs, each compiled for as long as
-it takes to relax several crystals; so they take nine at most."""
+it takes to relax several crystals; so they take six at most."""
 
 
 class RelaxedArrangement(NamedTuple):
