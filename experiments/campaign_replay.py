@@ -34,7 +34,7 @@ import numpy as np
 from ranking import auc
 from shared import do_pieces, interval, make_parser, parse, save_figure, subplots, write_record
 
-from mfal.acquisition.success import chance_of_answer, fit_success
+from mfal.acquisition.chances import chance_of, fit_chance
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.ledger.crystals import crystal_arrays, known_record, record_of
@@ -284,12 +284,12 @@ def chance_worth(answered: np.ndarray, labels: int) -> list[float]:
     space, crystals = (
         crystal_arrays(records) for records in (drawn()[-256:], drawn()[: len(answered)])
     )
-    chance = jax.jit(jax.vmap(chance_of_answer, in_axes=(None, 0)))
+    chance = jax.jit(jax.vmap(chance_of, in_axes=(None, 0)))
     found = []
     for seed in range(10):
         taught = np.zeros(len(answered), bool)
         taught[np.random.default_rng(seed).permutation(len(answered))[:labels]] = True
-        params = fit_success(space, crystals, answered.astype(np.float32), taught)
+        params = fit_chance(space, crystals, answered.astype(np.float32), taught)
         found.append(auc(np.asarray(chance(params, crystals))[~taught], answered[~taught]))
     return found
 

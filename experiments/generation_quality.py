@@ -1,9 +1,11 @@
 """How good are generated crystals, by the measures by which generators are judged?
 
-Crystals from three sources, each given its atoms and relaxed as a campaign does it (CHGNet, the
+Crystals from four sources, each given its atoms and relaxed as a campaign does it (CHGNet, the
 lowest of two arrangements):
 
 - random: legal actions of the environment at random, as the random search draws;
+- exchanged: ions exchanged in known crystals, the likeliest first, as campaigns look at beside what
+  is sampled; there may be fewer than asked for;
 - sampler: the GFlowNet, trained as in the last round of a finished campaign;
 - campaign: what finished campaigns proposed, with the relaxations in their ledgers.
 
@@ -40,6 +42,7 @@ from mfal.campaign.ledger.crystals import structure_of
 from mfal.campaign.ledger.records import CrystalRecord, realisation_seed
 from mfal.campaign.problem import make_problem
 from mfal.campaign.standing import hull_distance_of
+from mfal.campaign.strategy.exchanges import exchanged_crystals
 from mfal.campaign.strategy.informed import make_strategy
 from mfal.campaign.strategy.questions import uniform_records
 from mfal.campaign.strategy.sampler import Draws, Sampler, gflownet_sampler
@@ -235,7 +238,10 @@ def main() -> None:
     parser.add_argument("--known", nargs="*", default=[], help="more tables of known crystals")
     options = parser.parse_args()
     start, known = time.perf_counter(), tuple(options.known)
-    drawn = {"random": random_crystals(CampaignConfig(), options.count)}
+    config = CampaignConfig()
+    problem = make_problem(config.space, config.oracles)
+    exchanged = list(exchanged_crystals(problem, config.space))[: options.count]
+    drawn = {"random": random_crystals(config, options.count), "exchanged": exchanged}
     if options.campaign:
         drawn["sampler"] = sampled_crystals(options.campaign[0], options.count)
     # The sources by turns, so that a stopped run compares equal numbers.
@@ -243,6 +249,7 @@ def main() -> None:
         f"{source} {number} {records[number].hash}": partial(judge, records[number], known)
         for number in range(options.count)
         for source, records in drawn.items()
+        if number < len(records)
     }
     done = do_pieces(options.out / "generation_quality.jsonl", tasks, options.minutes)
     rows: dict[str, list[Any]] = {

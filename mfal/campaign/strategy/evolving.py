@@ -1,23 +1,17 @@
 """Searches that change known or found crystals: a genetic one, and substitution into prototypes."""
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from typing import Any
-
 import jax
 import numpy as np
 
 from mfal.campaign.config import CampaignConfig
-from mfal.campaign.ledger.crystals import known_record, record_of
+from mfal.campaign.ledger.crystals import record_of
 from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.problem import Problem, make_spec
 from mfal.campaign.strategy.baselines import affordable_at, found_values
+from mfal.campaign.strategy.exchanges import crystal_of, exchanged_crystals
 from mfal.campaign.strategy.observations import score
 from mfal.campaign.strategy.questions import Asker, initial_data, uniform_records
 from mfal.campaign.strategy.types import Decision, Round, Strategy
-from mfal.crystals.elements import SYMBOLS
-from mfal.crystals.types import Crystal
-from mfal.data.pool import substitutes
 from mfal.envs.crystal.spec import CrystalSpec, species_list
 from mfal.envs.crystal.validity import violations
 
@@ -93,23 +87,22 @@ def _child(
     lattice = np.array(other.lattice)
     growth = sum(counts.values()) / sum(other.composition.values())
     lattice[:3] *= growth ** (1 / 3) * np.exp(_STRAIN * rng.normal())
-    crystal = _crystal(counts, other.space_group, lattice)
+    crystal = crystal_of(counts, other.space_group, lattice)
     if violations(spec, crystal, charges):
         return None
     return record_of(crystal, charges, "bred")
 
 
 def substitution(problem: Problem, config: CampaignConfig) -> Strategy:
-    """Known crystals with one kind of ion exchanged for a likely other one, asked at the target.
+    """Known crystals with ions exchanged for likely others, asked at the target.
 
-    What is likely is what the statistics of known structures make so (`mfal.data.pool`); the most
-    likely exchanges are asked first, whatever has been answered.
+    The likeliest exchanges (`exchanged_crystals`) are asked first, whatever has been answered.
     """
     asker = Asker(problem, config)
 
     def propose(round_: Round) -> Decision:
         number = affordable_at(asker, round_, asker.target)
-        exchanged = _exchanged(problem, config)
+        exchanged = exchanged_crystals(problem, config.space)
         asked = round_.asked({record.hash for record in exchanged})
         open_ = [record for record in exchanged if (record.hash, asker.target) not in asked]
         key = jax.random.fold_in(jax.random.key(config.seed), _STREAM + 3)
@@ -120,69 +113,3 @@ def substitution(problem: Problem, config: CampaignConfig) -> Strategy:
         return Decision(asker.within(questions, round_), {"exchanges_left": len(open_)})
 
     return Strategy(lambda round_: initial_data(asker, round_), propose, found_values(asker))
-
-
-@lru_cache(maxsize=2)
-def _exchanged(problem: Problem, config: CampaignConfig) -> tuple[CrystalRecord, ...]:
-    """Crystals of the space by one exchange in a known one, the likeliest first."""
-    spec = make_spec(config.space)
-    known = {(r.formula, r.space_group) for r in _prototypes(problem)}
-    found: dict[str, tuple[float, CrystalRecord]] = {}
-    for parent in _prototypes(problem):
-        for likelihood, child in _exchanges(parent, spec):
-            best = found.get(child.hash)
-            if (child.formula, child.space_group) not in known and (
-                best is None or likelihood > best[0]
-            ):
-                found[child.hash] = likelihood, child
-    ranked = sorted(found.values(), key=lambda pair: (-pair[0], pair[1].hash))
-    return tuple(child for _, child in ranked)
-
-
-@lru_cache(maxsize=2)
-def _prototypes(problem: Problem) -> tuple[CrystalRecord, ...]:
-    return tuple(known_record(structure, name) for name, structure in problem.known())
-
-
-def _exchanges(parent: CrystalRecord, spec: CrystalSpec) -> Iterator[tuple[float, CrystalRecord]]:
-    """(likelihood, child) for each exchange of one ion that stays in the space."""
-    radii = {(s.symbol, float(s.state)): s.volume ** (1 / 3) for s in species_list(spec)}
-    for old, charge in parent.oxidation_states.items():
-        if old == "Li":
-            continue
-        for (new, state), likelihood in substitutes((old, charge)):
-            if new in parent.composition or (new, state) not in radii:
-                continue
-            counts = {new if s == old else s: n for s, n in parent.composition.items()}
-            charges = {new if s == old else s: q for s, q in parent.oxidation_states.items()}
-            lattice = np.array(parent.lattice)
-            lattice[:3] *= _growth(parent, old, radii.get((old, charge)), radii[new, state], radii)
-            crystal = _crystal(counts, parent.space_group, lattice)
-            if not violations(spec, crystal, charges):
-                yield likelihood, record_of(crystal, charges, f"exchanged:{parent.source}")
-
-
-def _growth(
-    parent: CrystalRecord,
-    old: str,
-    before: float | None,
-    after: float,
-    radii: dict[tuple[str, float], float],
-) -> float:
-    """By how much the cell's edges grow, so that the volume grows with that of the ions."""
-    if before is None:
-        return 1.0
-    total = sum(
-        n * radii.get((symbol, parent.oxidation_states[symbol]), before) ** 3
-        for symbol, n in parent.composition.items()
-    )
-    return float((1.0 + parent.composition[old] * (after**3 - before**3) / total) ** (1 / 3))
-
-
-def _crystal(counts: Mapping[str, float], group: int, lattice: np.ndarray) -> Crystal:
-    """One crystal as NumPy arrays, no batch axes."""
-    composition = np.zeros(len(SYMBOLS), np.float32)
-    for symbol, n in counts.items():
-        composition[SYMBOLS.index(symbol)] = n
-    leaves: tuple[Any, ...] = (composition, np.int32(group), lattice.astype(np.float32))
-    return Crystal(*leaves)

@@ -15,17 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from mfal.acquisition import Pick, Question, Terms, choose_batch, improvement_rate
-from mfal.acquisition.feasibility import FLOOR, chance_of_feasibility, fit_feasibility
-from mfal.acquisition.success import chance_of_answer, fit_success
+from mfal.acquisition.chances import chance_of
+from mfal.acquisition.feasibility import FLOOR, chance_of_feasibility
 from mfal.campaign.config import CampaignConfig, ProxyConfig
 from mfal.campaign.ledger.crystals import crystal_arrays
 from mfal.campaign.ledger.prices import FIT_COST
 from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.problem import Problem
 from mfal.campaign.strategy.belief import Belief, Fitted, make_belief, pad
+from mfal.campaign.strategy.experience import fit_answers, fit_stability, past_experience
 from mfal.campaign.strategy.observations import (
     ScoredRows,
-    attempts_of,
     in_units,
     own_scores,
     scored_rows,
@@ -36,7 +36,7 @@ from mfal.campaign.strategy.questions import (
     initial_data,
     uniform_records,
 )
-from mfal.campaign.strategy.sampler import ANY, MakeSampler, gflownet_sampler, with_pool
+from mfal.campaign.strategy.sampler import ANY, MakeSampler, all_sources, gflownet_sampler
 from mfal.campaign.strategy.stability import Judged, make_stability, window_oracle
 from mfal.campaign.strategy.types import Decision, Round, Strategy
 from mfal.campaign.strategy.words import describe_evidence, describe_worth
@@ -58,9 +58,10 @@ class Aim(NamedTuple):
 
     belief: Any
     terms: Terms
-    success: Any
-    feasibility: Any
-    """None where stability doesn't count."""
+    answer: Any
+    """What is learned of the chance of an answer."""
+    stability: Any
+    """The same of meeting the requirement and being new; None where stability doesn't count."""
 
 
 class _Pool(NamedTuple):
@@ -100,24 +101,29 @@ def make_strategy(
     window = window_oracle(problem.oracles) if stability else None
     key = jax.random.key(config.seed)
 
+    def share_of(params: Any, crystal: Crystal) -> jax.Array:
+        if stability is not None and stability.of_window:
+            return chance_of_feasibility(params, crystal.composition)
+        return chance_of(params, crystal)
+
     def worth(aim: Aim, crystal: Crystal) -> jax.Array:
         mean, covariance = believer.about(aim.belief, crystal)
         deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 1e-18))
         stable = jnp.ones(())
         if stability is not None:
-            stable = _floored(chance_of_feasibility(aim.feasibility, crystal.composition))
+            stable = _floored(share_of(aim.stability, crystal))
         question = Question(
             mean[-1],
             deviation[-1],
             jnp.abs(covariance[-1]) / deviation,
-            _floored(chance_of_answer(aim.success, crystal)),
+            _floored(chance_of(aim.answer, crystal)),
             stable,
             jnp.zeros((), bool),
         )
         return utility(aim.terms, question)
 
-    source = with_pool(sampler)(problem, config.sampler, worth)
-    chances = jax.jit(jax.vmap(chance_of_answer, in_axes=(None, 0)))
+    source = all_sources(sampler, config.space)(problem, config.sampler, worth)
+    chances = jax.jit(jax.vmap(chance_of, in_axes=(None, 0)))
     rates = jax.jit(jax.vmap(utility, in_axes=(None, 0)))
     thinking = source.cost + fitting_cost(config.proxy, levels)
 
@@ -145,10 +151,15 @@ def make_strategy(
         found = np.asarray(answered.any(axis=1))
         crystals = jax.tree.map(pad, crystal_arrays(pool.records))
         number = len(pool.records)
-        chance = np.asarray(chances(aim.success, crystals))[:number] if number else np.zeros(0)
+        chance = np.asarray(chances(aim.answer, crystals))[:number] if number else np.zeros(0)
         # Where a question about the crystal was answered its atoms have been found.
         chance = np.where(found, 1.0, chance)
         stable = pool.judged.label if pool.judged else np.ones(number, np.float32)
+        if stability is not None and not stability.of_window and number:
+            assert pool.judged is not None
+            # Before a crystal is relaxed, what the sampler's reward expects of it.
+            expected = np.asarray(chances(aim.stability, crystals))[:number]
+            stable = np.where(pool.judged.feasible == 0, expected, stable)
 
         def worths(std: np.ndarray, shift: np.ndarray) -> np.ndarray:
             columns = (joint.mean[:, -1], std, shift, chance, stable)
@@ -209,31 +220,12 @@ def make_strategy(
     def aim_of(round_: Round, rows: ScoredRows, fitted: Fitted) -> Aim:
         """What the round's questions are worth by."""
         space = uniform_records(problem, jax.random.fold_in(key, _SPACE_STREAM), _SPACE)
-        attempts = attempts_of(round_)
-        asked = len(attempts.answered)
-        crystal = attempts.crystal if asked else crystal_arrays(space[:1])
-        success = fit_success(
-            crystal_arrays(space),
-            jax.tree.map(pad, crystal),
-            pad(attempts.answered.astype(np.float32) if asked else np.zeros(1), edge=False),
-            pad(np.full(max(asked, 1), asked > 0), edge=False),
-        )
-        feasibility, meets = None, np.ones(len(rows.score), bool)
+        past = past_experience(problem, config)
+        answer = fit_answers(past, round_, space)
+        stable, meets = None, np.ones(len(rows.score), bool)
         if stability is not None:
-            round_.report_progress("windows", "finding stability windows", 0, 0)
-            records = space + [answer.query.crystal for answer in round_.answers]
-            judged = stability.judge(records, round_.answers)
-            label, taught = judged.label, np.ones(len(records), bool)
-            if not stability.of_window:
-                # Formulas tell nothing of hull distances; what is known to exist is near the hull.
-                there = np.array([not record.proposed for record in records])
-                label = np.where(there, np.float32(1.0), label)
-                taught = there | (judged.feasible != 0)
-            feasibility = fit_feasibility(
-                jax.tree.map(pad, crystal_arrays(records)).composition,
-                pad(label),
-                pad(taught, edge=False),
-            )
+            round_.report_progress("windows", "finding which crystals are stable", 0, 0)
+            stable = fit_stability(past, stability, round_, space)
             found = stability.judge(rows.records, round_.answers)
             meets = (found.label > 0) & ~found.known
         last = round_.number >= round_.rounds
@@ -247,7 +239,7 @@ def make_strategy(
             | (stability is not None and config.relax and not stability.of_window),
             open=(jnp.arange(levels) == levels - 1) | (not last),
         )
-        return Aim(fitted.state, terms, success, feasibility)
+        return Aim(fitted.state, terms, answer, stable)
 
     def gather(round_: Round, drawn: Sequence[CrystalRecord], fidelity: np.ndarray) -> _Pool:
         """New draws at their fidelity, crystals that have answered at any other."""

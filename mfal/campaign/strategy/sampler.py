@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mfal.acquisition import RewardParams, bounded_log_reward, default_reward
-from mfal.campaign.config import SamplerConfig
+from mfal.campaign.config import SamplerConfig, SpaceConfig
 from mfal.campaign.ledger.prices import TRAINING_COST
 from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.pool import Pool, shortlist
 from mfal.campaign.problem import Problem
 from mfal.campaign.strategy.belief import BUCKET
+from mfal.campaign.strategy.exchanges import exchanged_crystals
 from mfal.campaign.strategy.questions import records_of, uniform_records, uniform_states
 from mfal.campaign.strategy.types import Round
 from mfal.crystals.types import Crystal
@@ -32,9 +33,9 @@ __all__ = [
     "Draws",
     "MakeSampler",
     "Sampler",
+    "all_sources",
     "gflownet_sampler",
     "uniform_sampler",
-    "with_pool",
 ]
 
 _QUANTILE = 0.95
@@ -44,6 +45,8 @@ The sampler is to find what a random search rarely does."""
 
 ANY = -1
 """Stands for whichever fidelity a crystal is worth most at."""
+_EXCHANGES = 256
+"""Most exchanges in known crystals that a round looks at; the default space has half of them."""
 _FORBIDDEN = -10.0
 """Added to the log reward of what the user's restrictions rule out: it is not asked about."""
 
@@ -144,13 +147,14 @@ def uniform_sampler(problem: Problem, config: SamplerConfig, worth: WorthOf) -> 
     return Sampler(draw, 0.0)
 
 
-def with_pool(make: MakeSampler) -> MakeSampler:
-    """The sampler where crystals are generated, and the pool's best where there is a pool."""
+def all_sources(make: MakeSampler, space: SpaceConfig) -> MakeSampler:
+    """Where crystals are generated the sampler's and exchanges in known ones; a pool's best."""
 
     def made(problem: Problem, config: SamplerConfig, worth: WorthOf) -> Sampler:
         parts = []
         if problem.environment is not None:
             parts.append(make(problem, config, worth))
+            parts.append(_exchange_sampler(problem, space))
         if problem.pool is not None:
             parts.append(_pool_sampler(problem.pool, config, worth, len(problem.oracles) - 1))
 
@@ -165,6 +169,18 @@ def with_pool(make: MakeSampler) -> MakeSampler:
         return Sampler(draw, sum(part.cost for part in parts))
 
     return made
+
+
+def _exchange_sampler(problem: Problem, space: SpaceConfig) -> Sampler:
+    """Known crystals with ions exchanged, the likeliest first, as many as a round can look at."""
+
+    def draw(aim: Any, key: jax.Array, round_: Round) -> Draws:
+        exchanged = exchanged_crystals(problem, space)
+        asked = {name for name, _ in round_.asked({record.hash for record in exchanged})}
+        records = [record for record in exchanged if record.hash not in asked][:_EXCHANGES]
+        return Draws(records, np.full(len(records), ANY), {"exchanges": len(records)})
+
+    return Sampler(draw, 0.0)
 
 
 def _pool_sampler(pool: Pool, config: SamplerConfig, worth: WorthOf, target: int) -> Sampler:

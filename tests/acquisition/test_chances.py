@@ -1,15 +1,16 @@
-"""The chance that a query is answered."""
+"""How likely something is of a crystal."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mfal.acquisition.success import chance_of_answer, fit_success
+from mfal.acquisition.chances import chance_of, fit_chance
+from mfal.acquisition.precedents import make_precedents
 from mfal.crystals.elements import atomic_number
 from mfal.crystals.types import Crystal
 
-CHANCES = jax.jit(jax.vmap(chance_of_answer, in_axes=(None, 0)))
+CHANCES = jax.jit(jax.vmap(chance_of, in_axes=(None, 0)))
 LI, OXYGEN, SULFUR = (atomic_number(symbol) - 1 for symbol in ("Li", "O", "S"))
 
 
@@ -28,7 +29,7 @@ def crystals(seed, number):
 def fitted(seed, number, labels):
     space, asked = crystals(9, 64), crystals(seed, number)
     valid = np.ones(number, bool)
-    return fit_success(space, asked, jnp.asarray(labels(asked), jnp.float32), valid)
+    return fit_chance(space, asked, jnp.asarray(labels(asked), jnp.float32), valid)
 
 
 def small(crystal):
@@ -52,6 +53,21 @@ def test_without_a_pattern_it_is_the_share_of_answers(share):
 
 def test_rows_that_do_not_count_leave_even_odds():
     space = crystals(4, 16)
-    params = fit_success(space, space, jnp.ones(16), jnp.zeros(16, bool))
+    params = fit_chance(space, space, jnp.ones(16), jnp.zeros(16, bool))
     chance = CHANCES(params, space)
     np.testing.assert_allclose(chance, 0.5)
+
+
+def test_a_precedent_counts_beside_the_features():
+    """What has a precedent holds, and nothing else does, whatever the features are."""
+    train = crystals(5, 64)
+    composition = np.asarray(train.composition)
+    has = composition[:, LI] > composition[:, [OXYGEN, SULFUR]].sum(1)
+    table = make_precedents(composition[has], np.full(has.sum(), 225), np.zeros(has.sum(), bool))
+    label = jnp.asarray(has, jnp.float32)
+    params = fit_chance(crystals(9, 64), train, label, np.ones(64, bool), table)
+    chance = np.asarray(CHANCES(params, train))
+    assert chance[has].min() > 0.7
+    assert chance[~has].max() < 0.3
+    elsewhere = train._replace(space_group_number=jnp.full(64, 14))
+    assert (np.asarray(CHANCES(params, elsewhere))[has] < chance[has]).all()
