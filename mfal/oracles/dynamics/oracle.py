@@ -76,7 +76,7 @@ def dynamics_oracle(
             return _simulated(structure, used, options, Path(passing))
 
     name = "dynamics"
-    version = f"1-{used.name}-{used.version}-{options.tag()}"
+    version = f"2-{used.name}-{used.version}-{options.tag()}"
     return Oracle(
         name=name,
         version=version,
