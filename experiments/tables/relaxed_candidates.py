@@ -4,9 +4,9 @@
 
 Candidates of the default space, by turns an exchange of ions in a known crystal (all of them, in an
 order that seed 0 gives) and a crystal of random legal actions (the first ones from seed 0). Each is
-given atoms and relaxed as a campaign does it, and placed on the embedded hull of competing phases:
-about ten CPU seconds each. Lines of JSON in results/relaxed_candidates.jsonl, one as soon as it is
-done, so that a stopped run goes on where it was; they make the table
+given atoms and relaxed as a campaign does it, about seven CPU seconds each: a line of JSON in
+results/relaxed_candidates.jsonl as soon as it is done, so that a stopped run goes on where it was.
+Placed on the hull of competing phases that is embedded when it is written, they make the table
 `mfal/campaign/strategy/tables/relaxed_candidates.csv`.
 """
 
@@ -26,11 +26,11 @@ import numpy as np
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.ledger.records import CrystalRecord, realisation_seed
 from mfal.campaign.problem import make_problem
-from mfal.campaign.standing import hull_distance_of
 from mfal.campaign.strategy.exchanges import exchanged_crystals
 from mfal.campaign.strategy.questions import uniform_records
 from mfal.campaign.workers.atoms import candidate_atoms
 from mfal.errors import MfalError
+from mfal.oracles.stability import hull_distance
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "mfal" / "campaign" / "strategy" / "tables" / "relaxed_candidates.csv"
@@ -69,11 +69,10 @@ def relaxed(record: CrystalRecord) -> dict[str, Any]:
     except MfalError as error:
         return {"valid": False, "reason": str(error)}
     relaxation = detail.get("relaxation") or {}
-    statuses, distance = relaxation.get("statuses", []), hull_distance_of(detail)
+    statuses = relaxation.get("statuses", [])
     return {
         "valid": bool(statuses) and statuses[relaxation["lowest"]] == "converged",
-        "hull_distance": None if math.isnan(distance) else distance,
-        "bounded": relaxation.get("hull_bounded"),
+        "energy": relaxation.get("energy_ev_per_atom"),
         "known_as": detail.get("known_as", ""),
         "reason": detail.get("reason", ""),
     }
@@ -86,17 +85,15 @@ def write_table(rows: list[dict[str, Any]]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in rows:
-            answered = row["valid"] and row["hull_distance"] is not None
+            answered = row["valid"] and row["energy"] is not None
             cell = " ".join(f"{s}{n:g}" for s, n in sorted(row["composition"].items()))
             lattice = " ".join(f"{x:.2f}" for x in row["lattice"])
-            writer.writerow(
-                [
-                    *(row["origin"], cell, row["group"], lattice, "yes" if answered else "no"),
-                    f"{row['hull_distance']:.4f}" if answered else "",
-                    "yes" if answered and row["bounded"] else "no",
-                    row["known_as"].replace(",", ";") if answered else "",
-                ]
-            )
+            cells = [row["origin"], cell, row["group"], lattice, "no", "", "no", ""]
+            if answered:
+                place = hull_distance(row["energy"], row["composition"])
+                bounded, known = "yes" if place.bounded else "no", row["known_as"]
+                cells[4:] = ["yes", f"{place.distance:.4f}", bounded, known.replace(",", ";")]
+            writer.writerow(cells)
 
 
 def main() -> None:
