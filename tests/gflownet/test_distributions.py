@@ -32,8 +32,10 @@ def test_truncated_logistic_against_scipy(loc, scale):
 
 
 def test_mixture_integrates_to_one_and_equals_distrax():
-    density = lambda x: float(jnp.exp(BoundedMixture(MIXTURE).log_prob(jnp.float32(x))))  # noqa: E731
-    total, _ = integrate.quad(density, 0, 1, points=[0.1], limit=200)
+    density = jax.jit(lambda x: jnp.exp(BoundedMixture(MIXTURE).log_prob(x)))
+    total, _ = integrate.quad(
+        lambda x: float(density(np.float32(x))), 0, 1, points=[0.1], limit=200
+    )
     assert total == pytest.approx(1, abs=1e-4)
     reference = distrax.MixtureSameFamily(
         distrax.Categorical(logits=MIXTURE.log_weight),
@@ -50,9 +52,10 @@ def test_sampler_and_density_are_the_same_distribution(how):
     if how == "invert":
         uniform = jax.random.uniform(jax.random.key(0), (2, count))
         many = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, 3)), MIXTURE)
-        values = BoundedMixture(many).invert(*uniform)
+        values = jax.jit(lambda mixture: BoundedMixture(mixture).invert(*uniform))(many)
     else:
-        values = BoundedMixture(MIXTURE).sample(seed=jax.random.key(0), sample_shape=(count,))
+        sample = BoundedMixture(MIXTURE).sample
+        values = jax.jit(lambda key: sample(seed=key, sample_shape=(count,)))(jax.random.key(0))
     grid = np.linspace(0, 1, 2001)
     density = np.exp(BoundedMixture(MIXTURE).log_prob(jnp.array(grid)))
     cdf = integrate.cumulative_trapezoid(density, grid, initial=0)
@@ -61,14 +64,21 @@ def test_sampler_and_density_are_the_same_distribution(how):
 
 
 def test_gradients_stay_finite_at_the_edges():
-    def total(raw, x):
+    @jax.jit
+    @jax.value_and_grad
+    def gradient(raw, x):
         return jnp.sum(BoundedMixture(value_mixture(raw)).log_prob(x))
 
     raw = jnp.array([[[0.0, 40.0], [-30.0, 30.0], [-40.0, 60.0]]])
     for x in (0.0, 1e-6, 0.5, 1.0):
-        value, grad = jax.value_and_grad(total)(raw, jnp.array([x], jnp.float32))
+        value, grad = gradient(raw, jnp.array([x], jnp.float32))
         assert np.isfinite(value)
         assert np.all(np.isfinite(grad))
+
+
+@jax.jit
+def draw(logits, mask, uniform):
+    return MaskedCategorical(logits, mask).invert(uniform)
 
 
 @given(seed=st.integers(0, 2**31 - 1), size=st.sampled_from([1, 2, 5, 33, 64, 316]))
@@ -79,7 +89,7 @@ def test_only_legal_indices_are_drawn(seed, size):
     mask = rng.random((16, size)) < 0.3
     mask[np.arange(16), rng.integers(size, size=16)] = True
     uniform = rng.choice([0.0, 0.5, 1 - 2**-24, rng.random()], size=16).astype(np.float32)
-    index = np.asarray(MaskedCategorical(logits, jnp.array(mask)).invert(jnp.array(uniform)))
+    index = np.asarray(draw(logits, mask, uniform))
     assert mask[np.arange(16), index].all()
 
 

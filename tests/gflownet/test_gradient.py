@@ -159,7 +159,8 @@ def _grid_without_stop():
 
 def _rough_params(env, policy):
     """Parameters far from the smooth start, so that no gradient is small by accident."""
-    params = policy.init(jax.random.key(0), env.features(env.initial_state()))["params"]
+    init = jax.jit(lambda key: policy.init(key, env.features(env.initial_state()))["params"])
+    params = init(jax.random.key(0))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     rough = [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]

@@ -1,3 +1,5 @@
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,15 +19,21 @@ ENV, REWARD = hypergrid(SPEC), hypergrid_log_reward(SPEC)
 SMALL = PolicyConfig(hidden=(32, 32), backward="learned")
 
 
-def drawn(count=24):
+@cache
+def drawn():
     policy = make_policy(ENV, SMALL)
-    params = policy.init(jax.random.key(0), ENV.features(ENV.initial_state()))["params"]
-    noise = draw_noise(jax.random.key(1), ENV, count)
-    return policy, params, rollout(ENV, policy, params, noise)
+    init = jax.jit(lambda key: policy.init(key, ENV.features(ENV.initial_state()))["params"])
+    params, noise = init(jax.random.key(0)), draw_noise(jax.random.key(1), ENV, 24)
+    return policy, params, jax.jit(partial(rollout, ENV, policy))(params, noise)
+
+
+@jax.jit
+def along(params, noise, plan):
+    return rollout(ENV, drawn()[0], params, noise, plan=plan)
 
 
 def test_following_a_replayed_trajectory_repeats_it():
-    policy, params, first = drawn()
+    _, params, first = drawn()
     buffer = replay.empty_buffer(ENV, 24)
     buffer = replay.add(
         buffer, first.rows.index, first.rows.value, first.final, jnp.zeros(24, jnp.float32)
@@ -33,7 +41,7 @@ def test_following_a_replayed_trajectory_repeats_it():
     plan, places = replay.draw(buffer, jax.random.key(2), 24)
     assert bool(plan.follow.all())
     noise = draw_noise(jax.random.key(3), ENV, 24)
-    again = rollout(ENV, policy, params, noise, plan=plan)
+    again = along(params, noise, plan)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b[places]), again.final, first.final)
     np.testing.assert_allclose(
         again.log_pf.sum(0), first.log_pf.sum(0)[places], rtol=1e-5, atol=1e-5
@@ -48,7 +56,7 @@ def test_the_batch_ends_with_its_longest_trajectory():
         jax.debug.callback(lambda _: taken.append(1), action.index)
         return ENV.step(state, action)
 
-    policy, params, _ = drawn(4)
+    policy, params, _ = drawn()
     # Two trajectories stop at once, two after one move.
     index = jnp.full((ENV.max_steps, 4), SPEC.dimensions).at[0, :2].set(0)
     plan = replay.Plan(jnp.ones(4, bool), index, jnp.zeros(index.shape))
@@ -61,10 +69,11 @@ def test_the_batch_ends_with_its_longest_trajectory():
 
 
 def test_draws_follow_the_priority_and_old_places_are_overwritten():
-    _, _, some = drawn(4)
+    _, _, first = drawn()
     empty = replay.empty_buffer(ENV, 6)
     assert not replay.draw(empty, jax.random.key(0), 3)[0].follow.any()
-    part = (some.rows.index, some.rows.value, some.final)
+    final = jax.tree.map(lambda leaf: leaf[:4], first.final)
+    part = (first.rows.index[:, :4], first.rows.value[:, :4], final)
     priority = jnp.log(jnp.array([1.0, 2.0, 3.0, 4.0]))
     buffer = replay.add(empty, *part, priority)
     _, places = replay.draw(buffer, jax.random.key(1), 20_000)
@@ -82,9 +91,10 @@ def test_draws_follow_the_priority_and_old_places_are_overwritten():
 
 def test_backward_trajectories_lead_to_the_states_they_start_from():
     policy, params, first = drawn()
-    plan, log_pb, length = backward_rollout(ENV, policy, params, jax.random.key(5), first.final)
+    back = jax.jit(partial(backward_rollout, ENV, policy))
+    plan, log_pb, length = back(params, jax.random.key(5), first.final)
     noise = draw_noise(jax.random.key(6), ENV, 24)
-    forward = rollout(ENV, policy, params, noise, plan=plan)
+    forward = along(params, noise, plan)
     jax.tree.map(np.testing.assert_array_equal, forward.final, first.final)
     np.testing.assert_array_equal(forward.length, length)
     np.testing.assert_allclose(forward.log_pb.sum(0), log_pb, rtol=1e-5, atol=1e-5)

@@ -75,9 +75,10 @@ print(json.dumps(out))
     "losses", [("tb",), pytest.param(("db", "subtb"), marks=pytest.mark.slow)], ids="+".join
 )
 def test_eight_devices_give_the_result_of_one(losses):
+    flags = os.environ.get("XLA_FLAGS", "")
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run(

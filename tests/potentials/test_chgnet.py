@@ -32,6 +32,9 @@ class Recorded(NamedTuple):
     moments: np.ndarray
 
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
+
 @pytest.fixture(scope="module")
 def recorded():
     with np.load(Path(__file__).with_name("chgnet_answers.npz")) as archive:

@@ -21,6 +21,7 @@ ATOMS = 16
 PERTURBED = np.array([[0.02, -0.05, 0.1], [2.1, 1.95, 2.05]])
 CELL = np.array([[0.1, 2.05, 1.98], [2.07, -0.08, 2.01], [1.95, 2.1, 0.03]])
 LIF = np.array([3, 9])
+pytestmark = pytest.mark.usefixtures("optimised")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,7 +47,7 @@ def program(potential):
     return jax.jit(partial(energy_forces_stress, potential.energy))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def answer(potential, sizes, program):
     """Energy, forces, stress of (positions, cell, species), in numpy."""
 
@@ -63,6 +64,11 @@ def answer(potential, sizes, program):
     return ask
 
 
+@pytest.fixture(scope="module")
+def unmoved(answer):
+    return answer(PERTURBED, CELL, LIF)
+
+
 def supercell(positions, cell, times):
     """The same crystal in a cell `times` as long in every direction."""
     steps = np.stack(np.meshgrid(*[np.arange(times)] * 3, indexing="ij"), -1).reshape(-1, 3)
@@ -74,8 +80,8 @@ def rotation(seed):
     return orthogonal * np.linalg.det(orthogonal)
 
 
-def test_a_rotated_crystal_has_rotated_forces_and_stress(answer):
-    energy, forces, stress = answer(PERTURBED, CELL, LIF)
+def test_a_rotated_crystal_has_rotated_forces_and_stress(answer, unmoved):
+    energy, forces, stress = unmoved
     turn = rotation(0)
     turned = answer(PERTURBED @ turn, CELL @ turn, LIF)
     assert turned[0] == pytest.approx(energy, abs=1e-9)
@@ -84,16 +90,16 @@ def test_a_rotated_crystal_has_rotated_forces_and_stress(answer):
     assert np.abs(forces).max() > 0.05
 
 
-def test_a_mirrored_crystal_has_the_same_energy(answer):
+def test_a_mirrored_crystal_has_the_same_energy(answer, unmoved):
     mirror = np.diag([1, 1, -1])
-    energy, forces, _ = answer(PERTURBED, CELL, LIF)
+    energy, forces, _ = unmoved
     mirrored = answer(PERTURBED @ mirror, CELL @ mirror, LIF)
     assert mirrored[0] == pytest.approx(energy, abs=1e-9)
     assert np.allclose(mirrored[1], forces @ mirror, atol=1e-8)
 
 
-def test_moving_everything_or_one_atom_by_a_lattice_vector_changes_nothing(answer):
-    energy, forces, stress = answer(PERTURBED, CELL, LIF)
+def test_moving_everything_or_one_atom_by_a_lattice_vector_changes_nothing(answer, unmoved):
+    energy, forces, stress = unmoved
     moved = PERTURBED + np.array([0.3, -7.1, 2.2])
     moved[1] += 2 * CELL[0] - CELL[2]
     again = answer(moved, CELL, LIF)
@@ -103,8 +109,8 @@ def test_moving_everything_or_one_atom_by_a_lattice_vector_changes_nothing(answe
     assert np.allclose(forces.sum(0), 0, atol=1e-9)
 
 
-def test_another_choice_of_lattice_vectors_changes_nothing(answer):
-    energy, forces, stress = answer(PERTURBED, CELL, LIF)
+def test_another_choice_of_lattice_vectors_changes_nothing(answer, unmoved):
+    energy, forces, stress = unmoved
     other = np.array([[1, 3, -2], [0, 1, 1], [0, 0, 1]]) @ CELL
     again = answer(PERTURBED, other, LIF)
     assert again[0] == pytest.approx(energy, abs=1e-9)
@@ -112,15 +118,15 @@ def test_another_choice_of_lattice_vectors_changes_nothing(answer):
     assert np.allclose(again[2], stress, atol=1e-9)
 
 
-def test_the_order_of_atoms_does_not_matter(answer):
-    energy, forces, _ = answer(PERTURBED, CELL, LIF)
+def test_the_order_of_atoms_does_not_matter(answer, unmoved):
+    energy, forces, _ = unmoved
     again = answer(PERTURBED[::-1], CELL, LIF[::-1])
     assert again[0] == pytest.approx(energy, abs=1e-9)
     assert np.allclose(again[1], forces[::-1], atol=1e-8)
 
 
-def test_a_supercell_has_its_multiple_of_the_energy(answer):
-    energy, forces, stress = answer(PERTURBED, CELL, LIF)
+def test_a_supercell_has_its_multiple_of_the_energy(answer, unmoved):
+    energy, forces, stress = unmoved
     places, cell = supercell(PERTURBED, CELL, 2)
     large = answer(places, cell, np.tile(LIF, 8))
     assert large[0] / 8 == pytest.approx(energy, abs=1e-6)
@@ -128,19 +134,17 @@ def test_a_supercell_has_its_multiple_of_the_energy(answer):
     assert np.allclose(large[2], stress, atol=1e-8)
 
 
-def test_forces_are_the_numerical_gradient(answer):
-    _, forces, _ = answer(PERTURBED, CELL, LIF)
-    step = 1e-4
-    for atom, axis in np.ndindex(2, 3):
-        moved = np.zeros((2, 3))
-        moved[atom, axis] = step
-        up, down = (answer(PERTURBED + s * moved, CELL, LIF)[0] for s in (1, -1))
-        assert (down - up) / (2 * step) == pytest.approx(forces[atom, axis], abs=1e-6)
+def test_forces_are_the_numerical_gradient(answer, unmoved):
+    _, forces, _ = unmoved
+    step = 3e-5
+    for direction in np.random.default_rng(0).normal(size=(2, 2, 3)):
+        up, down = (answer(PERTURBED + s * step * direction, CELL, LIF)[0] for s in (1, -1))
+        assert (down - up) / (2 * step) == pytest.approx(np.vdot(forces, direction), abs=1e-6)
 
 
 @pytest.mark.slow
-def test_stress_is_the_numerical_derivative_by_strain(answer):
-    _, _, stress = answer(PERTURBED, CELL, LIF)
+def test_stress_is_the_numerical_derivative_by_strain(answer, unmoved):
+    _, _, stress = unmoved
     volume, step = abs(np.linalg.det(CELL)), 1e-5
     for i, j in np.ndindex(3, 3):
         strain = np.zeros((3, 3))
@@ -172,9 +176,8 @@ def test_energy_and_forces_are_continuous_where_a_neighbour_crosses_a_cutoff(ans
     assert np.abs(np.diff(forces[[0, 1, 3, 4, 5]], 2)).max() < 1e-6
 
 
-def test_a_skin_changes_nothing(answer):
-    plain = answer(PERTURBED, CELL, LIF)
-    for part, same in zip(plain, answer(PERTURBED, CELL, LIF, skin=0.4), strict=True):
+def test_a_skin_changes_nothing(answer, unmoved):
+    for part, same in zip(unmoved, answer(PERTURBED, CELL, LIF, skin=0.4), strict=True):
         assert np.allclose(part, same, atol=1e-9)
 
 

@@ -12,6 +12,8 @@ def identity(x):
 
 CONFIG = EnsembleConfig(num_fidelities=2, members=8, widths=(32, 32), steps=400, batch_size=64)
 ENSEMBLE = make_ensemble(CONFIG, identity, 2)
+pytestmark = pytest.mark.usefixtures("optimised")
+PREDICT = jax.jit(jax.vmap(ENSEMBLE.predict, in_axes=(None, 0)))
 
 
 def low(x):
@@ -24,8 +26,7 @@ def fitted(x, fidelity, value, seed=0, **kwargs):
 
 
 def predicted(state, x):
-    prediction = jax.vmap(ENSEMBLE.predict, in_axes=(None, 0))(state, jnp.asarray(x, jnp.float32))
-    return jax.tree.map(np.asarray, prediction)
+    return jax.tree.map(np.asarray, PREDICT(state, jnp.asarray(x, jnp.float32)))
 
 
 @pytest.fixture(scope="module")

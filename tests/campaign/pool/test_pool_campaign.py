@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import pytest
 import toy_campaign
 from pymatgen.core import Lattice, Structure
@@ -30,15 +29,6 @@ CONFIG = {
     "sampler": {"samples": 16},
     "space": {"banned": ["I"]},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _unoptimised():
-    """Nearly all the time goes into compiling; what little runs may run unoptimised."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def structures() -> list[Structure]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import pytest
 from halides import CONFIG, PROBLEM
 from toy_campaign import InstantExecutor, digest
@@ -15,15 +14,6 @@ from mfal.campaign.strategy.named import named_strategy
 from mfal.errors import MfalError
 
 SEARCHES = ("random", "funnel", "genetic", "substitution")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _unoptimised():
-    """Nearly all the time goes into compiling; what little runs may run unoptimised."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def run(folder, name, beside=None, problem=PROBLEM, **options):

@@ -3,7 +3,6 @@
 import dataclasses
 import tomllib
 
-import jax
 import own_proxies
 import pytest
 from halides import CONFIG, PROBLEM
@@ -18,22 +17,14 @@ from mfal.cli import main
 from mfal.errors import MfalError
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _unoptimised():
-    """Nearly all the time goes into compiling; what little runs may run unoptimised."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
-def run(folder, config=CONFIG, **options) -> None:
-    strategy = make_strategy(PROBLEM, config)
+def run(folder, config=CONFIG, strategy=None, **options) -> None:
+    strategy = strategy or make_strategy(PROBLEM, config)
     run_campaign(folder, config, executor=InstantExecutor(), strategy=strategy, **options)
 
 
 def test_it_runs_stops_goes_on_and_ends_the_same(tmp_path, monkeypatch):
-    run(tmp_path / "whole")
+    strategy = make_strategy(PROBLEM, CONFIG)
+    run(tmp_path / "whole", strategy=strategy)
     with read_campaign(tmp_path / "whole") as ledger:
         rounds = dict(ledger.rounds("campaign"))
         assert ledger.meta("proxy") == {"name": "ridge", "version": "1"}
@@ -49,9 +40,10 @@ def test_it_runs_stops_goes_on_and_ends_the_same(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "broken", notify=stop)
+        run(tmp_path / "broken", strategy=strategy, notify=stop)
     stored = tomllib.loads((tmp_path / "broken" / "config.toml").read_text())
     assert stored["proxy"]["model"] == "own_proxies:three_lines"
+    # A strategy made anew, as by a process that knows nothing of what was before.
     run(tmp_path / "broken", from_mapping(stored))
     assert digest(tmp_path / "broken") == digest(tmp_path / "whole")
 
