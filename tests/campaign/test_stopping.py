@@ -25,12 +25,7 @@ from mfal.errors import MfalError
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(autouse=True)
-def heed_ctrl_c():
-    """A suite that a script starts in the background ignores Ctrl-C, and so would its children."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("heed_ctrl_c")
 
 
 def run(folder, config=CONFIG, executor=None, **options) -> bool:

@@ -228,6 +228,7 @@ def test_a_simulation_tells_how_far_it_is_and_leaves_files(tmp_path, monkeypatch
     assert len(result["oracles"][0]["files"]) == 2
 
 
+@pytest.mark.usefixtures("heed_ctrl_c")
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_is_done(tmp_path, processes):
     for k in range(40):
