@@ -68,29 +68,8 @@ def command(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """What one run compiles serves the others, in this process and in those that it starts."""
-    folder = tmp_path_factory.mktemp("jax")
-    # Nearly all the time goes into compiling; what little runs may run unoptimised. The workers
-    # must do so in every run, as their last digits depend on it: they read the environment.
-    options = {"jax_compilation_cache_dir": str(folder), "jax_disable_most_optimizations": True}
-    before = {name: jax.config.values[name] for name in options}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in options.items():
-            jax.config.update(name, value)
-            patch.setenv(name.upper(), str(int(value) if value is True else value))
-        yield folder
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
-@pytest.fixture(scope="module")
-def whole(cache, tmp_path_factory) -> Path:
-    """An unbroken campaign, by a process of its own as every other.
-
-    In this one some programs were compiled optimised before, while tests were collected, and their
-    last digits differ.
-    """
+def whole(tmp_path_factory) -> Path:
+    """An unbroken campaign, by a process of its own as every other."""
     folder = tmp_path_factory.mktemp("whole") / "campaign"
     subprocess.run(program(folder), env=searching(os.environ), check=True)
     return folder
@@ -231,7 +210,7 @@ def test_the_targets_own_belief_sees_nothing_of_cheap_answers(whole):
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_and_resumed_it_ends_the_same(whole, cache, tmp_path):
+def test_killed_in_the_middle_and_resumed_it_ends_the_same(whole, tmp_path):
     folder = tmp_path / "campaign"
     kill_in_round_1(folder, os.environ)
     subprocess.run(program(folder), env=searching(os.environ), check=True)
@@ -239,8 +218,8 @@ def test_killed_in_the_middle_and_resumed_it_ends_the_same(whole, cache, tmp_pat
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_it_ends_the_same_with_optimised_programs(tmp_path):
-    """As users run it: XLA optimises, and each campaign compiles its programs anew."""
+def test_killed_and_resumed_it_ends_the_same_with_programs_compiled_anew(tmp_path):
+    """As users run it: XLA optimises, and no campaign finds programs of another."""
 
     def environment(name: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("JAX_")}
