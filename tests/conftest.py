@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from mmap import ACCESS_READ, mmap
@@ -61,6 +62,21 @@ def has_flag(name: str) -> bool:
         with library.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as text:
             return text.find(name.encode()) >= 0
     return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _space_group_of_rock_salt() -> Iterator[None]:
+    """Hold Fm-3m: pymatgen forgets a space group that nobody holds.
+
+    It would take a third of a second to make its operations for each of hundreds of crystals.
+    """
+    held = None
+    if "pymatgen.core" in sys.modules:  # some test that runs has imported it
+        from pymatgen.symmetry.groups import SpaceGroup
+
+        held = SpaceGroup("Fm-3m")
+    yield
+    del held
 
 
 @pytest.fixture(scope="module")
