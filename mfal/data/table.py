@@ -13,6 +13,7 @@ import numpy as np
 from mfal.crystals.elements import SYMBOLS, atomic_number
 from mfal.crystals.types import NUM_ELEMENTS, Crystal
 from mfal.data.asymmetric import AsymmetricUnit, build_structure
+from mfal.data.shown import table_html
 from mfal.errors import MfalError
 
 if TYPE_CHECKING:
@@ -166,6 +167,10 @@ class MaterialTable:
 
     def __iter__(self) -> Iterator[Material]:
         return (self.row(i) for i in range(len(self)))
+
+    def _repr_html_(self) -> str:
+        """The first rows, for notebooks."""
+        return table_html(self.ids, self.formulas, self.space_group_number, self.labels)
 
     def row(self, index: int) -> Material:
         """Row `index` as a `Material`."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     )
     from mfal.oracles.loading import ask_oracle, load_oracles
     from mfal.oracles.lookup import hide_labels, lookup_oracle, with_material
+    from mfal.oracles.scores import Scores, score_structures
+    from mfal.oracles.scoring import scoring_oracles
     from mfal.oracles.types import Observation, Oracle
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "MapOptions",
     "Observation",
     "Oracle",
+    "Scores",
     "ask_oracle",
     "bvse_oracle",
     "conductivity_oracle",
@@ -39,6 +42,8 @@ __all__ = [
     "kmc_oracle",
     "load_oracles",
     "lookup_oracle",
+    "score_structures",
+    "scoring_oracles",
     "sendek_oracle",
     "stable_conductors",
     "with_material",
@@ -55,6 +60,8 @@ __getattr__, __dir__ = lazily(
         ),
         "loading": "ask_oracle load_oracles",
         "lookup": "hide_labels lookup_oracle with_material",
+        "scores": "Scores score_structures",
+        "scoring": "scoring_oracles",
         "types": "Observation Oracle",
     },
 )

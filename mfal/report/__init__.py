@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from mfal.report.export import candidate_table, write_candidates
     from mfal.report.figures import all_figures
     from mfal.report.html import render_page, write_page
+    from mfal.report.notebook import candidate_frame, read_summary
     from mfal.report.pareto import write_pareto
+    from mfal.report.paths import energy_maps
     from mfal.report.plot import Figure, write_figure
     from mfal.report.summary import (
         Candidate,
@@ -27,8 +29,11 @@ __all__ = [
     "Figure",
     "Summary",
     "all_figures",
+    "candidate_frame",
     "candidate_table",
+    "energy_maps",
     "print_summary",
+    "read_summary",
     "render_page",
     "show_progress",
     "summarise",
@@ -48,7 +53,9 @@ __getattr__, __dir__ = lazily(
         "export": "candidate_table write_candidates",
         "figures": "all_figures",
         "html": "render_page write_page",
+        "notebook": "candidate_frame read_summary",
         "pareto": "write_pareto",
+        "paths": "energy_maps",
         "plot": "Figure write_figure",
         "summary": "Candidate Summary summarise summary_to_dict summary_to_json",
         "terminal": "print_summary",

@@ -1,15 +1,21 @@
 """A candidate for readers: what was asked and answered, and what became of its atoms."""
 
 import re
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.standing import NEW, Standing
+from mfal.notebook import html_table
 
-__all__ = ["SIGNS", "Candidate"]
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+__all__ = ["SIGNS", "Candidate", "candidates_html"]
 
 _GROUP = re.compile(r"_(?:symmetry_Int_Tables|space_group_IT)_number\s+(\d+)")
+_SHOWN = 15
 SIGNS = {"below": "< ", "above": "> "}
 """Of limits of detection."""
 
@@ -49,6 +55,22 @@ class Candidate(NamedTuple):
         A limit of detection has its sign in front.
         """
         return f"{SIGNS.get(self.censoring, '')}{self.value:.2f}"
+
+    @property
+    def hull(self) -> str:
+        """Distance from the hull in eV per atom as people write it; empty if unrelaxed."""
+        if not self.relaxation:
+            return ""
+        distance = self.relaxation.get("hull_distance_ev_per_atom")
+        bound = "" if self.relaxation.get("hull_bounded", True) else "≥ "
+        return "?" if distance is None else f"{bound}{distance:.3f}"
+
+    @property
+    def structure(self) -> "Structure | None":
+        """Its atoms, read from `cif` each time that it is asked for; None without atoms."""
+        from mfal.crystals.reading import parse_structure
+
+        return parse_structure(self.cif, self.crystal.formula) if self.cif else None
 
     @property
     def fidelity(self) -> int:
@@ -105,3 +127,32 @@ class Candidate(NamedTuple):
         """Of its CIF; letters, digits and underscores only, whatever the formula holds."""
         formula = "".join(c for c in self.crystal.formula if c.isascii() and c.isalnum())
         return f"{formula[:40]}_{self.crystal.space_group}_{self.crystal.hash[:8]}.cif"
+
+
+def candidates_html(candidates: Sequence[Candidate], value: str) -> str:
+    """The first candidates for notebooks, best first.
+
+    Args:
+      candidates: in the order of their ranks.
+      value: what their values are, with the unit.
+    """
+    shown = candidates[:_SHOWN]
+    left = len(candidates) - len(shown)
+    return html_table(
+        ("rank", "formula", "group", value, "±", "basis", "hull, eV/atom", "standing"),
+        [
+            (
+                c.rank,
+                c.crystal.formula,
+                c.groups,
+                c.shown,
+                "" if c.std is None else f"{c.std:.2f}",
+                c.basis,
+                c.hull,
+                f"known as {c.known_as}" if c.known_as else c.standing,
+            )
+            for c in shown
+        ],
+        caption=f"{len(candidates)} candidates",
+        note=f"... and {left} more" if left else "",
+    )

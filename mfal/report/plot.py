@@ -32,6 +32,8 @@ SERIES = (
 )
 """For up to five series, after which they repeat."""
 
+_DPI, _DPI_OF_NOTEBOOKS = 180, 90
+
 SIZE = (5.4, 4.0)
 """Inches: letters stay legible when a figure is as wide as a phone."""
 
@@ -51,6 +53,10 @@ class Figure(NamedTuple):
     """Draws on matplotlib axes; None where there is nothing to draw yet."""
     size: tuple[float, float] = SIZE
     """Inches."""
+
+    def _repr_png_(self) -> bytes | None:
+        """The picture, for notebooks."""
+        return None if self.draw is None else _png(self, _DPI_OF_NOTEBOOKS)
 
 
 def write_figure(figure: Figure, folder: Path) -> tuple[Path | None, Path]:
@@ -86,22 +92,19 @@ def _cell(value: Any) -> Any:
     return "" if value is None else value
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, dpi: int = _DPI) -> bytes:
     import matplotlib as mpl
+    from matplotlib.figure import Figure as Drawing
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    # Formulas and names are text, even where they hold a dollar sign.
-    with plt.rc_context({"text.parse_math": False, "font.size": 10.5, "axes.axisbelow": True}):
-        drawn, axes = plt.subplots(figsize=figure.size, layout="constrained")
-        try:
-            assert figure.draw is not None
-            figure.draw(axes)
-            if axes.axison:
-                axes.spines[["top", "right"]].set_visible(False)
-            file = io.BytesIO()
-            drawn.savefig(file, dpi=180)
-        finally:
-            plt.close(drawn)
+    # Formulas and names are text, even where they hold a dollar sign. Without pyplot, which would
+    # change how a notebook that asks for this draws its own pictures.
+    with mpl.rc_context({"text.parse_math": False, "font.size": 10.5, "axes.axisbelow": True}):
+        drawn = Drawing(figsize=figure.size, layout="constrained")
+        axes = drawn.subplots()
+        assert figure.draw is not None
+        figure.draw(axes)
+        if axes.axison:
+            axes.spines[["top", "right"]].set_visible(False)
+        file = io.BytesIO()
+        drawn.savefig(file, format="png", dpi=dpi)
     return file.getvalue()

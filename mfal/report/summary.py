@@ -12,7 +12,7 @@ from mfal.campaign.measured import Worth, measured_values, overruled
 from mfal.campaign.standing import NEW, STANDINGS, Standing, repeated, standing_of
 from mfal.campaign.strategy.stability import stability_from_plain
 from mfal.numbers import finite_or_none
-from mfal.report.candidate import SIGNS, Candidate
+from mfal.report.candidate import SIGNS, Candidate, candidates_html
 from mfal.report.curve import Curve, best_curve
 
 __all__ = [
@@ -84,6 +84,10 @@ class Summary(NamedTuple):
     def target(self) -> OracleFacts:
         """The oracle that everything is about."""
         return self.oracles[-1]
+
+    def _repr_html_(self) -> str:
+        """The ranked candidates, for notebooks."""
+        return candidates_html(self.candidates, f"{self.target.name}, {self.target.unit}")
 
 
 def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:

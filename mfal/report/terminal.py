@@ -92,10 +92,8 @@ def _existence(candidate: Candidate) -> list[str]:
     found, modes = candidate.relaxation, candidate.vibrations
     if not found:
         return ["", "", ""]
-    distance = found.get("hull_distance_ev_per_atom")
-    bound = "" if found.get("hull_bounded", True) else "≥ "
     return [
-        "?" if distance is None else f"{bound}{distance:.3f}",
+        candidate.hull,
         f"{found['volume_change']:+.0%}",
         "" if modes is None else "?" if modes.value is None else f"{modes.value:g}",
     ]

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import math
 
 import pytest
+from pymatgen.core import Lattice, Structure
 from rich.console import Console
 
 from mfal.campaign.config import CampaignConfig
@@ -13,11 +15,13 @@ from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.budget import Account
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Proposal, crystal_hash
 from mfal.campaign.measured import best_proposals
+from mfal.crystals import structure_to_cif
 from mfal.oracles.types import Oracle
 from mfal.report.advice import advice
 from mfal.report.display import show_progress
 from mfal.report.export import candidate_table, write_candidates
 from mfal.report.html import write_page
+from mfal.report.notebook import candidate_frame, read_summary
 from mfal.report.plot import write_figure
 from mfal.report.progress_figures import best_against_cost
 from mfal.report.summary import summarise, summary_to_json
@@ -347,3 +351,21 @@ def test_known_compounds_and_unstable_ones_stand_apart(tmp_path):
     assert "LiB" in rest.partition("miss the requirement")[2]
     write_page(summary, tmp_path)
     assert "known as LiA, mp-1" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_results_come_as_frame_structures_html_and_picture(ledger, tmp_path):
+    summary = read_summary(tmp_path)
+    frame = candidate_frame(summary)
+    assert list(frame["formula"]) == [c.crystal.formula for c in summary.candidates]
+    assert frame["sigma [log10 S/cm]"].dtype == float
+    assert frame["sigma [log10 S/cm]"][0] == -4.0
+    assert math.isnan(frame["cheap_answer [eV]"][2])  # of the target alone
+    shown = summary._repr_html_()
+    assert shown.count("<tr>") == 1 + len(summary.candidates)
+    assert "<td>LiA</td>" in shown
+    assert "sigma, log10 S/cm" in shown
+    assert best_against_cost(summary)._repr_png_().startswith(b"\x89PNG")
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4), ["Li", "F"], [[0] * 3, [0.5] * 3])
+    candidate = summary.candidates[0]._replace(cif=structure_to_cif(salt))
+    assert candidate.structure.composition.reduced_formula == "LiF"
+    assert candidate._replace(cif=None).structure is None
