@@ -35,9 +35,11 @@ def table_html(
         )
     ]
     left = len(ids) - len(rows)
+    header = ("id", "formula", "space group", "quantity", "value", "unit")
+    shown = len(header) if any(labels[:_ROWS]) else len(header) - len(_label(()))
     return html_table(
-        ("id", "formula", "space group", "quantity", "value", "unit"),
-        rows,
+        header[:shown],
+        [row[:shown] for row in rows],
         caption=f"{len(ids)} materials",
         note=f"... and {left} more" if left else "",
     )
