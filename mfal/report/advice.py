@@ -44,7 +44,8 @@ def _left(summary: Summary) -> list[str]:
         more = "a larger pool" if summary.config.get("pool") else "more elements"
         return [
             f"{show_duration(left)} of {show_duration(budget)} were left: no round found more to"
-            f" ask within its share; {more} or a larger --sampler-samples give it more to choose from"
+            f" ask within its share; {more} or larger --sampler-samples give it more to choose"
+            " from"
         ]
     return []
 
