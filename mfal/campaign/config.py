@@ -80,6 +80,14 @@ class SpaceConfig:
     )
     must_contain: tuple[str, ...] = _option(("Li",), "elements that a candidate must hold")
     banned: tuple[str, ...] = _option((), "elements that no candidate may hold")
+    max_price: float | None = _option(
+        None,
+        "USD a kilogram that no element of a candidate may cost more than, by a table of 2020;"
+        " elements without a price are left out (default: any price)",
+    )
+    banned_toxicity: tuple[str, ...] = _option(
+        (), "classes of toxicity (1, 2A, 2B, 3 of ICH Q3D) whose elements no candidate may hold"
+    )
     anions: tuple[str, ...] = _option(
         (), "the only anions that a candidate may have (default: any)"
     )

@@ -15,6 +15,7 @@ from mfal.campaign.config import (
 )
 from mfal.campaign.pool.restrictions import (
     ALWAYS_ANIONS,
+    barred_elements,
     check_restrictions,
     parse_pattern,
     restrictions_met,
@@ -104,8 +105,10 @@ def make_spec(space: SpaceConfig) -> "CrystalSpec":
     named = ", ".join(space.elements or ())
     if space.elements is not None and "Li" not in space.elements:
         raise MfalError(f"space.elements {named}", "add Li")
-    if "Li" in space.banned:
-        raise MfalError("space.banned Li", "generated crystals hold Li: search a pool for others")
+    if "Li" in barred_elements(space):
+        raise MfalError(
+            "no candidate may hold Li", "generated crystals hold Li: search a pool for others"
+        )
     if space.elements is not None and len(set(space.elements)) < space.min_elements:
         raise MfalError(
             f"space.elements {named}: fewer than space.min_elements, {space.min_elements}",
@@ -138,7 +141,8 @@ def make_spec(space: SpaceConfig) -> "CrystalSpec":
 def _generated_elements(space: SpaceConfig) -> tuple[str, ...]:
     """Elements of generated crystals that no restriction rules out."""
     chosen = (*(COMMON_ELEMENTS if space.elements is None else space.elements), *space.must_contain)
-    found = [s for s in dict.fromkeys(chosen) if s not in space.banned]
+    barred = barred_elements(space)
+    found = [s for s in dict.fromkeys(chosen) if s not in barred]
     if space.anions:
         found = [s for s in found if s in space.anions or s not in ALWAYS_ANIONS]
         found += [s for s in space.anions if space.elements is None and s not in found]
@@ -146,7 +150,7 @@ def _generated_elements(space: SpaceConfig) -> tuple[str, ...]:
     if patterns and not any(pattern.any for pattern in patterns):
         within = {SYMBOLS[i] for pattern in patterns for i in pattern.elements}
         extra = sorted(within - set(found)) if space.elements is None else []
-        found = [s for s in (*found, *extra) if s in within and s not in space.banned]
+        found = [s for s in (*found, *extra) if s in within and s not in barred]
     return tuple(found)
 
 

@@ -1,6 +1,7 @@
-"""What a candidate counts as: a discovery, a known compound, or one that misses the requirement.
+"""What a candidate counts as: a discovery, a pool's, known, or one that misses the requirement.
 
-Decided by what its answers say of its relaxed atoms: the known crystal that they are
+A pool's candidate is what its owner looks for, whoever else knows it; only the tables of `--known`
+make it known. Decided by what its answers say of its relaxed atoms: the known crystal that they are
 (`detail["known_as"]`) and their distance from the hull (`detail["relaxation"]`).
 """
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from mfal.campaign.ledger.rows import Answer
 
 __all__ = [
+    "COUNTING",
     "NEW",
     "STANDINGS",
     "Standing",
@@ -23,10 +25,12 @@ __all__ = [
     "standing_of",
 ]
 
-Standing = Literal["new", "repeated", "known", "unstable"]
+Standing = Literal["new", "pool", "repeated", "known", "unstable"]
 NEW: Standing = "new"
-STANDINGS: tuple[Standing, ...] = (NEW, "repeated", "known", "unstable")
-"""In the order of the ranking."""
+STANDINGS: tuple[Standing, ...] = (NEW, "pool", "repeated", "known", "unstable")
+"""In the order of the ranking, in which those of `COUNTING` stand together."""
+COUNTING: tuple[Standing, ...] = (NEW, "pool")
+"""Of what counts: generated crystals that are new, and a pool's candidates."""
 
 
 def standing_of(details: Iterable[Mapping[str, Any]], max_hull_distance: float | None) -> Standing:
@@ -41,7 +45,9 @@ def standing_of(details: Iterable[Mapping[str, Any]], max_hull_distance: float |
         return "known"
     limit = math.inf if max_hull_distance is None else max_hull_distance
     distances = [hull_distance_of(detail) for detail in kept]
-    return "unstable" if any(distance > limit for distance in distances) else NEW
+    if any(distance > limit for distance in distances):
+        return "unstable"
+    return "pool" if any("pool" in detail for detail in kept) else NEW
 
 
 def hull_distance_of(detail: Mapping[str, Any]) -> float:
@@ -60,8 +66,8 @@ def hull_limit(config: "CampaignConfig") -> float | None:
 
 
 def counts(answer: "Answer", max_hull_distance: float | None) -> bool:
-    """Whether an answer is about a crystal that is new and meets the requirement."""
-    return standing_of([answer.detail], max_hull_distance) == NEW
+    """Whether an answer is about a crystal that is new or a pool's, and meets the requirement."""
+    return standing_of([answer.detail], max_hull_distance) in COUNTING
 
 
 def repeated(

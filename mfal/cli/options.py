@@ -17,8 +17,10 @@ __all__ = ["Parser", "add_config_options", "config_from", "reveal"]
 _DESTINATION = "option:"
 _SHORT = {
     **{f"execution.{name}": (f"--{name}",) for name in ("executor", "hours", "workers")},
-    "space.max_atoms": ("--max-atoms",),
-    **{f"space.{name}": (f"--{name.replace('_', '-')}",) for name in ("elements", "must_contain")},
+    **{
+        f"space.{name}": (f"--{name.replace('_', '-')}",)
+        for name in ("elements", "must_contain", "max_atoms", "max_price", "banned_toxicity")
+    },
     **{f"space.{name}": (f"--{name}",) for name in ("banned", "anions", "formula")},
 }
 """Flags without the name of their table, for what is typed most."""

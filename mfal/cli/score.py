@@ -124,10 +124,11 @@ def run(options: argparse.Namespace) -> int:
         table = _table(options.out, job, digests) if options.out else None
         if table is not None:
             stack.enter_context(table)
-            held = [one for one in sources if (one.name, digests[one.name]) in table.done]
-            if held:
-                print(f"{len(held)} of them are in {options.out} already", file=sys.stderr)
-            sources = [one for one in sources if one not in held]
+            left = [one for one in sources if (one.name, digests[one.name]) not in table.done]
+            if len(left) < len(sources):
+                held = len(sources) - len(left)
+                print(f"{held} of them are in {options.out} already", file=sys.stderr)
+            sources = left
         printer = stack.enter_context(Printer(options.json, len(sources)))
         stack.enter_context(listening(printer.report))
         stack.enter_context(_terminable())

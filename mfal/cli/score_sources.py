@@ -8,18 +8,28 @@ import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mfal.crystals.file_names import is_structure_name
 from mfal.errors import MfalError
 
 if TYPE_CHECKING:
-    from mfal.data.table import MaterialTable
+    from mfal.data.table import StructureRecord
 
-__all__ = ["Source", "expand_sources"]
+__all__ = ["Row", "Source", "expand_sources"]
 
 _STANDARD_INPUT = "-"
 _TABLE_SUFFIXES = (".csv", ".tsv")
+
+
+class Row(NamedTuple):
+    """A row of a table; its atoms are made where it is scored."""
+
+    identifier: str
+    record: "StructureRecord"
+    """Its structure as the table keeps it."""
+    notes: tuple[str, ...]
+    """What the table says of it."""
 
 
 class Source(NamedTuple):
@@ -27,9 +37,9 @@ class Source(NamedTuple):
 
     name: str
     """The path of the file, or the row as TABLE:ID."""
-    contents: bytes | dict[str, Any] | MfalError | None
-    """Of what has no file of its own: standard input, a structure as its dict, or why a row has
-    none. None: the file is read where it is scored."""
+    contents: bytes | Row | MfalError | None
+    """Of what has no file of its own: standard input, a row, or why a row has no structure. None:
+    the file is read where it is scored."""
 
     def digest(self) -> str:
         """A fingerprint of the contents; empty where they can't be read."""
@@ -105,17 +115,11 @@ def _rows(reference: str) -> Iterator[Source]:
 
     table = open_table(reference)
     for index, identifier in enumerate(table.ids):
-        yield Source(f"{reference}:{identifier}", _structure(table, index))
-
-
-def _structure(table: "MaterialTable", index: int) -> dict[str, Any] | MfalError:
-    try:
-        structure = table.structure(index)
-    except MfalError as error:
-        return error
-    if structure is None:
-        return MfalError(f"{table.ids[index]} has no atoms", "give a structure file for it")
-    from mfal.crystals.checks import add_notes
-
-    add_notes(structure, [str(note) for note in table.details[index].get("notes", ())])
-    return dict(structure.as_dict())
+        record = table.structure_records[index]
+        contents: Row | MfalError
+        if record is None:
+            contents = MfalError(f"{identifier} has no atoms", "give a structure file for it")
+        else:
+            notes = tuple(str(note) for note in table.details[index].get("notes", ()))
+            contents = Row(identifier, record, notes)
+        yield Source(f"{reference}:{identifier}", contents)

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mfal.cli.score_sources import Source
+from mfal.cli.score_sources import Row, Source
 from mfal.errors import MfalError, MfalWarning
 
 if TYPE_CHECKING:
@@ -185,10 +185,18 @@ def _known_as(structure: "Structure") -> str:
         return ""
 
 
+def _atoms_of(row: Row) -> "Structure":
+    from mfal.crystals.checks import add_notes
+    from mfal.data.table import load_structure
+
+    structure = load_structure(row.record, row.identifier)
+    assert structure is not None  # rows without atoms are told apart before
+    add_notes(structure, list(row.notes))
+    return structure
+
+
 def score_source(source: Source, job: Job) -> list[dict[str, Any]]:
     """One result for each structure of a source; what can't be read has an "error" instead."""
-    from pymatgen.core import Structure
-
     from mfal.crystals.reading import read_structures, structures_in
     from mfal.oracles.scoring import score_structure
 
@@ -204,9 +212,8 @@ def score_source(source: Source, job: Job) -> list[dict[str, Any]]:
     try:
         if isinstance(contents, MfalError):
             raise contents
-        if isinstance(contents, dict):
-            structure = Structure.from_dict(contents)
-            return [{"file": source.name} | scored(structure, source.name)]
+        if isinstance(contents, Row):
+            return [{"file": source.name} | scored(_atoms_of(contents), source.name)]
         found = (
             read_structures(source.name)
             if contents is None

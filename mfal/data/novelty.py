@@ -57,16 +57,17 @@ class KnownCrystals(NamedTuple):
         return ""
 
 
-def known_crystals(references: Sequence[str] = ()) -> KnownCrystals:
+def known_crystals(references: Sequence[str] = (), *, own: bool = True) -> KnownCrystals:
     """The crystals of `KNOWN_TABLES` and of further tables.
 
     Args:
       references: as `mfal.data.open_table` takes them: names, files, folders of structures.
+      own: whether those of `KNOWN_TABLES` are among them.
 
     Raises:
       MfalError: a table that isn't there or can't be read.
     """
-    return _known_crystals(tuple(dict.fromkeys((*KNOWN_TABLES, *references))))
+    return _known_crystals(tuple(dict.fromkeys((*(KNOWN_TABLES if own else ()), *references))))
 
 
 @functools.lru_cache(maxsize=4)

@@ -19,7 +19,9 @@ def _never_asked(summary: Summary) -> list[str]:
     tried = [
         answer
         for answer in summary.answers
-        if answer.query.round > 0 and answer.query.fidelity == last and answer.kind != "abandoned"
+        if answer.query.crystal.proposed
+        and answer.query.fidelity == last
+        and answer.kind != "abandoned"
     ]
     if tried:
         failed = all(answer.value is None for answer in tried)
@@ -30,7 +32,8 @@ def _never_asked(summary: Summary) -> list[str]:
     enough = summary.initial_cost + 2.0 * rounds * once
     return [
         f"No candidate was asked of {target.name}, the target: one question costs"
-        f" {show_duration(once)}, and {show_duration(summary.initial_cost)} went to known crystals."
+        f" {show_duration(once)}, and {show_duration(summary.initial_cost)} went to"
+        f" {summary.begun_with}."
         f" A budget of {show_duration(max(enough, 1.5 * _budget(summary)))}, fewer --rounds or a"
         " smaller --initial would buy some"
     ]

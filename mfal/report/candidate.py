@@ -84,6 +84,12 @@ class Candidate(NamedTuple):
         return next(filter(None, found), {})
 
     @property
+    def unrelaxed(self) -> str:
+        """Why its atoms were not relaxed where others were; empty where they were."""
+        found = (answer.detail.get("unrelaxed") for answer in self.observed.values())
+        return next(filter(None, found), "")
+
+    @property
     def arrangement(self) -> dict[str, Any] | None:
         """Its relaxed atoms as the ledger keeps them; None if unrelaxed."""
         found = (answer.detail.get("arrangement") for answer in self.observed.values())

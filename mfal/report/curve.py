@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mfal.campaign.ledger.book import Answer
-from mfal.campaign.standing import NEW, standing_of
+from mfal.campaign.standing import counts
 
 __all__ = ["TOP_K", "Curve", "best_curve"]
 
@@ -45,8 +45,8 @@ def best_curve(
         paid += left.pop(answer.query.round, 0.0)
         if answer.kind != "abandoned":
             paid += answer.query.cost
-        counts = answer.value is not None and standing_of([answer.detail], limit) == NEW
-        if answer.query.fidelity == target and counts:
+        answered = answer.query.fidelity == target and answer.value is not None
+        if answered and counts(answer, limit):
             assert answer.value is not None
             name = answer.query.crystal.hash
             seen[name] = max(seen.get(name, -math.inf), sign * answer.value)

@@ -20,7 +20,7 @@ __all__ = ["Lines", "Panel", "show_progress"]
 _STAGES = {
     "pool": "pool",
     "start": "start",
-    "initial": "known crystals",
+    "initial": "initial data",
     "fit": "fit",
     "train": "train",
     "choose": "choose",

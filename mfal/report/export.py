@@ -135,14 +135,15 @@ def _stability(found: Tradeoff | None) -> list[Any]:
 
 
 def _relaxed(summary: Summary) -> bool:
-    return any(candidate.relaxation for candidate in summary.candidates)
+    return any(candidate.relaxation or candidate.unrelaxed for candidate in summary.candidates)
 
 
 def _existence(candidate: Candidate) -> list[Any]:
     """What `_EXISTENCE` names."""
     found = candidate.relaxation
     if not found:
-        return [candidate.standing, candidate.known_as, *[""] * (len(_EXISTENCE) - 2)]
+        why = f"not relaxed: {candidate.unrelaxed}" if candidate.unrelaxed else ""
+        return [candidate.standing, candidate.known_as, why, *[""] * (len(_EXISTENCE) - 3)]
     status = found["statuses"][found["lowest"]]
     products = found.get("decomposition") or {}
     return [
@@ -194,8 +195,10 @@ def _vibrations(candidate: Candidate) -> list[str]:
 def _origin(candidate: Candidate) -> str:
     """Where the atoms come from."""
     found = candidate.relaxation
-    if not found and candidate.crystal.structure is not None:
-        return " ".join(candidate.crystal.source.split())
+    if candidate.crystal.structure is not None:
+        relaxed = f"; relaxed by {found['potential']}" if found else ""
+        known = f"; known as {candidate.known_as}" if candidate.known_as else ""
+        return " ".join(candidate.crystal.source.split()) + relaxed + known
     if not found:
         return "one of several arrangements of atoms that fit composition, space group and lattice"
     number, potential = len(found["statuses"]), found["potential"]

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mfal.campaign.standing import NEW
+from mfal.campaign.standing import COUNTING
 from mfal.report.advice import advice
 from mfal.report.periodic import composition_map
 from mfal.report.plot import Figure, csv_text
@@ -40,18 +40,18 @@ def words(summary: Summary) -> str:
     target = summary.target
     lines = [
         f"{len(summary.candidates)} candidates were proposed and answered for"
-        f" {summary.spent:.4g} CPU s, {summary.initial_cost:.4g} of them spent on known"
-        " crystals before the first round."
+        f" {summary.spent:.4g} CPU s, {summary.initial_cost:.4g} of them spent on"
+        f" {summary.begun_with} before the first round."
     ]
     if summary.candidates:
         first = summary.candidates[0]
-        if first.standing == NEW or first.basis == "measured":
+        if first.standing in COUNTING or first.basis == "measured":
             lines.append(
                 f"The best is {first.crystal.formula} in space group {first.crystal.space_group}:"
                 f" {value_of(first)} {target.unit} ({first.basis})."
             )
         else:
-            lines.append("None of them is new and meets the requirement.")
+            lines.append(f"{summary.none_counts}.")
     known = summary.best_known
     if known is not None and known.value is not None:
         lines.append(
@@ -160,7 +160,8 @@ def _existence(candidate: Candidate) -> list[tuple[str, str]]:
     distance = found.get("hull_distance_ev_per_atom")
     bound = "" if found.get("hull_bounded", True) else "at least "
     hull = "not known" if distance is None else f"{bound}{distance:.3f}"
-    change = f"{found['volume_change']:+.0%}" if found else "not relaxed"
+    not_relaxed = f"not relaxed: {candidate.unrelaxed}" if candidate.unrelaxed else "not relaxed"
+    change = f"{found['volume_change']:+.0%}" if found else not_relaxed
     answer = candidate.vibrations
     modes = "not asked" if answer is None else "failed"
     if answer is not None and answer.value is not None:

@@ -9,7 +9,7 @@ from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
 from mfal.campaign.folder import BASELINE, CAMPAIGN, FINALISTS, HANDOFF
 from mfal.campaign.ledger.book import Answer, Ledger
 from mfal.campaign.measured import Worth, measured_values, overruled
-from mfal.campaign.standing import NEW, STANDINGS, Standing, repeated, standing_of
+from mfal.campaign.standing import COUNTING, STANDINGS, Standing, repeated, standing_of
 from mfal.campaign.strategy.stability import stability_from_plain
 from mfal.numbers import finite_or_none
 from mfal.report.candidate import SIGNS, Candidate, candidates_html
@@ -45,12 +45,14 @@ class Summary(NamedTuple):
     config: dict[str, Any]
     oracles: tuple[OracleFacts, ...]
     candidates: list[Candidate]
-    """Best first, by standing: the new, what relaxed to one of them, known compounds, the rest."""
+    """Best first, by standing: the new and the pool's, what relaxed to one of them, known
+    compounds, the rest."""
     campaign: Curve
     baseline: Curve | None
     """Of the strategy that ran beside it at equal cost."""
     initial_cost: float
-    """CPU seconds of the initial data, which both searches pay."""
+    """CPU seconds of the initial data, which both searches pay: known crystals, or candidates of a
+    pool, which both have then found."""
     best_known: Answer | None
     """The best of the known crystals at the target fidelity."""
     spent: float
@@ -79,6 +81,17 @@ class Summary(NamedTuple):
     def baseline_name(self) -> str:
         """The strategy that ran beside the campaign."""
         return str(self.config.get("baseline", "funnel"))
+
+    @property
+    def begun_with(self) -> str:
+        """What the initial data are about, in words."""
+        return "candidates drawn from the pool" if self.config.get("pool") else "known crystals"
+
+    @property
+    def none_counts(self) -> str:
+        """The sentence for a campaign without a candidate that counts."""
+        generated = self.config.get("generate") or not self.config.get("pool")
+        return f"No candidate {'is new and ' if generated else ''}meets the requirement"
 
     @property
     def target(self) -> OracleFacts:
@@ -111,15 +124,11 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     final = next((detail for _, detail in reversed(rounds) if detail.get("final")), None)
     predictions = (final or {}).get("predictions", {})
     initial = [answer for answer in answers if answer.query.round == 0]
-    later = [answer for answer in answers if answer.query.round > 0]
-    initial_cost = _cost(initial)
+    # Known crystals are no finds; candidates of a pool are, for the baseline as well.
+    known = [answer for answer in initial if not answer.query.crystal.proposed]
+    drawn = [answer for answer in initial if answer.query.crystal.proposed]
     beside = ledger.answers(BASELINE) if number is None else []
     proposed = [answer for answer in answers if answer.query.crystal.proposed]
-    known = [
-        a
-        for a in initial
-        if not a.query.crystal.proposed and a.query.fidelity == target and a.value is not None
-    ]
     tallies = [tally for tally in ledger.tallies() if tally.account == CAMPAIGN]
     candidates = _candidates(proposed, predictions, target, oracles, ledger)
     tradeoffs = _tradeoffs(config, candidates, (final or {}).get("stability", {}), better)
@@ -127,6 +136,11 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     vibrations = {answer.query.crystal.hash: answer for answer in ledger.answers(FINALISTS)}
     candidates = [c._replace(vibrations=vibrations.get(c.crystal.hash)) for c in candidates]
     candidates = _by_standing(candidates, tradeoffs, limit, config)
+
+    def curve(later: Sequence[Answer], account: str) -> Curve:
+        thoughts = ledger.thoughts(account)
+        return best_curve([*drawn, *later], _cost(known), target, better, limit, thoughts)
+
     by_kind = {kind: sum(t.cost for t in tallies if t.kind == kind) for kind in _KINDS}
     spent = by_kind["observed"] + by_kind["failed"] + by_kind["decided"]
     mixes = _mixes(answers, oracles)
@@ -134,12 +148,12 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
         config=config,
         oracles=oracles,
         candidates=candidates,
-        campaign=best_curve(later, initial_cost, target, better, limit, ledger.thoughts(CAMPAIGN)),
-        baseline=best_curve(beside, initial_cost, target, better, limit, ledger.thoughts(BASELINE))
-        if beside
-        else None,
-        initial_cost=initial_cost,
-        best_known=_best(known, better),
+        campaign=curve([a for a in answers if a.query.round > 0], CAMPAIGN),
+        baseline=curve(beside, BASELINE) if beside else None,
+        initial_cost=_cost(initial),
+        best_known=_best(
+            [a for a in known if a.query.fidelity == target and a.value is not None], better
+        ),
         spent=spent,
         reserved=max(0.0, by_kind["proposed"] - spent - by_kind["abandoned"]),
         numbers={
@@ -266,13 +280,14 @@ def _by_standing(
         found = tradeoffs.get(candidate.crystal.hash)
         own = standing_of((a.detail for a in candidate.observed.values()), limit)
         misses = constrained and found is not None and found.feasible is False
-        return "unstable" if misses and own == NEW else own
+        return "unstable" if misses and own in COUNTING else own
 
     judged = [candidate._replace(standing=standing(candidate)) for candidate in candidates]
-    fresh = [c for c in judged if c.standing == NEW]
+    fresh = [c for c in judged if c.standing in COUNTING]
     again = repeated((c.crystal.hash, c.crystal.formula, c.arrangement) for c in fresh)
     judged = [c._replace(standing="repeated") if c.crystal.hash in again else c for c in judged]
-    ordered = sorted(judged, key=lambda c: STANDINGS.index(c.standing))
+    place = {name: 0 if name in COUNTING else i for i, name in enumerate(STANDINGS)}
+    ordered = sorted(judged, key=lambda c: place[c.standing])
     return [candidate._replace(rank=rank) for rank, candidate in enumerate(ordered, 1)]
 
 

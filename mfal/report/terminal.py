@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mfal.campaign.standing import NEW
+from mfal.campaign.standing import COUNTING
 from mfal.report.advice import advice
 from mfal.report.export import CIF_FOLDER, CSV_NAME
 from mfal.report.summary import Candidate, Summary
@@ -25,16 +25,16 @@ def print_summary(console: Console, summary: Summary, folder: Path, shown: int =
     if not summary.candidates:
         console.print(Text("No candidate was answered by any oracle.", style="red"))
     else:
-        for standing, title in _TITLES.items():
-            some = [c for c in summary.candidates if c.standing == standing]
+        for standings, title in _TITLES.items():
+            some = [c for c in summary.candidates if c.standing in standings]
             # What is no discovery is shown by its first few.
-            number = shown if standing == NEW else shown // 3
+            number = shown if standings == COUNTING else shown // 3
             if some:
                 console.print(_candidates(summary, some[:number], title))
             if len(some) > number:
                 console.print(Text(f"... and {len(some) - number} more in {CSV_NAME}"))
-        if not any(candidate.standing == NEW for candidate in summary.candidates):
-            console.print(Text("No candidate is new and meets the requirement.", style="red"))
+        if not any(candidate.standing in COUNTING for candidate in summary.candidates):
+            console.print(Text(f"{summary.none_counts}.", style="red"))
     console.print()
     for line in _facts(summary):
         console.print(Text(line), soft_wrap=True)
@@ -50,10 +50,10 @@ def print_summary(console: Console, summary: Summary, folder: Path, shown: int =
 
 
 _TITLES = {
-    NEW: "Best candidates",
-    "repeated": "The same crystals again",
-    "known": "Known compounds, no discoveries",
-    "unstable": "Known to miss the requirement",
+    COUNTING: "Best candidates",
+    ("repeated",): "The same crystals again",
+    ("known",): "Known compounds, no discoveries",
+    ("unstable",): "Known to miss the requirement",
 }
 
 
@@ -114,8 +114,8 @@ def _cells(candidate: Candidate, summary: Summary) -> list[str]:
 
 def _facts(summary: Summary) -> list[str]:
     lines = [
-        f"Spent {summary.spent:.4g} CPU s, of which {summary.initial_cost:.4g} on known"
-        " crystals: "
+        f"Spent {summary.spent:.4g} CPU s, of which {summary.initial_cost:.4g} on"
+        f" {summary.begun_with}: "
         + "; ".join(
             f"{name} {kinds['observed']} answered"
             + (f", {kinds['failed']} failed" if kinds["failed"] else "")

@@ -16,6 +16,9 @@ from mfal.campaign.standing import repeated, standing_of
         ({"relaxation": {"hull_distance_ev_per_atom": 0.11}}, 0.1, "unstable"),
         ({"relaxation": {"hull_distance_ev_per_atom": 0.11}}, None, "new"),
         ({"relaxation": {"hull_distance_ev_per_atom": 0.2}, "known_as": "LiF, x"}, 0.1, "known"),
+        ({"pool": "pool:a"}, 0.1, "pool"),
+        ({"pool": "pool:a", "relaxation": {"hull_distance_ev_per_atom": 0.2}}, 0.1, "unstable"),
+        ({"pool": "pool:a", "known_as": "LiF, x"}, 0.1, "known"),
     ],
 )
 def test_known_goes_before_unstable(detail, limit, standing):

@@ -22,6 +22,7 @@ from mfal.report.display import show_progress
 from mfal.report.export import candidate_table, write_candidates
 from mfal.report.html import write_page
 from mfal.report.notebook import candidate_frame, read_summary
+from mfal.report.page_parts import words
 from mfal.report.plot import write_figure
 from mfal.report.progress_figures import best_against_cost
 from mfal.report.summary import summarise, summary_to_json
@@ -159,6 +160,26 @@ def test_curves_charge_everything_and_never_fall(ledger):
     assert (summary.baseline.cost, summary.baseline.best) == ([2.0], [-9.0])
     assert summary.spent == pytest.approx(4.2)
     assert summary.numbers["sigma"] == {"observed": 3, "failed": 1, "abandoned": 0}
+
+
+def test_what_a_pool_is_begun_with_is_found_by_both_searches(tmp_path):
+    with Ledger(tmp_path / "pool.sqlite") as ledger:
+        ledger.start({"config": {"pool": ["embedded"]}, "oracles": ORACLES})
+        ledger.propose("campaign", 0, [proposal("LiA", 1), proposal("LiB", 1)], {})
+        ledger.propose("campaign", 1, [proposal("LiC", 1)], {})
+        ledger.propose("baseline", 1, [proposal("LiD", 1)], {})
+        values = {"LiA": -3.0, "LiB": -5.0, "LiC": -4.0, "LiD": -2.0}
+        for query in ledger.pending("campaign") + ledger.pending("baseline"):
+            value = values[query.crystal.formula]
+            ledger.conclude(query, Outcome(value, None, "ok", 0.0, {"pool": "pool:x"}))
+        summary = summarise(ledger)
+    assert summary.campaign.cost == [1.0, 2.0, 3.0]
+    assert summary.campaign.best == [-3.0, -3.0, -3.0]
+    assert summary.baseline is not None
+    assert summary.baseline.best == [-3.0, -3.0, -2.0]
+    assert summary.best_known is None
+    assert {candidate.standing for candidate in summary.candidates} == {"pool"}
+    assert "candidates drawn from the pool" in words(summary)
 
 
 def test_where_lower_is_better_the_ranking_turns_round(tmp_path):

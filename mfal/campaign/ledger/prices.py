@@ -12,9 +12,10 @@ __all__ = ["ATOMS_COST", "FIT_COST", "RELAXATION_COST", "TRAINING_COST", "price"
 ATOMS_COST = 2.0
 """CPU seconds of looking for the atoms of a proposed crystal, whether they are found or not."""
 RELAXATION_COST = 3.0
-"""CPU seconds of relaxing one arrangement of atoms by CHGNet: an estimate, between 1 to 2 for most
-cells and 20 for the largest. It may be high: the 44 questions of a default campaign (seed 0), some
-of them about atoms found before, took 2.2 s in the mean, where a first one is priced at 8."""
+"""CPU seconds of relaxing one arrangement of atoms by CHGNet, found or given: an estimate, between
+1 to 2 for most cells and 20 for the largest. It may be high: the 44 questions of a default campaign
+(seed 0), some of them about atoms found before, took 2.2 s in the mean, where a first one is priced
+at 8."""
 FIT_COST = 3.0
 """CPU seconds of one fit of the default proxy: with two fits and `TRAINING_COST` 24 for a decision,
 of which one that had nothing to compile took 25."""
@@ -29,11 +30,12 @@ def price(
 
     Args:
       oracle: with its price of one structure.
-      structures: arrangements of atoms that it is asked about.
+      structures: arrangements of atoms.
       atoms_known: whether they need not be looked for.
-      relax: whether the arrangements are relaxed, and the oracle asked about the lowest alone.
+      relax: whether they are to be relaxed, and the oracle asked about the lowest alone; else it is
+        asked about each.
     """
-    if not relax or atoms_known:
-        asked = 1 if relax else structures
-        return oracle.cost * asked + (0.0 if atoms_known else ATOMS_COST)
-    return oracle.cost + ATOMS_COST + RELAXATION_COST * structures
+    looking = 0.0 if atoms_known else ATOMS_COST
+    if relax:
+        return oracle.cost + looking + RELAXATION_COST * structures
+    return oracle.cost * structures + looking

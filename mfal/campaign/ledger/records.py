@@ -6,6 +6,7 @@ Nothing here needs JAX or pymatgen, so that workers and readers start at once.
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,6 +62,15 @@ class CrystalRecord(NamedTuple):
             return None
         return self.source.removeprefix(POOL).partition("; ")[0]
 
+    @property
+    def relaxable(self) -> bool:
+        """Whether its atoms may be relaxed before an oracle sees them.
+
+        Those of candidates, unless they are given with sites that are partly filled or shared;
+        known crystals are asked about as they are known.
+        """
+        return self.proposed and (self.structure is None or _is_ordered(self.structure))
+
 
 class Proposal(NamedTuple):
     """A query that has been decided on, before it has an id."""
@@ -111,6 +121,15 @@ class Outcome(NamedTuple):
     detail: dict[str, Any]
     """The answers about all structures, how many were tried and why others were rejected, the
     oracle's provenance, and the CIF of a typical structure."""
+
+
+@lru_cache(maxsize=8192)
+def _is_ordered(structure: str) -> bool:
+    """Whether each site of a pymatgen structure, as JSON, holds one whole atom."""
+    return all(
+        len(site["species"]) == 1 and site["species"][0]["occu"] > 1 - 1e-6
+        for site in json.loads(structure)["sites"]
+    )
 
 
 def crystal_hash(

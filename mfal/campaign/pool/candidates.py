@@ -3,7 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ _DEPTH = 4
 """Times as many candidates are looked at as are wanted, since some have been asked."""
 _SAME_FORMULA = 4
 """Candidates of one formula by one merit: a round asks one of them, and the rest are alike."""
+_SAMPLE = 64
+"""Candidates that tell what most are like."""
 
 
 class Pool:
@@ -75,6 +77,12 @@ class Pool:
     def has_all_atoms(self) -> bool:
         """Whether every candidate's atoms are known."""
         return self.facts.with_atoms == len(self)
+
+    @cached_property
+    def mostly_relaxable(self) -> bool:
+        """Whether most candidates may be relaxed, by a sample of them."""
+        sample = self.draw(np.random.default_rng(0), _SAMPLE)
+        return 2 * sum(record.relaxable for record in sample) >= len(sample)
 
     def crystals(self, rows: np.ndarray | slice) -> Crystal:
         """The triples of some candidates, [n], NumPy arrays."""

@@ -13,6 +13,7 @@ import numpy as np
 from mfal.campaign.config import SpaceConfig
 from mfal.crystals.elements import SYMBOLS, atomic_number
 from mfal.crystals.formulas import formula_amounts
+from mfal.crystals.procurement import TOXICITY_CLASSES, element_prices
 from mfal.crystals.types import NUM_ELEMENTS
 from mfal.errors import MfalError
 
@@ -20,6 +21,7 @@ __all__ = [
     "ALWAYS_ANIONS",
     "Pattern",
     "anions",
+    "barred_elements",
     "check_restrictions",
     "parse_pattern",
     "restrictions_met",
@@ -89,7 +91,7 @@ def check_restrictions(space: SpaceConfig) -> None:
     for group in space.groups or ():
         if not 1 <= group <= 230:
             raise MfalError(f"space.groups {group}", "give numbers from 1 to 230")
-    barred = [s for s in space.must_contain if s in space.banned]
+    barred = [s for s in space.must_contain if s in barred_elements(space)]
     if space.elements is not None:
         barred += [s for s in space.must_contain if s not in space.elements]
     if barred:
@@ -97,6 +99,34 @@ def check_restrictions(space: SpaceConfig) -> None:
             f"space.must_contain {barred[0]}, which no candidate may hold",
             "allow it, or don't ask for it",
         )
+
+
+def barred_elements(space: SpaceConfig) -> frozenset[str]:
+    """Elements that no candidate may hold: by name, by price, by class of toxicity.
+
+    Raises:
+      MfalError: for a class or a price that is none.
+    """
+    return frozenset(space.banned).union(_dear(space), _toxic(space))
+
+
+def _dear(space: SpaceConfig) -> tuple[str, ...]:
+    if space.max_price is None:
+        return ()
+    if not space.max_price > 0:
+        raise MfalError(f"space.max_price {space.max_price:g}", "give USD a kilogram, above 0")
+    prices = element_prices()
+    return tuple(s for s in SYMBOLS if s not in prices or prices[s].usd_per_kg > space.max_price)
+
+
+def _toxic(space: SpaceConfig) -> tuple[str, ...]:
+    unknown = [name for name in space.banned_toxicity if name not in TOXICITY_CLASSES]
+    if unknown:
+        raise MfalError(
+            f"space.banned_toxicity {unknown[0]!r} is no class",
+            f"give one of {', '.join(TOXICITY_CLASSES)}",
+        )
+    return tuple(s for name in space.banned_toxicity for s in TOXICITY_CLASSES[name])
 
 
 def restrictions_met(
@@ -122,6 +152,9 @@ def restrictions_met(
         met["elements"] = ~(present & ~_mask("space.elements", space.elements)).any(-1)
     if space.banned:
         met["banned"] = ~(present & _mask("space.banned", space.banned)).any(-1)
+    for name, elements in (("max_price", _dear(space)), ("banned_toxicity", _toxic(space))):
+        if elements:
+            met[name] = ~(present & _mask(f"space.{name}", elements)).any(-1)
     if space.anions:
         met["anions"] = ~(anions(present) & ~_mask("space.anions", space.anions)).any(-1)
     if space.formula:

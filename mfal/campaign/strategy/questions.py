@@ -47,12 +47,6 @@ class Asker(NamedTuple):
         """The target fidelity."""
         return len(self.problem.oracles) - 1
 
-    @property
-    def certain(self) -> bool:
-        """Whether the atoms of every candidate are known."""
-        pool = self.problem.pool
-        return self.problem.environment is None and pool is not None and pool.has_all_atoms
-
     def cost(
         self, fidelity: int, crystal: CrystalRecord | None = None, *, found: bool = False
     ) -> float:
@@ -63,12 +57,24 @@ class Asker(NamedTuple):
           crystal: about which; any candidate if left out.
           found: whether an earlier answer holds its atoms: relaxed ones needn't be found again.
         """
-        known, relax = self.certain, self.config.relax
+        known, relaxable = self._typical()
         if crystal is not None:
-            known = crystal.structure is not None
-        structures = 1 if known else self.config.realisations
-        oracle, there = self.problem.oracles[fidelity], known or (relax and found)
-        return price(oracle, structures, atoms_known=there, relax=relax)
+            known, relaxable = crystal.structure is not None, crystal.relaxable
+        relax = self.config.relax and relaxable
+        there = relax and found
+        return price(
+            self.problem.oracles[fidelity],
+            1 if known or there else self.config.realisations,
+            atoms_known=known or there,
+            relax=relax and not there,
+        )
+
+    def _typical(self) -> tuple[bool, bool]:
+        """Whether any candidate's atoms are known, and whether most may be relaxed."""
+        pool = self.problem.pool
+        if pool is None or self.problem.environment is not None or not pool.has_all_atoms:
+            return False, True
+        return True, pool.mostly_relaxable
 
     def proposal(
         self,

@@ -1,4 +1,4 @@
-"""Atoms for a proposed triple: arrangements by bond valence, the best of them relaxed.
+"""Atoms for a candidate: its own or arrangements by bond valence, the best of them relaxed.
 
 Known crystals serve as prototypes. What has been found is kept in a form that the ledger can hold,
 so that the next question about the same crystal needn't find it again.
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATOMS_KEYS",
     "candidate_atoms",
+    "own_atoms",
     "realise_record",
     "stored_atoms",
 ]
@@ -47,10 +48,13 @@ ATOMS_KEYS = (
 def candidate_atoms(
     crystal: CrystalRecord, *, seed: int, count: int, known: tuple[str, ...] = ()
 ) -> "tuple[list[Structure], dict[str, Any]]":
-    """The atoms of a triple: of `count` arrangements by bond valence the lowest, relaxed.
+    """The relaxed atoms of a candidate: its own, or the lowest of `count` arrangements.
+
+    A pool's candidates are compared with the further known tables alone: that somebody knows them
+    is no surprise.
 
     Args:
-      crystal: the triple.
+      crystal: the candidate; its own atoms, if it has some, must be ordered.
       seed: decides with it what is found.
       count: arrangements to relax.
       known: tables of known crystals to compare with, beside those that always are
@@ -74,7 +78,11 @@ def _candidate_atoms(
     from mfal.data.novelty import known_crystals
     from mfal.oracles.stability.arrangements import lowest_arrangement
 
-    structures, detail = realise_record(CrystalRecord(*json.loads(crystal)), seed=seed, count=count)
+    record = CrystalRecord(*json.loads(crystal))
+    if record.structure is not None:
+        structures, detail = [own_atoms(record)], dict[str, Any]()
+    else:
+        structures, detail = realise_record(record, seed=seed, count=count)
     if not structures:
         return False, detail
     try:
@@ -83,7 +91,7 @@ def _candidate_atoms(
         return False, detail | {"reason": error.what}
     return True, detail | {
         "relaxation": found.record() | _place(found.energy, found.structure),
-        "known_as": known_crystals(known).name_of(found.structure),
+        "known_as": known_crystals(known, own=record.pool_name is None).name_of(found.structure),
         "arrangement": plain_structure(found.structure),
     }
 
@@ -99,6 +107,14 @@ def _place(energy: float, structure: "Structure") -> dict[str, Any]:
         "hull_bounded": place.bounded,
         "hull_lacking": list(place.lacking),
     }
+
+
+def own_atoms(crystal: CrystalRecord) -> "Structure":
+    """The atoms that a record holds."""
+    from pymatgen.core import Structure
+
+    assert crystal.structure is not None
+    return Structure.from_dict(json.loads(crystal.structure))
 
 
 def stored_atoms(detail: Mapping[str, Any]) -> "tuple[list[Structure], dict[str, Any]]":

@@ -127,12 +127,14 @@ class Dispatcher:
 
     def _send(self, query: Query, attempt: int) -> None:
         self._ledger.submitted(query, {} if attempt == 1 else {"attempt": attempt})
-        relax = self._config.relax and query.crystal.structure is None
+        relax = self._config.relax and query.crystal.relaxable
         # The same atoms would be found again; this spares the time.
         found = self._ledger.found_atoms(query.crystal.hash) if relax else None
         other = OTHER_ORACLES.get(query.oracle)
         references = (other,) if other else self._config.oracles
-        task = task_of(query, references, relax=relax, known=self._config.known, found=found)
+        task = task_of(
+            query, references, relax=self._config.relax, known=self._config.known, found=found
+        )
         limits = self._limits(query)
         try:
             if isinstance(self._executor, WorkerPool):

@@ -4,7 +4,6 @@ A task is plain data and an answer is plain data, so any executor can carry them
 knows of the ledger.
 """
 
-import json
 import os
 import statistics
 import time
@@ -39,7 +38,7 @@ class Task(NamedTuple):
     """Atom arrangements wanted."""
     seed: int
     relax: bool = False
-    """Whether these are relaxed, and the oracle asked about the lowest alone."""
+    """Whether these are relaxed where they can be, and the oracle asked about the lowest alone."""
     known: tuple[str, ...] = ()
     """Further tables of known crystals that the relaxed one is compared with."""
     found: dict[str, Any] | None = None
@@ -106,19 +105,27 @@ def evaluate(task: Task) -> Outcome:
 
 
 def _atoms(task: Task) -> "tuple[list[Structure], dict[str, Any]]":
-    from pymatgen.core import Structure
-
-    crystal = task.crystal
-    if crystal.structure is not None:
-        key = "pool" if crystal.proposed else "known"
-        return [Structure.from_dict(json.loads(crystal.structure))], {key: crystal.source}
     from mfal.campaign.workers import atoms
 
-    if task.found is not None:
-        return atoms.stored_atoms(task.found)
-    if not task.relax:
-        return atoms.realise_record(crystal, seed=task.seed, count=task.structures)
-    return atoms.candidate_atoms(crystal, seed=task.seed, count=task.structures, known=task.known)
+    crystal = task.crystal
+    own = None if crystal.structure is None else atoms.own_atoms(crystal)
+    if own is not None and not (task.relax and crystal.relaxable):
+        unrelaxed = {"unrelaxed": "sites are partly filled"} if task.relax else {}
+        structures, detail = [own], unrelaxed if crystal.proposed else {"known": crystal.source}
+    elif task.found is not None:
+        structures, detail = atoms.stored_atoms(task.found)
+    elif not task.relax:
+        structures, detail = atoms.realise_record(crystal, seed=task.seed, count=task.structures)
+    else:
+        structures, detail = atoms.candidate_atoms(
+            crystal, seed=task.seed, count=task.structures, known=task.known
+        )
+    if crystal.pool_name is not None:
+        detail["pool"] = crystal.source
+    if own is not None:
+        for structure in structures:
+            structure.properties = own.properties  # which tell its name to `lookup_oracle`
+    return structures, detail
 
 
 def _reason(detail: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ CONFIG = {
     "budget": 60.0,
     "rounds": 2,
     "initial": 4,
+    "relax": False,
     "pool": ["given"],
     "oracles": ["toy_oracles:three"],
     "proxy": {"model": "own_proxies:three_lines", "capacity": 64},

@@ -52,6 +52,8 @@ def met(space: SpaceConfig, formulas=FORMULAS, groups=None) -> list[str]:
         ({"formula": ("Li-P-S", "LiCoO2")}, ["Li3PS4", "LiCoO2", "Li6P2S8"]),
         ({"formula": ("Li-*-S",)}, ["Li3PS4", "Li2SO4", "Li6P2S8"]),
         ({"max_atoms": 10}, ["Li3P", "Li3OBr", "LiCoO2"]),
+        ({"max_price": 30.0, "must_contain": ()}, ["Na3PS4"]),
+        ({"banned_toxicity": ("1", "2A"), "anions": ("O", "Br")}, ["Li2SO4", "Li3OBr"]),
     ],
 )
 def test_restrictions(options, left) -> None:
@@ -68,6 +70,8 @@ def test_space_groups() -> None:
     ("options", "said"),
     [
         ({"banned": ("Xx",)}, "space.banned 'Xx' is no element"),
+        ({"max_price": 30.0}, "space.must_contain Li, which no candidate may hold"),
+        ({"banned_toxicity": ("4",)}, "space.banned_toxicity '4' is no class"),
         ({"formula": ("Li-p-S",)}, "write a system as Li-P-S"),
         ({"formula": ("hello",)}, "space.formula 'hello'"),
         ({"groups": (231,)}, "space.groups 231"),

@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from pymatgen.core import Lattice, Structure
 
+from mfal.campaign.ledger.crystals import pool_record
 from mfal.campaign.ledger.records import CrystalRecord, crystal_hash
 from mfal.campaign.workers.atoms import ATOMS_KEYS
 from mfal.campaign.workers.tasks import Task, evaluate
 from mfal.crystals.reading import parse_structure
-from mfal.crystals.structures import space_group_number
+from mfal.crystals.structures import crystal_from_structure, space_group_number
 from mfal.oracles import bvse_oracle
 from mfal.oracles.scoring import score_structure, scoring_oracles
 
@@ -88,6 +90,34 @@ def test_the_cif_is_the_crystal_of_its_row(outcome):
     assert barrier["map_angstrom"] == 0.15
     # On the finer map that `mfal score` reads.
     assert barrier["value"] == pytest.approx(answer.value, abs=0.03)
+
+
+def of_a_pool(atoms):
+    table = crystal_from_structure(atoms)
+    return pool_record(table, "mine", "my table", atoms)
+
+
+def test_a_pools_own_atoms_are_relaxed(outcome):
+    """Its one arrangement, from another cell, ends where the generated one does."""
+    given = Structure.from_spacegroup(225, Lattice.cubic(6.3), ["Li", "I"], [[0] * 3, [0.5] * 3])
+    answer = evaluate(TASK._replace(crystal=of_a_pool(given), structures=1))
+    relaxation = answer.detail["relaxation"]
+    assert relaxation["cell_before"] == pytest.approx(LATTICE)
+    assert answer.value == pytest.approx(outcome.value, rel=1e-4)
+    assert relaxation["hull_distance_ev_per_atom"] == pytest.approx(0.0511, abs=2e-3)
+    # LiI is known to everybody; only a table that the user names makes it no find.
+    assert answer.detail["known_as"] == ""
+    assert answer.detail["pool"] == "pool:mine; my table"
+
+
+def test_disordered_atoms_are_not_relaxed_and_it_is_said():
+    half = Structure.from_spacegroup(
+        225, Lattice.cubic(6.3), [{"Li": 0.5}, "I"], [[0] * 3, [0.5] * 3]
+    )
+    answer = evaluate(TASK._replace(crystal=of_a_pool(half), structures=1))
+    assert answer.status == "ok"
+    assert answer.detail["unrelaxed"] == "sites are partly filled"
+    assert "relaxation" not in answer.detail
 
 
 def test_a_triple_without_a_sound_arrangement_says_why():
