@@ -202,7 +202,7 @@ def score_source(source: Source, job: Job) -> list[dict[str, Any]]:
 
     oracles = oracles_of(job)
 
-    def scored(structure: Structure, name: str) -> dict[str, Any]:
+    def scored(structure: "Structure", name: str) -> dict[str, Any]:
         found = score_structure(structure, oracles, job.files, name)
         if job.stability or job.phases:
             found["known_as"] = _known_as(structure)

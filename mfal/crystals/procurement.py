@@ -46,10 +46,9 @@ def element_prices() -> Mapping[str, Price]:
     True
     """
     path = files("mfal.crystals") / "tables" / "element_prices.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        return {
-            row["element"]: Price(
-                float(row["usd_per_kg"]), int(row["year"]), row["source"], row["form"]
-            )
-            for row in csv.DictReader(file)
-        }
+    return {
+        row["element"]: Price(
+            float(row["usd_per_kg"]), int(row["year"]), row["source"], row["form"]
+        )
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    }

@@ -8,7 +8,6 @@ from scipy.stats import spearmanr
 from mfal.crystals.elements import SYMBOLS
 from mfal.crystals.procurement import TOXICITY_CLASSES, element_prices
 
-
 # The other table has small amounts of pure elements, and rare earths at the height of 2011.
 PURE = ("C", "F", "K", "Na", "Ne", "P", "Rb", "Cs")
 

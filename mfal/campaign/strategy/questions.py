@@ -162,7 +162,12 @@ def initial_data(asker: Asker, round_: Round, *, thinking: float = 0.0) -> Decis
         raise MfalError(
             "nothing to begin with: no candidate's atoms can be told", "give another pool"
         )
-    each = [sum(asker.cost(m, record) for m in range(len(oracles))) for record in records]
+    costs = [
+        # The first question about a crystal finds its atoms for the others.
+        [asker.cost(m, record, found=m > 0) for m in range(len(oracles))]
+        for record in records
+    ]
+    each = [sum(own) for own in costs]
     dear, first = asker.cost(asker.target), each[0]
     least = max(first / _INITIAL_SHARE, first + dear + rounds * thinking)
     if round_.allowance < least * (1 - 1e-9):
@@ -177,7 +182,7 @@ def initial_data(asker: Asker, round_: Round, *, thinking: float = 0.0) -> Decis
     number = affordable(Account(share, 0.0, 0.0), each)
     for m, (oracle, allowance) in enumerate(zip(oracles, round_.allowances, strict=True)):
         part = _INITIAL_SHARE * allowance
-        prices = [asker.cost(m, record) for record in records[:number]]
+        prices = [own[m] for own in costs[:number]]
         fits = affordable(Account(part, 0.0, 0.0), prices)
         if number and not fits:
             raise MfalError(
@@ -186,7 +191,7 @@ def initial_data(asker: Asker, round_: Round, *, thinking: float = 0.0) -> Decis
             )
         number = min(number, fits)
     proposals = [
-        asker.proposal(record, fidelity)
+        asker.proposal(record, fidelity, found=fidelity > 0)
         for record in records[:number]
         for fidelity in range(len(oracles))
     ]

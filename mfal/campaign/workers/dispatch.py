@@ -4,11 +4,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.ledger.book import Ledger
-from mfal.campaign.ledger.records import Outcome, Query
+from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
 from mfal.campaign.workers.executors import TaskFailure, WorkerPool
 from mfal.campaign.workers.isolation import QueryLimits, guarded
 from mfal.campaign.workers.tasks import OTHER_ORACLES, evaluate, task_of
@@ -39,7 +39,8 @@ class Dispatcher:
     Futures run elsewhere; the ledger is written by the caller's thread alone. A `WorkerPool`
     keeps limits and repeats tasks by itself. For any other executor each task runs in a process
     of its own beside the executor's worker (see `guarded`), and one that is lost with its worker
-    goes out again after a pause.
+    goes out again after a pause. Of several queries about a crystal whose atoms have yet to be
+    found and relaxed one goes out, and the others when it has an end.
 
     Args:
       ledger: where ends are written.
@@ -61,6 +62,7 @@ class Dispatcher:
         self._limits = limits
         self._running: dict[Future[Outcome], tuple[Query, int]] = {}
         self._again: list[_Again] = []
+        self._behind: list[Query] = []  # another is finding their crystal's atoms
         self._held: list[tuple[Query, Outcome]] = []
 
     def pending(self, account: str | None = None) -> int:
@@ -70,9 +72,7 @@ class Dispatcher:
     def submit(self, queries: Sequence[Query]) -> None:
         """Send queries out; those already under way are left alone."""
         out = {query.id for query in self._out()} | {query.id for query, _ in self._held}
-        for query in queries:
-            if query.id not in out:
-                self._send(query, 1)
+        self._send_or_wait([query for query in queries if query.id not in out])
 
     def poll(self, on_end: OnEnd) -> None:
         """Write what has come; wait for nothing."""
@@ -124,12 +124,30 @@ class Dispatcher:
     def _out(self) -> Iterable[Query]:
         yield from (query for query, _ in self._running.values())
         yield from (again.query for again in self._again)
+        yield from self._behind
+
+    def _send_or_wait(self, queries: Iterable[Query]) -> None:
+        finding = {query.crystal.hash for query, _ in self._running.values()}
+        finding |= {again.query.crystal.hash for again in self._again}
+        for query in queries:
+            crystal = query.crystal
+            if self._relaxes(query) and crystal.hash in finding and not self._found(crystal):
+                self._behind.append(query)
+            else:
+                self._send(query, 1)
+                finding.add(crystal.hash)
+
+    def _relaxes(self, query: Query) -> bool:
+        return self._config.relax and query.crystal.relaxable
+
+    def _found(self, crystal: CrystalRecord) -> dict[str, Any] | None:
+        """The detail of an answer that holds a crystal's relaxed atoms."""
+        return self._ledger.found_atoms(crystal.hash)
 
     def _send(self, query: Query, attempt: int) -> None:
         self._ledger.submitted(query, {} if attempt == 1 else {"attempt": attempt})
-        relax = self._config.relax and query.crystal.relaxable
         # The same atoms would be found again; this spares the time.
-        found = self._ledger.found_atoms(query.crystal.hash) if relax else None
+        found = self._found(query.crystal) if self._relaxes(query) else None
         other = OTHER_ORACLES.get(query.oracle)
         references = (other,) if other else self._config.oracles
         task = task_of(
@@ -162,6 +180,9 @@ class Dispatcher:
             else:
                 self._hold(query, error)
             del self._running[future]
+        if done and self._behind:
+            waiting, self._behind = self._behind, []
+            self._send_or_wait(waiting)
 
     def _repetitions(self, query: Query) -> int:
         """The pool and the guard repeat by themselves what they had to stop: a `TaskFailure`."""
@@ -175,7 +196,7 @@ class Dispatcher:
             self._send(again.query, again.attempt)
 
     def _recall(self) -> None:
-        self._again = []
+        self._again, self._behind = [], []
         for future in list(self._running):
             with contextlib.suppress(NotImplementedError):  # Parsl can't
                 if future.cancel():
