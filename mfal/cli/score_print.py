@@ -176,7 +176,8 @@ def _remarks(answer: dict[str, Any]) -> list[str]:
         exponent = float(answer["value"])
         if -300 < exponent < 300:
             hot = f" at {answer['temperature']:g} K" if "temperature" in answer else ""
-            remarks.append(f"{10**exponent:.1e} S/cm{hot}")
+            limit = f"{answer['censoring']} " if "censoring" in answer else ""
+            remarks.append(f"{limit}{10**exponent:.1e} S/cm{hot}")
     remarks += _stability_remarks(answer)
     if "expected_conductivity" in answer:
         remarks.append(f"expect {answer['expected_conductivity']['words']}")

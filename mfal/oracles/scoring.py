@@ -194,8 +194,8 @@ def _answer(
             answer["files"] = [str(one) for one in write_dynamics_files(record, Path(files), stem)]
         except MfalError as error:
             answer["notes"].append(str(error))
-    if "volume_change" in record:
-        answer["relaxation"] = {name: record[name] for name in _RELAXATION if name in record}
+    if all(name in record for name in _RELAXATION):
+        answer["relaxation"] = {name: record[name] for name in _RELAXATION}
     if "decomposition" in record:
         answer["hull"] = {name: record[name] for name in _HULL if name in record}
     return answer

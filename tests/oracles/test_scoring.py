@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from mfal.cli.score_print import Printer
 from mfal.crystals.checks import add_notes, notes_of
 from mfal.crystals.structures import standard_setting
 from mfal.data import load_embedded
 from mfal.errors import MfalError, MfalWarning
 from mfal.oracles.ladder import MapOptions, bvse_oracle
 from mfal.oracles.scoring import score_structure, scoring_oracles
+from mfal.oracles.types import Observation, Oracle
 from tests.crystals.structure_files import rock_salt
 
 # Of all crystal systems, ordered and not, some with an origin that symmetry leaves free.
@@ -146,3 +148,25 @@ def test_other_ions_are_scored():
 def test_what_is_no_ion_is_refused(ion):
     with pytest.raises(MfalError, match="give one of Ag"):
         scoring_oracles(ion)
+
+
+def test_what_simulations_bound_is_printed_as_a_limit(capsys):
+    # As dynamics answer: a change of volume on relaxing, but nothing of shifts and space groups.
+    found = {
+        "temperature": 1000.0,
+        "censoring": "below",
+        "volume_change": 0.02,
+        "warnings": ["no hop in 5 ps"],
+    }
+
+    def evaluate(structures):
+        return [Observation(-3.0, None, "ok", 0.0, found) for _ in structures]
+
+    oracle = Oracle("dynamics", "1", 5, 1.0, "log10 S/cm", True, (-4.0, 2.0), evaluate)
+    result = {"file": "LiF.cif"} | score_structure(rock_salt(), (oracle,))
+    with Printer(as_json=False, files=1) as printer:
+        printer.show([result])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "< -3" in said
+    assert "below 1.0e-03 S/cm at 1000 K" in said
+    assert "no hop in 5 ps" in said
