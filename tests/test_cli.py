@@ -184,7 +184,7 @@ def test_each_option_alone_is_understood_or_refused(path):
     [
         (
             ["--stability-mode", "off", "--stability-max-hull-distance", "0.05"],
-            "add stability.mode constraint",
+            "stability.max_hull_distance while stability.mode is off; add",
         ),
         (["--stability-mode", "constraint", "--stability-low", "1"], "stability.high above it"),
         (["--executor", "dask://host:1", "--workers", "7"], "workers are this machine's"),

@@ -385,7 +385,7 @@ def _check_stability(stability: StabilityConfig) -> None:
         raise MfalError("no stability.energies", "name at least one source")
     if stability.mode == "off":
         for item in fields(stability):
-            if getattr(stability, item.name) != item.default:
+            if item.name != "mode" and getattr(stability, item.name) != item.default:
                 raise MfalError(
                     f"stability.{item.name} while stability.mode is off",
                     "add stability.mode constraint (--stability-mode constraint) or objective",

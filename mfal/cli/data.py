@@ -135,7 +135,9 @@ def add_parser(commands: Any) -> None:
         help="distance from the hull, eV per atom, at most",
     )
     fetch.add_argument(
+        "--max-atoms",
         "--max-sites",
+        dest="max_sites",
         type=at_least(int, 1),
         default=200,
         metavar="N",

@@ -21,6 +21,7 @@ _SHORT = {
         f"space.{name}": (f"--{name.replace('_', '-')}",)
         for name in ("elements", "must_contain", "max_atoms", "max_price", "banned_toxicity")
     },
+    "stability.max_hull_distance": ("--max-hull",),
     **{f"space.{name}": (f"--{name}",) for name in ("banned", "anions", "formula")},
 }
 """Flags without the name of their table, for what is typed most."""

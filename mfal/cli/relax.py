@@ -19,7 +19,7 @@ __all__ = ["add_parser", "run"]
 
 _EPILOG = """\
 example:
-  mfal relax Li3PO4.cif candidates/*.cif --out relaxed
+  mfal relax Li3PO4.cif candidates/ --out relaxed
 """
 
 
@@ -33,7 +33,12 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="CIF, POSCAR and others")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="SOURCE",
+        help="files, folders, patterns, tables or - for standard input, as in `mfal score`",
+    )
     parser.add_argument(
         "--out",
         type=Path,
@@ -73,17 +78,12 @@ def run(options: argparse.Namespace) -> int:
 
     use_compilation_cache()
     from mfal.cli.console import make_console
-    from mfal.crystals.reading import read_structures
+    from mfal.cli.score_sources import expand_sources, structures_of
     from mfal.oracles.stability.relaxing import relax_structures
     from mfal.potentials.relax import DEFAULT
 
-    read: list[ReadStructure] = []
+    read = [one for source in expand_sources(options.files) for one in structures_of(source)]
     results: dict[int, dict[str, Any]] = {}
-    for path in options.files:
-        try:
-            read.extend(read_structures(path))
-        except MfalError as error:
-            results[len(results) - len(options.files)] = {"file": path, "error": str(error)}
     for number, one in enumerate(read):
         if one.problem is not None:
             results[number] = {"file": one.name, "error": str(one.problem)}

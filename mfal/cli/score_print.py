@@ -154,7 +154,7 @@ def _value(answer: dict[str, Any]) -> str:
         return "–"
     value, spread = float(answer["value"]), answer["uncertainty"]
     if math.isinf(value):
-        return "none" if "barriers" in answer else f"{value:g}"
+        return "none"  # a barrier that no path has, or the conductivity across it
     sign = {"below": "< ", "above": "> "}.get(answer.get("censoring", ""), "")
     return f"{sign}{value:.4g}" + (f" ± {spread:.2g}" if spread else "")
 

@@ -1,4 +1,4 @@
-"""What `mfal score` is to score: files, folders, globs, tables, standard input.
+"""What `mfal score` and `mfal relax` take: files, folders, globs, tables, standard input.
 
 Nothing heavy is imported before the list is known, so that the command answers at once.
 """
@@ -14,9 +14,12 @@ from mfal.crystals.file_names import is_structure_name
 from mfal.errors import MfalError
 
 if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+    from mfal.crystals.reading import ReadStructure
     from mfal.data.table import StructureRecord
 
-__all__ = ["Row", "Source", "expand_sources"]
+__all__ = ["Row", "Source", "expand_sources", "structures_of"]
 
 _STANDARD_INPUT = "-"
 _TABLE_SUFFIXES = (".csv", ".tsv")
@@ -65,6 +68,33 @@ def expand_sources(references: Sequence[str]) -> list[Source]:
         for source in _expand(reference):
             found.setdefault(source.name, source)
     return list(found.values())
+
+
+def structures_of(source: Source) -> "list[ReadStructure]":
+    """The structures of a source, each perhaps with a problem instead; one at least."""
+    from mfal.crystals.reading import ReadStructure, read_structures, structures_in
+
+    contents = source.contents
+    try:
+        if isinstance(contents, MfalError):
+            raise contents
+        if isinstance(contents, Row):
+            return [ReadStructure(source.name, _atoms_of(contents), None)]
+        if contents is None:
+            return read_structures(source.name)
+        return structures_in(contents, source.name)
+    except MfalError as error:
+        return [ReadStructure(source.name, None, error)]
+
+
+def _atoms_of(row: Row) -> "Structure":
+    from mfal.crystals.checks import add_notes
+    from mfal.data.table import load_structure
+
+    structure = load_structure(row.record, row.identifier)
+    assert structure is not None  # rows without atoms are told apart before
+    add_notes(structure, list(row.notes))
+    return structure
 
 
 def _expand(reference: str) -> Iterator[Source]:

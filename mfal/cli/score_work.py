@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mfal.cli.score_sources import Row, Source
+from mfal.cli.score_sources import Source, structures_of
 from mfal.errors import MfalError, MfalWarning
 
 if TYPE_CHECKING:
@@ -185,19 +185,8 @@ def _known_as(structure: "Structure") -> str:
         return ""
 
 
-def _atoms_of(row: Row) -> "Structure":
-    from mfal.crystals.checks import add_notes
-    from mfal.data.table import load_structure
-
-    structure = load_structure(row.record, row.identifier)
-    assert structure is not None  # rows without atoms are told apart before
-    add_notes(structure, list(row.notes))
-    return structure
-
-
 def score_source(source: Source, job: Job) -> list[dict[str, Any]]:
     """One result for each structure of a source; what can't be read has an "error" instead."""
-    from mfal.crystals.reading import read_structures, structures_in
     from mfal.oracles.scoring import score_structure
 
     oracles = oracles_of(job)
@@ -208,22 +197,9 @@ def score_source(source: Source, job: Job) -> list[dict[str, Any]]:
             found["known_as"] = _known_as(structure)
         return found
 
-    contents = source.contents
-    try:
-        if isinstance(contents, MfalError):
-            raise contents
-        if isinstance(contents, Row):
-            return [{"file": source.name} | scored(_atoms_of(contents), source.name)]
-        found = (
-            read_structures(source.name)
-            if contents is None
-            else structures_in(contents, source.name)
-        )
-    except MfalError as error:
-        return [{"file": source.name, "error": str(error)}]
     return [
         {"file": one.name, "error": str(one.problem)}
         if one.structure is None
         else {"file": one.name} | scored(one.structure, one.name)
-        for one in found
+        for one in structures_of(source)
     ]

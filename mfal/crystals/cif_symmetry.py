@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import gemmi
@@ -232,4 +233,23 @@ def _group_of(name: str, alpha: float, gamma: float) -> gemmi.SpaceGroup | None:
         found = gemmi.find_spacegroup_by_name(each, alpha, gamma)
         if found is not None:
             return found
-    return None
+    hall = _full_symbols().get(re.sub(r"\s", "", tries[-1]).lower())
+    full = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall)) if hall else None
+    if full is not None and len(tries) > 1:  # its other origin or axes, if it has any
+        other = f"{full.hm}:{tries[1].rpartition(':')[2]}"
+        return gemmi.find_spacegroup_by_name(other, alpha, gamma) or full
+    return full
+
+
+@cache
+def _full_symbols() -> dict[str, str]:
+    """Hall symbols by full Hermann-Mauguin symbols without spaces, "f4/m-32/m"."""
+    import spglib
+
+    found: dict[str, str] = {}
+    for number in range(1, 531):
+        kind = spglib.get_spacegroup_type(number)
+        if kind is not None:
+            full = re.sub(r"[\s_]", "", kind.international_full).lower()
+            found.setdefault(full, kind.hall_symbol)
+    return found

@@ -151,25 +151,28 @@ def _images(
     lattice: Lattice, site: ListedSite, rotations: np.ndarray, translations: np.ndarray
 ) -> tuple[np.ndarray, str]:
     """Fractional coordinates [M, 3] of a site's distinct images, and a note if some were merged."""
-    images = _distinct(_applied(rotations, translations, site.position))
+    every = _applied(rotations, translations, site.position)
+    images = _distinct(every)
     if len(images) == 1:
         return images, ""
     full = sum(site.amounts.values()) > FILLED
     reach = CROWDED if full else ROUNDED
     distances = _distances(lattice, images, site.position)
-    near = distances < reach
-    if near.sum() < 2:
+    count = int((distances < reach).sum())
+    if count < 2:
         return images, ""
-    # The mean of the images around a place is left alone by the operations that made them.
-    shifted = images[near] - np.rint(images[near] - site.position)
+    # The mean of the images around a place is left alone by the operations that made them. All
+    # count, also those that coincide, so that each operation has its part.
+    near = every[_distances(lattice, every, site.position) < reach]
+    shifted = near - np.rint(near - site.position)
     special = _applied(rotations, translations, shifted.mean(axis=0))
     merged = _distinct(special, 10 * SAME_FRACTION)
-    whole = len(merged) * int(near.sum()) == len(images)
+    whole = len(merged) * len(near) == len(every)
     if not whole or not (full or len(merged) == site.multiplicity):
         return images, ""
     apart = float(np.sort(distances)[1])
     note = (
-        f"{site.label}: {int(near.sum())} symmetry images as near as {apart:.2g} Å are taken as "
+        f"{site.label}: {count} symmetry images as near as {apart:.2g} Å are taken as "
         "one atom (rounded coordinates?)"
     )
     return merged, note if apart > 0.02 else ""

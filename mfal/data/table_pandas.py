@@ -87,8 +87,11 @@ def from_pandas(
     frame = named_columns(frame, quantities or {})
     if quantities is None:
         quantities = guessed_quantities([str(c) for c in frame.columns if str(c) not in known])
-    for unit in (unit for _, unit in quantities.values()):
+    for column, (_, unit) in quantities.items():
         base_unit(unit)
+        if column not in frame.columns:
+            there = ", ".join(map(str, frame.columns))
+            raise MfalError(f"the table has no column {column!r}; it has {there}", "name it so")
     rows: list[Material] = []
     seen: set[str] = set()
     problems: list[MfalError] = []

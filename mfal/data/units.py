@@ -50,7 +50,7 @@ def written_number(text: str) -> Written:
     leading = sign[0] if sign else ""
     number, _, spread = plain[len(leading) :].partition("±")
     if not spread:
-        number, _, spread = number.partition("+/-")
+        number, _, spread = number.replace("+-", "+/-").partition("+/-")
     power = ""
     if match := re.fullmatch(r"(.*?)([eE][-+]?\d+|[x×·*]10\^?[-+]?\d+)", number):
         number, power = match[1], match[2]

@@ -16,9 +16,18 @@ ROOM = 298.15
 """K, what "RT" stands for."""
 ZERO_CELSIUS = 273.15
 
-_DEGREES = r"(?:K(?:elvin)?\b|[°º˚]\s*C\b|℃|deg\.?\s*C\b|C\b|Celsius\b)"
-_TEMPERATURE = re.compile(rf"(?<![\d.,A-Za-z])([-−]?\d+(?:[.,]\d+)?)\s*({_DEGREES})")
-_SPAN = re.compile(rf"\d\s*{_DEGREES}?\s*(?:[-−–]|to|bis|\.\.+)\s*\d+(?:[.,]\d+)?\s*{_DEGREES}")
+_DEGREES = r"(?:K(?:elvin)?\b|℃|(?:[°º˚]|deg(?:ree)?s?\.?)?\s*C(?:elsius)?\b)"
+_NUMBER = r"(?<![\d.,A-Za-z])([-−]?\d+(?:[.,]\d+)?)"
+_TEMPERATURE = re.compile(rf"{_NUMBER}\s*({_DEGREES})", re.IGNORECASE)
+_SPAN = re.compile(
+    rf"\d\s*{_DEGREES}?\s*(?:[-−–]|to|bis|\.\.+)\s*\d+(?:[.,]\d+)?\s*{_DEGREES}", re.IGNORECASE
+)
+_UNCLEAR = (
+    re.compile(r"\s*[-−]?\d+(?:[.,]\d+)?\s*[^\w\s]*\s*"),  # a bare number
+    re.compile(rf".*{_NUMBER}\s*(?:℉|[°º˚]|deg|F\b|Fahrenheit\b).*", re.IGNORECASE | re.DOTALL),
+    re.compile(r".*\b(?:T\s*[=:]|temp\w*\.?\s*[=:]?)\s*[-−]?\d.*", re.IGNORECASE | re.DOTALL),
+)
+"""What means a temperature, but not which."""
 _ROOM = re.compile(r"\b(?:RT|room[ -]temp(?:erature|\.)?|ambient)\b", re.IGNORECASE)
 _ACTIVATION = re.compile(
     r"\bE_?a\w*\s*[=:]?\s*(\d+(?:[.,]\d+)?)\s*(m?eV|kJ\s*(?:/\s*mol|mol-1))", re.I
@@ -51,14 +60,14 @@ def parse_conditions(text: str) -> MeasuredAt:
         energy = _number(match[1]) * unit_factor(unit, "eV")
         text = text[: match.start()] + text[match.end() :]
     found = {
-        round(_number(number) + (0.0 if unit.startswith("K") else ZERO_CELSIUS), 2)
+        round(_number(number) + (0.0 if unit[0] in "Kk" else ZERO_CELSIUS), 2)
         for number, unit in _TEMPERATURE.findall(text)
     }
     if len(found) > 1 or _SPAN.search(text):
         raise MfalError(f"conditions {text!r}", "name one temperature, that of the value")
     if not found and _ROOM.search(text):
         found = {ROOM}
-    if not found and re.fullmatch(r"\s*[-−]?\d+(?:[.,]\d+)?\s*[^\w\s]*\s*", text):
+    if not found and any(form.fullmatch(text) for form in _UNCLEAR):
         raise MfalError(f"conditions {text!r}", "write the temperature with its unit, K or °C")
     temperature = found.pop() if found else None
     if temperature is not None and temperature <= 0:

@@ -31,7 +31,7 @@ def test_relaxed_files_and_what_became_of_them(stretched, tmp_path, capsys):
     broken = tmp_path / "broken.cif"
     broken.write_text("nothing")
     out = tmp_path / "relaxed"
-    files = [str(broken), str(stretched)]
+    files = [str(broken), str(stretched.parent)]  # a folder stands for its files
     assert main(["relax", *files, "--out", str(out), "--json"]) == 1
     failed, good = json.loads(capsys.readouterr().out)
     assert "broken.cif" in failed["error"]

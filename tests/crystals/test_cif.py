@@ -56,6 +56,7 @@ LICL = [
     ("", "_symmetry_space_group_name_Hall '-F 4 2 3'\n_symmetry_space_group_name_H-M ?\n"),
     ("", "_space_group_name_H-M_alt 'F m -3 m'\n"),
     ("", "_symmetry_space_group_name_H-M Fm3m\n"),
+    ("", "_symmetry_space_group_name_H-M 'F 4/m -3 2/m'\n"),
     ("", "_symmetry_space_group_name_H-M 'F m -3 m (225)'\n"),
     ("", "_space_group_IT_number 225\n"),
     ("", "_space_group.IT_number 225\n"),
@@ -82,6 +83,7 @@ def test_every_way_of_naming_a_group(symmetry):
         ("F d -3 m Z", 227, "2"),
         ("Fd-3m:1", 227, "1"),
         ("I41/amdO2", 141, "2"),
+        ("F 41/d -3 2/m :2", 227, "2"),
         ("B 1 1 2/b", 15, "\0"),
         ("C2/c", 15, "\0"),
     ],
@@ -457,3 +459,6 @@ def test_sites_beside_the_special_position_in_full_groups():
     found = one(text)
     assert found.structure.formula == "Li4 Cl4"
     assert "taken as one atom" in found.notes[0]
+    # Off the place by digits in which some of the images coincide.
+    text = rock_salt_cif(sites=ROCK_SALT_SITES.replace("Li1 Li 0 0 0", "Li1 Li .0004 .0003 0"))
+    assert one(text).structure.formula == "Li4 Cl4"

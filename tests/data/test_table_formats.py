@@ -257,6 +257,9 @@ def test_files_of_one_name_get_ids_of_their_own(tmp_path: Path) -> None:
 def test_missing_column_is_named() -> None:
     with pytest.raises(MfalError, match="no column 'formula'"):
         from_pandas(pd.DataFrame({"id": ["x"]}))
+    frame = pd.DataFrame({"formula": ["LiF"], "Sigma": [1e-4]})
+    with pytest.raises(MfalError, match="no column 'sigma'; it has formula, Sigma"):
+        from_pandas(frame, {"sigma": ("ionic_conductivity", "S/cm")})
 
 
 def test_damaged_json(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from mfal.errors import MfalError
 from mfal.handoff.answers import AnswerError, read_answers
 from mfal.handoff.batch import AskedBatch, Request
+from mfal.handoff.conditions import parse_conditions
 from tests.vasp_runs import write_run
 
 A, B, C = "garnets-00001", "garnets-00002", "garnets-00003"
@@ -76,6 +77,7 @@ EDITED = {
     "ohm": f"{HEADER}\n{line(value='1.2e-4', unit='Ω⁻¹ m⁻¹')}",
     "logarithm": f"{HEADER}\n{line(value='-5.92081875', unit='log10(S/cm)')}",
     "digits in brackets": f"{HEADER}\n{line(value='1.2(3)e-6')}",
+    "plus and minus": f"{HEADER}\n{line(value='1.2e-6 +- 3e-7')}",
     "plus minus": f"{HEADER}\n{line(value='(1.2 ± 0.3)·10⁻⁶')}",
     "subscripts": f"{HEADER}\n{line(formula='Li₂S', value='1.2e-6')}",
     "another multiple": f"{HEADER}\n{line(formula='Li4S2', value='1.2e-6')}",
@@ -109,6 +111,27 @@ def test_another_temperature_is_converted_by_the_activation_energy(tmp_path):
     expected = 1e-4 * there / here * math.exp(-0.35 / 8.617333e-5 * (1 / here - 1 / there))
     assert 10**answer.value == pytest.approx(expected, rel=1e-5)
     assert "from 0.0001 S/cm at 333.15 K with Ea = 0.35 eV" in answer.note
+
+
+@pytest.mark.parametrize(
+    ("stated", "kelvin"),
+    [
+        ("60 degrees C", 333.15),
+        ("60 celsius", 333.15),
+        ("333 k, pellet", 333.0),
+        ("T = 60 °C, 5 cycles", 333.15),
+        ("T = 60", None),
+        ("140 °F", None),
+        ("temperature 60", None),
+    ],
+)
+def test_no_temperature_is_passed_over(stated, kelvin):
+    """One that isn't understood would stand for the one that was asked."""
+    if kelvin is None:
+        with pytest.raises(MfalError, match="with its unit, K or °C"):
+            parse_conditions(stated)
+    else:
+        assert parse_conditions(stated).temperature == kelvin
 
 
 def test_what_does_not_depend_on_temperature_keeps_its_conditions_as_a_note(tmp_path):
