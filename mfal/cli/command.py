@@ -37,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     parser = Parser(
         prog="mfal",
-        description="Discover solid lithium-ion conductors by multi-fidelity active learning.",
+        description="Discover ion conductors, of lithium first, by multi-fidelity learning.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -35,8 +35,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "discover",
         help="search for new conductors within a budget",
-        description="Search for new lithium conductors: initial data from known crystals, then"
-        " rounds of fitting a proxy, training a sampler, choosing and asking, within a budget.",
+        description="Search for new conductors, of lithium ions unless --ion names others: initial"
+        " data from known crystals, then rounds of fitting a proxy, training a sampler, choosing"
+        " and asking, within a budget.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,  # it has a place of its own

@@ -12,12 +12,24 @@ from mfal.notebook import html_table
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["SIGNS", "Candidate", "candidates_html"]
+__all__ = ["SIGNS", "Candidate", "beyond_range", "candidates_html"]
 
 _GROUP = re.compile(r"_(?:symmetry_Int_Tables|space_group_IT)_number\s+(\d+)")
 _SHOWN = 15
 SIGNS = {"below": "< ", "above": "> "}
 """Of limits of detection."""
+
+
+def beyond_range(answer: Answer) -> str:
+    """What an oracle said where it counts as an end of the oracle's range; else empty.
+
+    "inf" of a barrier that no ion crosses, which counts as 5 eV.
+    """
+    said = answer.detail.get("answers", ())
+    if answer.value is None or len(said) != 1 or said[0] is None:
+        return ""
+    value = float(said[0])
+    return f"{value:.4g}" if abs(value - answer.value) > 1e-6 * abs(answer.value) else ""
 
 
 class Candidate(NamedTuple):

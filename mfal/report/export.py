@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mfal.acquisition.objectives import Tradeoff
+from mfal.campaign.ledger.book import Answer
 from mfal.errors import MfalError
+from mfal.report.candidate import beyond_range
 from mfal.report.summary import Candidate, Summary
 
 __all__ = ["CIF_FOLDER", "CSV_NAME", "candidate_table", "write_candidates"]
@@ -105,7 +107,7 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
             _number(answer.value) if answer else "",
             _number(answer.spread) if answer else "",
             _number(predicted[m]) if predicted and predicted[m] is not None else "",
-            str(answer.detail.get("status", answer.kind)) if answer else "not asked",
+            _status(answer),
         ]
     if summary.tradeoffs:
         row += _stability(summary.tradeoffs.get(crystal.hash))
@@ -123,6 +125,13 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
         crystal.source,
     ]
     return row
+
+
+def _status(answer: Answer | None) -> str:
+    if answer is None:
+        return "not asked"
+    status, beyond = str(answer.detail.get("status", answer.kind)), beyond_range(answer)
+    return f"{status}; {beyond} counts as {answer.value:g}" if beyond else status
 
 
 def _stability(found: Tradeoff | None) -> list[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mfal.report.forecast_figures import calibration, parity
-from mfal.report.path_figures import lithium_paths
+from mfal.report.path_figures import ion_paths
 from mfal.report.paths import EnergyMap
 from mfal.report.plot import Figure
 from mfal.report.progress_figures import best_against_cost, fidelity_mix, fidelity_worth, top_mean
@@ -22,7 +22,7 @@ def all_figures(
     """Figures by name, from the campaign, its windows and its maps by crystal hash."""
     target = len(summary.oracles) - 1
     figures = [
-        lithium_paths(summary, maps),
+        ion_paths(summary, maps),
         best_against_cost(summary),
         top_mean(summary),
         fidelity_mix(summary),

@@ -47,10 +47,9 @@ def write_page(summary: Summary, folder: Path) -> list[Path]:
 
     Maps of the best candidates' site energies go along as Gaussian cube files.
     """
-    ion = str(summary.config.get("ion", "Li"))
-    windows = windows_of(summary) if ion == "Li" else {}  # they are against lithium metal
+    windows = windows_of(summary) if summary.ion == "Li" else {}  # they are against lithium metal
     best = [c for c in summary.candidates if c.cif][:_MAPS]
-    maps = energy_maps(best, ion)
+    maps = energy_maps(best, summary.ion)
     figures = all_figures(summary, windows, maps)
     pictures: dict[str, bytes] = {}
     written: list[Path] = []
@@ -107,7 +106,13 @@ def render_page(
     def show(*names: str) -> str:
         return "".join(_figure(figures[name], pictures.get(name)) for name in names)
 
-    ion = str(summary.config.get("ion", "Li"))
+    ion = text(summary.ion_name)
+    against = (
+        "The window against lithium metal is the campaign's, or that of the formula's most stable"
+        " phase where the embedded energies bound it."
+        if summary.ion == "Li"
+        else f"Windows are against lithium metal, and not given for {ion}."
+    )
     cheap = [name for name in figures if name.startswith("parity_")]
     best_five = "top_against_cost"
     state = "finished" if summary.finished else "still under way"
@@ -125,7 +130,7 @@ def render_page(
 </head>
 <body>
 <header>
-<h1>{"Lithium" if ion == "Li" else text(ion)} conductor campaign</h1>
+<h1>{ion.capitalize()} conductor campaign</h1>
 <p class="lead">{state}; report by mfal {text(mfal.__version__)}; values are {text(target.name)} in
 {text(target.unit)}</p>
 <nav aria-label="Sections"><a href="#candidates">Candidates</a> <a href="#structure">Structure</a>
@@ -141,17 +146,18 @@ def render_page(
 <section id="candidates" aria-labelledby="h-candidates">
 <h2 id="h-candidates">Candidates</h2>
 <p class="lead">The value is the oracle's mean ± spread over arrangements of atoms where it was
-asked, else the proxy's expectation ± its standard deviation. “Tried” counts arrangements. The
-window against lithium metal is the campaign's, or that of the formula's most stable phase where the
-embedded energies bound it. The whole list is in candidates.csv.</p>
+asked, else the proxy's expectation ± its standard deviation. “Tried” counts arrangements. In
+brackets stands what an oracle said where it lies beyond the range that counts. {against}
+The whole list is in candidates.csv.</p>
 <div class="scroll tall" tabindex="0" role="region" aria-label="Candidates">
 <table><caption>Candidates ranked by {text(target.name)} in {text(target.unit)}</caption>
 <thead>{head}</thead><tbody>{rows}</tbody></table></div>
 </section>
 <section id="structure" aria-labelledby="h-structure">
-<h2 id="h-structure">Structure and lithium paths</h2>
+<h2 id="h-structure">Structure and {ion} paths</h2>
 <p id="viewer-label" aria-live="polite"></p>
-<div id="viewer" role="img" aria-label="3-D view of the chosen candidate's unit cell"></div>
+<div id="viewer" data-ion="{text(summary.ion)}" data-name="{ion}" role="img"
+ aria-label="3-D view of the chosen candidate's unit cell"></div>
 <div class="controls" role="group" aria-label="View">
 <button type="button" data-turn="y-">turn left</button>
 <button type="button" data-turn="y+">turn right</button>
@@ -168,10 +174,10 @@ embedded energies bound it. The whole list is in candidates.csv.</p>
 <p id="legend"></p>
 <p id="map-note"></p>
 <p class="lead">One of several arrangements of atoms that fit the composition, space group and
-lattice. The surface encloses the places where a lithium ion's bond-valence site energy lies below
+lattice. The surface encloses the places where the bond-valence site energy of {ion} lies below
 the chosen level; at the level first shown, paths just close in all three dimensions if they do at
 all. Drag to turn, scroll or pinch to zoom. CIFs lie in cifs/, maps as cube files in figures/.</p>
-<div class="figures">{show("lithium_paths")}</div>
+<div class="figures">{show("ion_paths")}</div>
 </section>
 <section id="search" aria-labelledby="h-search">
 <h2 id="h-search">Search</h2>

@@ -7,6 +7,7 @@ from typing import Any
 
 from mfal.campaign.standing import COUNTING
 from mfal.report.advice import advice
+from mfal.report.candidate import beyond_range
 from mfal.report.periodic import composition_map
 from mfal.report.plot import Figure, csv_text
 from mfal.report.progress_figures import rank_agreement
@@ -176,7 +177,8 @@ def _answer(candidate: Candidate, fidelity: int) -> str:
     if answer.value is None:
         return "failed"
     spread = "" if answer.spread is None else f" ± {answer.spread:.2g}"
-    return f"{answer.value:.3g}{spread}"
+    beyond = beyond_range(answer)
+    return f"{answer.value:.3g}{spread}" + (f" ({beyond})" if beyond else "")
 
 
 def worth_table(summary: Summary) -> str:

@@ -1,4 +1,4 @@
-"""Lithium's paths in the best candidates, for paper: what the page shows in three dimensions."""
+"""The mobile ion's paths in the best candidates, for paper; the page shows them in 3-D."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from mfal.report.paths import EnergyMap
 from mfal.report.plot import INK, Figure
 from mfal.report.summary import Summary
 
-__all__ = ["lithium_paths"]
+__all__ = ["ion_paths"]
 
 _CELLS = 2
 """Cells drawn along each axis, so that paths can be followed across the boundary."""
@@ -17,7 +17,7 @@ _HIGHEST = 1.0
 """eV above the lowest site where colours end."""
 
 
-def lithium_paths(summary: Summary, maps: Mapping[str, EnergyMap | str]) -> Figure:
+def ion_paths(summary: Summary, maps: Mapping[str, EnergyMap | str]) -> Figure:
     """The best candidate's site energies seen along c; thresholds of all that have a map."""
     shown = [(c, maps[c.crystal.hash]) for c in summary.candidates if c.crystal.hash in maps]
     rows = [
@@ -25,14 +25,15 @@ def lithium_paths(summary: Summary, maps: Mapping[str, EnergyMap | str]) -> Figu
         for c, found in shown
     ]
     best = next(((c, found) for c, found in shown if isinstance(found, EnergyMap)), None)
-    title = "Lithium paths of the best candidate"
+    title = f"{summary.ion_name.capitalize()} paths of the best candidate"
     text = "No candidate has a map yet."
     if best is not None:
         crystal = best[0].crystal
         text = (
             f"{crystal.formula}, space group {crystal.space_group}, rank {best[0].rank}: the lowest"
-            " bond-valence site energy of lithium met along c, eV above the lowest site, over two"
-            " cells along a and b. White lines every 0.25 eV; crosses are lithium."
+            f" bond-valence site energy of {summary.ion_name} met along c, eV above the lowest"
+            f" site, over two cells along a and b. White lines every 0.25 eV; crosses are"
+            f" {summary.ion_name}."
         )
 
     def draw(axes: Any) -> None:
@@ -40,7 +41,7 @@ def lithium_paths(summary: Summary, maps: Mapping[str, EnergyMap | str]) -> Figu
         _draw_map(axes, best[1])
 
     return Figure(
-        "lithium_paths",
+        "ion_paths",
         title,
         text,
         [
@@ -82,11 +83,14 @@ def _draw_map(axes: Any, found: EnergyMap) -> None:
         for k in range(_CELLS + 1):
             ends = np.stack([k * across, k * across + _CELLS * along])
             axes.plot(*ends.T, color=INK, linewidth=0.8)
-    lithium = np.array(
-        [s.frac_coords[:2] % 1 for s in found.structure if "Li" in s.species_string]
-    ).reshape(-1, 2)
+    mobile = [
+        site.frac_coords[:2] % 1
+        for site in found.structure
+        if any(species.symbol == found.ion for species in site.species)
+    ]
+    ions = np.array(mobile).reshape(-1, 2)
     shifts = [(i, j) for i in range(_CELLS) for j in range(_CELLS)]
-    places = np.concatenate([lithium + shift for shift in shifts]) @ vectors
+    places = np.concatenate([ions + shift for shift in shifts]) @ vectors
     axes.plot(*places.T, "x", color="black", markersize=6, markeredgewidth=1.6)
     axes.plot(*places.T, "x", color="white", markersize=5, markeredgewidth=0.7)
     axes.set_aspect("equal")

@@ -1,4 +1,4 @@
-"""Where lithium would go: site energies of the best candidates, small enough for a page."""
+"""Where ions would go: site energies of the best candidates, small enough for a page."""
 
 import base64
 import math
@@ -27,9 +27,11 @@ _HIGHEST = 4.0
 
 
 class EnergyMap(NamedTuple):
-    """Bond-valence site energies of lithium in one arrangement."""
+    """Bond-valence site energies of the mobile ion in one arrangement."""
 
     structure: "Structure"
+    ion: str
+    """Symbol of the mobile ion."""
     energy: np.ndarray
     """[n1, n2, n3] float32, eV above the lowest site; periodic, end planes not doubled."""
     threshold: tuple[float, float, float]
@@ -60,7 +62,7 @@ def _energy_map(cif: str, name: str, ion: str) -> EnergyMap | str:
     except MfalError as error:
         return str(error)
     one, two, three = (float(x) for x in found.barrier)
-    return EnergyMap(structure, energy - np.min(energy), (one, two, three))
+    return EnergyMap(structure, ion, energy - np.min(energy), (one, two, three))
 
 
 def page_map(site_energies: EnergyMap) -> dict[str, Any]:

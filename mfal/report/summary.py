@@ -94,6 +94,18 @@ class Summary(NamedTuple):
         return f"No candidate {'is new and ' if generated else ''}meets the requirement"
 
     @property
+    def ion(self) -> str:
+        """Symbol of the ion that moves."""
+        return str(self.config.get("ion", "Li"))
+
+    @property
+    def ion_name(self) -> str:
+        """Its element's name in words: "lithium"."""
+        from pymatgen.core import Element
+
+        return str(Element(self.ion).long_name).lower()
+
+    @property
     def target(self) -> OracleFacts:
         """The oracle that everything is about."""
         return self.oracles[-1]

@@ -15,6 +15,7 @@ from mfal.crystals.structures import structure_to_cif
 from mfal.oracles import bvse_oracle
 from mfal.report.figures import all_figures
 from mfal.report.forecasts import coverage_curve, forecasts_of
+from mfal.report.html import render_page
 from mfal.report.paths import EnergyMap, energy_maps, page_map
 from mfal.report.plot import csv_text
 from mfal.report.progress_figures import rank_agreement
@@ -128,7 +129,7 @@ def test_the_map_on_the_page_is_the_oracles_within_a_byte(summary):
     assert isinstance(found, EnergyMap)
     barrier = bvse_oracle().evaluate([salt])[0].value
     assert found.threshold[2] == pytest.approx(barrier, abs=0.03)  # another grid
-    paths = all_figures(summary, {}, {candidate.crystal.hash: found})["lithium_paths"]
+    paths = all_figures(summary, {}, {candidate.crystal.hash: found})["ion_paths"]
     assert paths.rows[0][3:6] == list(found.threshold)
     page = page_map(found)
     assert page["level"] == found.threshold[2]
@@ -139,6 +140,17 @@ def test_the_map_on_the_page_is_the_oracles_within_a_byte(summary):
     assert inner[~low] == pytest.approx(page["top"])
     assert (steps[-1] == steps[0]).all()
     assert (steps[:, :, -1] == steps[:, :, 0]).all()
+
+
+def test_the_page_names_the_ion(summary):
+    sodium = summary._replace(config={**summary.config, "ion": "Na"})
+    pages = [render_page(one, all_figures(one, {}, {}), {}, {}, {}) for one in (summary, sodium)]
+    for page, name in zip(pages, ("lithium", "sodium"), strict=True):
+        assert f"{name.capitalize()} conductor campaign" in page
+        assert f"Structure and {name} paths" in page
+        assert f"{name.capitalize()} paths of the best candidate" in page
+        body = page[: page.index("<script")]
+        assert "lithium" not in body.lower().replace("lithium metal", "") or name == "lithium"
 
 
 def test_a_map_that_cannot_be_made_says_why(summary):

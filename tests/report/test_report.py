@@ -22,7 +22,7 @@ from mfal.report.display import show_progress
 from mfal.report.export import candidate_table, write_candidates
 from mfal.report.html import write_page
 from mfal.report.notebook import candidate_frame, read_summary
-from mfal.report.page_parts import words
+from mfal.report.page_parts import candidate_rows, words
 from mfal.report.plot import write_figure
 from mfal.report.progress_figures import best_against_cost
 from mfal.report.summary import summarise, summary_to_json
@@ -99,6 +99,27 @@ def test_candidates_are_ranked_by_answers_then_marked_expectations(ledger):
     assert summary.finished
     assert summary.best_known is not None
     assert summary.best_known.query.crystal.formula == "LiK"
+
+
+@pytest.mark.parametrize(
+    ("said", "value", "status", "cell"),
+    [
+        (["inf"], 5.0, "ok; inf counts as 5", "5 ± 0.2 (inf)"),
+        ([0.4], 0.4, "ok", "0.4 ± 0.2"),
+        (["inf", 0.4], 2.7, "ok", "2.7 ± 0.2"),
+    ],
+)
+def test_what_lies_beyond_an_oracles_range_is_said(ledger, said, value, status, cell):
+    """A cage's barrier is no 5 eV, though it counts as that."""
+    summary = summarise(ledger)
+    best = summary.candidates[0]
+    answer = best.observed[0]
+    detail = {**answer.detail, "answers": said, "status": "ok"}
+    best = best._replace(observed={**best.observed, 0: answer._replace(value=value, detail=detail)})
+    summary = summary._replace(candidates=[best])
+    header, (row,) = candidate_table(summary)
+    assert row[header.index("cheap_status")] == status
+    assert f">{cell}</td>" in candidate_rows(summary, {}, set())[1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@
   const levelText = document.getElementById("level-text");
   const surface = document.getElementById("surface");
   const names = document.getElementById("names");
-  const LITHIUM = "#7a5195";
+  const MOBILE = "#7a5195";
   const PATHS = "#e69f00";
   const LABEL = { fontSize: 13, fontColor: "black", backgroundColor: "white",
     backgroundOpacity: 0.75, inFront: true, alignment: "center" };
@@ -23,7 +23,7 @@
   function labelStyle(more) { return Object.assign({}, LABEL, more); }
 
   function colour(symbol) {
-    if (symbol === "Li") { return LITHIUM; }
+    if (symbol === holder.dataset.ion) { return MOBILE; }
     const known = $3Dmol.elementColors.Jmol[symbol];
     return known === undefined ? "#999999" : "#" + known.toString(16).padStart(6, "0");
   }
@@ -83,7 +83,7 @@
       legend.append(item);
     }
     symbols.forEach(function (symbol) { entry(colour(symbol), symbol); });
-    if (current.map) { entry(PATHS, "lithium paths"); }
+    if (current.map) { entry(PATHS, holder.dataset.name + " paths"); }
   }
 
   function show(id) {
@@ -100,7 +100,7 @@
       doAssembly: true, duplicateAssemblyAtoms: true, normalizeAssembly: true });
     viewer.setStyle({}, { sphere: { scale: 0.28, colorscheme: "Jmol" },
       stick: { radius: 0.1, colorscheme: "Jmol" } });
-    viewer.setStyle({ elem: "Li" }, { sphere: { scale: 0.35, color: LITHIUM } });
+    viewer.setStyle({ elem: holder.dataset.ion }, { sphere: { scale: 0.35, color: MOBILE } });
     viewer.addUnitCell(model, { box: { color: "#444444" },
       alabel: "a", alabelstyle: labelStyle({}), blabel: "b", blabelstyle: labelStyle({}),
       clabel: "c", clabelstyle: labelStyle({}) });
