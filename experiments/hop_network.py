@@ -42,10 +42,9 @@ from shared import do_pieces, make_parser, write_record
 from mfal.data import load_obelix
 from mfal.errors import MfalError
 from mfal.oracles import bvse_oracle, kmc_oracle, sendek_oracle
-from mfal.oracles.bond_valence.maps import read_map
+from mfal.oracles.bond_valence.maps import DEFAULT_MAP, read_map
 from mfal.oracles.hopping.conductivity import conductivity, slowest_axis
 from mfal.oracles.hopping.network import HopNetwork
-from mfal.oracles.hopping.oracles import CONDUCTIVITY_MAP
 from mfal.oracles.hopping.sites import LEAST_VACANCY, site_network
 
 if TYPE_CHECKING:
@@ -62,7 +61,6 @@ SCORES = {
     "barrier, 1-D": "bond-valence barrier from the own minimum, one dimension",
     "barrier, 2-D": "two dimensions",
     "barrier, 3-D": "three dimensions: the barrier oracle",
-    "barrier, fine map": "three dimensions, grid of 0.15 Å",
     "network, mean": "exclusion, 1 % empty: a third of the trace",
     "network, powder": "effective medium of turned grains: the network oracle up to version 2",
     "network, in series": "harmonic mean of the principal values",
@@ -96,7 +94,7 @@ def is_development(unit: str) -> bool:
 
 def network_scores(structure: "Structure") -> dict[str, float]:
     """log10 of the conductivity by the variants of the exact network."""
-    network, count, _ = site_network(structure, CONDUCTIVITY_MAP, KELVIN)
+    network, count, _ = site_network(structure, DEFAULT_MAP, KELVIN)
     scores = {}
     sites = len(network.site_energy)
     for name, ions, exclusion in (
@@ -119,7 +117,7 @@ def network_scores(structure: "Structure") -> dict[str, float]:
 
 def percolating_part(network: HopNetwork, structure: "Structure") -> HopNetwork | None:
     """The sites that hang together where the 3-D network closes; None where it never does."""
-    _, _, found = read_map(structure, CONDUCTIVITY_MAP)
+    _, _, found = read_map(structure, DEFAULT_MAP)
     low = np.flatnonzero(network.saddle_energy <= found.threshold[2])
     if not np.isfinite(found.threshold[2]) or not len(low):
         return None
@@ -159,14 +157,6 @@ def score(structure: "Structure") -> dict[str, Any]:
     except MfalError as error:
         failed["network"] = str(error)
     return {"scores": plain(scores), "failed": failed}
-
-
-def fine_barrier(structure: "Structure") -> dict[str, Any]:
-    """The 3-D barrier on the map of the conductivity, as a single file is scored."""
-    answer = bvse_oracle(CONDUCTIVITY_MAP).evaluate([structure])[0]
-    if not answer.ok:
-        return {"scores": {}, "failed": {"fine": answer.status}}
-    return {"scores": {"barrier, fine map": -min(answer.value, HIGHEST)}, "failed": {}}
 
 
 def simulated(structure: "Structure") -> dict[str, Any]:
@@ -242,7 +232,6 @@ def main() -> None:
     names = units(papers, [table.groups[k] for k in chosen])
     facts: dict[str, dict[str, Any]] = {}
     tasks: dict[str, Callable[[], Any]] = {}
-    fine: dict[str, Callable[[], Any]] = {}
     simulations: dict[str, Callable[[], Any]] = {}
     for k, unit in zip(chosen, names, strict=True):
         structure = structures[k]
@@ -258,18 +247,15 @@ def main() -> None:
             "log10": math.log10(float(labels.value[k])),
         }
         tasks[table.ids[k]] = partial(score, structure)
-        fine[f"{table.ids[k]} fine"] = partial(fine_barrier, structure)
         simulations[f"{table.ids[k]} kmc"] = partial(simulated, structure)
     # The dear pieces come last, ordered crystals before the others.
     first = sorted(simulations, key=lambda name: not facts[name.split()[0]]["ordered"])
-    tasks |= fine | {name: simulations[name] for name in first}
+    tasks |= {name: simulations[name] for name in first}
     done = do_pieces(options.out / "hop_network.jsonl", tasks, options.minutes)
     rows = []
     for name in facts:
         if name in done:
-            parts = [
-                done[piece] for piece in (name, f"{name} fine", f"{name} kmc") if piece in done
-            ]
+            parts = [done[piece] for piece in (name, f"{name} kmc") if piece in done]
             row = facts[name] | {"scores": {}, "failed": {}}
             for part in parts:
                 row |= part | {key: {**row[key], **part[key]} for key in ("scores", "failed")}

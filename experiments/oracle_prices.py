@@ -24,11 +24,13 @@ os.environ.update(ONE_THREAD)
 
 import jax
 import numpy as np
+from pymatgen.core import Structure
 
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.ledger.crystals import record_of
 from mfal.campaign.problem import make_problem
 from mfal.campaign.workers.atoms import realise_record
+from mfal.crystals.structures import standard_setting
 from mfal.envs.random import sample_uniformly
 from mfal.oracles.loading import ask_oracle, load_oracles
 
@@ -54,24 +56,26 @@ def measure(number: int, config: CampaignConfig) -> dict[str, dict[str, float]]:
     states = jax.tree.map(np.asarray, states)
     taken: dict[str, list[float]] = {name: [] for name in ("atoms", *(o.name for o in oracles))}
     failed = dict.fromkeys(taken, 0)
+    found: list[tuple[int, Structure]] = []
     for i in range(number + _WARM):
         state, crystal = jax.tree.map(lambda leaf, i=i: leaf[i], (states, crystals))
         record = record_of(crystal, problem.oxidation_states(state), "random")
         seconds, (structures, _) = spent(
             lambda record=record, i=i: realise_record(record, seed=i, count=config.realisations)
         )
-        calls = {"atoms": [(seconds, not structures)]}
-        for oracle in oracles:
-            calls[oracle.name] = []
-            for structure in structures:
-                seconds, (answer,) = spent(
-                    lambda oracle=oracle, structure=structure: ask_oracle(oracle, [structure])
-                )
-                calls[oracle.name].append((seconds, not answer.ok))
+        found += [(i, standard_setting(structure)) for structure in structures]
         if i >= _WARM:
-            for name, each in calls.items():
-                taken[name] += [seconds for seconds, _ in each]
-                failed[name] += sum(bad for _, bad in each)
+            taken["atoms"].append(seconds)
+            failed["atoms"] += not structures
+    # One oracle after the other, so that none finds the map of the one before.
+    for oracle in oracles:
+        for i, structure in found:
+            seconds, (answer,) = spent(
+                lambda oracle=oracle, structure=structure: ask_oracle(oracle, [structure])
+            )
+            if i >= _WARM:
+                taken[oracle.name].append(seconds)
+                failed[oracle.name] += not answer.ok
     return {
         name: {
             "calls": len(seconds),

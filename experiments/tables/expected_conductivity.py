@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from ranking import bootstrap, folds
 
 from mfal.oracles import Oracle, bvse_oracle, conductivity_oracle, kmc_oracle, sendek_oracle
-from mfal.oracles.hopping.oracles import CONDUCTIVITY_MAP
 
 TABLE = Path(__file__).parents[2] / "mfal" / "oracles" / "tables" / "expected_conductivity.json"
 SHARE = 2 / 3
@@ -34,7 +33,6 @@ FEWEST = 60
 SCORES = {
     "regression": (sendek_oracle(sampled=True), 1.0),
     "barrier, 3-D": (bvse_oracle(), -1.0),
-    "barrier, fine map": (bvse_oracle(CONDUCTIVITY_MAP), -1.0),
     "network, slowest": (conductivity_oracle(), 1.0),
     "kmc, slowest": (kmc_oracle(), 1.0),
 }

@@ -35,6 +35,9 @@ __all__ = [
 SYMPREC = 0.01
 """Å by which atoms may miss their symmetric positions when symmetry is looked for."""
 
+_RISES = 4
+"""Times that a structure is idealised at the most until its space group stays."""
+
 
 def _cell(structure: Structure) -> tuple[Any, Any, list[int], list[dict[str, float]]]:
     """Lattice rows, fractional coordinates, site types and the elements' amounts of each type.
@@ -86,24 +89,44 @@ def conventional_structure(structure: Structure, symprec: float = SYMPREC) -> St
 def standard_setting(structure: Structure, symprec: float = SYMPREC) -> Structure:
     """The same crystal in its standard conventional cell, with its charges and notes.
 
-    Whatever cell, origin or setting a crystal is given in, this is one and the same, as far as
-    symmetry fixes it: the origin along a polar axis stays free. A structure without any symmetry
+    Whatever cell, origin, setting or order of atoms a crystal is given in, this is one and the
+    same, as far as symmetry fixes it: the origin along a polar axis stays free. Atoms stand exactly
+    on their symmetric places, and have no higher symmetry there. A structure without any symmetry
     that spglib finds comes back as it is. `symprec` in Å.
     """
-    contents = [site.species for site in structure]
-    kinds = list(dict.fromkeys(contents))
-    types = [kinds.index(content) + 1 for content in contents]
-    cell: Any = (structure.lattice.matrix, structure.frac_coords, types)
-    dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
-    if dataset is None:
-        return structure
-    return Structure(
-        Lattice(dataset.std_lattice),
-        [kinds[t - 1] for t in dataset.std_types],
-        dataset.std_positions,
-        to_unit_cell=True,
-        properties=structure.properties,
-    )
+    group = 0
+    for _ in range(_RISES):
+        kinds = sorted(dict.fromkeys(site.species for site in structure), key=_contents)
+        types = [kinds.index(site.species) + 1 for site in structure]
+        cell: Any = (structure.lattice.matrix, structure.frac_coords, types)
+        dataset = spglib.get_symmetry_dataset(cell, symprec=symprec)
+        # Atoms moved onto their places may then be near those of a higher symmetry.
+        if dataset is None or dataset.number == group:
+            return structure
+        group = dataset.number
+        order = _place_order(dataset.std_types, dataset.std_positions)
+        structure = Structure(
+            Lattice(dataset.std_lattice),
+            [kinds[t - 1] for t in dataset.std_types[order]],
+            dataset.std_positions[order],
+            to_unit_cell=True,
+            properties=structure.properties,
+        )
+    return structure
+
+
+def _contents(species: Composition) -> list[tuple[str, float]]:
+    """What fills a site, in an order of its own."""
+    return sorted((str(one), float(amount)) for one, amount in species.items())
+
+
+def _place_order(types: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Sorts sites by kind and place, the same for coordinates that differ in their last digits.
+
+    They are compared on steps of 1e-4 whose ends no coordinate of less than nine digits meets.
+    """
+    steps = np.floor(positions * 1e4 + 0.31831).astype(int) % 10_000
+    return np.lexsort((*steps.T[::-1], types))
 
 
 def crystal_from_structure(structure: Structure, symprec: float = SYMPREC) -> Crystal:
@@ -131,20 +154,31 @@ def crystal_from_structure(structure: Structure, symprec: float = SYMPREC) -> Cr
 def structure_to_cif(structure: Structure, *, symprec: float | None = SYMPREC) -> str:
     """CIF text, with the space group found within `symprec` Å, or in P1 if that is None.
 
-    Charges are left out. A structure whose symmetry cannot be found is written in P1.
+    Charges are written where all atoms have them. A structure whose symmetry cannot be found is
+    written in P1.
     """
     from pymatgen.io.cif import CifWriter
 
-    plain = structure.copy()
-    plain.remove_oxidation_states()
+    charges: dict[str, set[float]] = defaultdict(set)
+    for species in structure.composition:
+        charges[species.symbol].add(float(getattr(species, "oxi_state", None) or 0.0))
+    charged = all(all(each) for each in charges.values())
+    written, table = structure, ""
+    if not charged or all(len(each) == 1 for each in charges.values()):
+        # Plain symbols, which any program reads, with a table of charges at the end.
+        written = structure.copy()
+        written.remove_oxidation_states()
+        rows = [f"  {symbol}  {next(iter(each)):g}" for symbol, each in charges.items()]
+        head = ["loop_", " _atom_type_symbol", " _atom_type_oxidation_number"]
+        table = "\n".join([*head, *rows, ""]) if charged else ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if symprec is not None:
             try:
-                return str(CifWriter(plain, symprec=symprec, significant_figures=8))
+                return str(CifWriter(written, symprec=symprec, significant_figures=8)) + table
             except Exception:  # spglib found nothing, or not what pymatgen expects
                 pass
-        return str(CifWriter(plain, significant_figures=8))
+        return str(CifWriter(written, significant_figures=8)) + table
 
 
 def shortest_distances(

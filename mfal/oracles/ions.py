@@ -5,7 +5,6 @@ hold for an ion is left out.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,14 +37,12 @@ def ion_oracles(ion: str) -> "tuple[Oracle, ...]":
     Raises:
       MfalError: for what is no ion that the force field has rows for.
     """
-    from mfal.oracles.hopping.oracles import CONDUCTIVITY_MAP, conductivity_oracle
-    from mfal.oracles.ladder import BARRIER_MAP, bvse_oracle
+    from mfal.oracles.ladder import MapOptions, bvse_oracle, conductivity_oracle
 
     charge = charge_of_ion(ion)
-    barrier = bvse_oracle(replace(BARRIER_MAP, mobile=ion, mobile_charge=charge))
-    if charge != 1:
-        return (barrier,)
-    return barrier, conductivity_oracle(replace(CONDUCTIVITY_MAP, mobile=ion, mobile_charge=charge))
+    options = MapOptions(mobile=ion, mobile_charge=charge)
+    barrier = bvse_oracle(options)
+    return (barrier,) if charge != 1 else (barrier, conductivity_oracle(options))
 
 
 def __getattr__(name: str) -> "Callable[[], tuple[Oracle, ...]]":

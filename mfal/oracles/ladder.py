@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfal.oracles.answering import answer_each
 from mfal.oracles.bond_valence.maps import (
+    DEFAULT_MAP,
     NO_BARRIER,
     Estimate,
     MapOptions,
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 __all__ = [
-    "BARRIER_MAP",
     "MapOptions",
     "bvse_oracle",
     "conductivity_oracle",
@@ -32,10 +32,8 @@ __all__ = [
 ]
 
 SENDEK_COST = 0.002
-BVSE_COST = 0.015
+BVSE_COST = 0.04
 """CPU seconds of one evaluation, medians over candidates (`experiments/oracle_prices.py`)."""
-
-BARRIER_MAP = MapOptions(resolution=0.3)
 
 kmc = kmc_oracle
 """`kmc_oracle`, short for the command line: `--oracles mfal.oracles:kmc`."""
@@ -89,16 +87,14 @@ def sendek_oracle(sampled: bool = False) -> Oracle:
     )
 
 
-def bvse_oracle(options: MapOptions = BARRIER_MAP) -> Oracle:
+def bvse_oracle(options: MapOptions = DEFAULT_MAP) -> Oracle:
     """The 3-D migration barrier of the bond-valence site energy, eV; infinite in a cage.
 
     It counts from the lowest site of the network that percolates, not from the lowest of the map,
     which may lie in a pocket that no ion leaves: on OBELiX that ranks conductivities better (rho
     0.59 for 0.53, `experiments/oracles_vs_experiment.py`). The record holds both.
 
-    The grid is coarser than the conductivity's by default: at 0.3 Å barriers are within 0.01 to
-    0.03 eV of their limit (`experiments/benchmarks/oracles.py` prints the table), far less than
-    what the potential itself is in error.
+    The map is the conductivity's, which is made once for both.
     """
 
     def answer(structure: "Structure") -> Estimate:

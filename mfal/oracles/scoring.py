@@ -19,10 +19,6 @@ __all__ = ["SCORING", "score_structure", "scoring_oracles"]
 SCORING = "mfal.oracles.scoring:scoring_oracles"
 """Where the oracles come from that are asked unless others are named."""
 
-RESOLUTION = 0.15
-"""Å, of the map that barrier and conductivity are read from."""
-
-
 COARSER = 0.2
 """Å, of the map that tells how much of a barrier is the grid's."""
 
@@ -37,9 +33,8 @@ DECORATION_RESOLUTION = 0.3
 def scoring_oracles(ion: str = "Li", decorations: int = 3) -> "tuple[Oracle, ...]":
     """Sendek's probability, the migration barrier, the conductivity at 300 K, for one structure.
 
-    These are the campaign's, except that the barrier is read from the conductivity's finer map: one
-    structure can afford it, and its barrier then hardly depends on how the cell was chosen. What
-    can't be asked about another ion is left out with a warning.
+    These are the campaign's, with the spread of the barrier over grids and occupations beside it.
+    What can't be asked about another ion is left out with a warning.
 
     Args:
       ion: symbol of the mobile ion.
@@ -54,7 +49,7 @@ def scoring_oracles(ion: str = "Li", decorations: int = 3) -> "tuple[Oracle, ...
     from mfal.oracles.ladder import MapOptions, bvse_oracle, conductivity_oracle, sendek_oracle
 
     charge = charge_of_ion(ion)
-    options = MapOptions(resolution=RESOLUTION, mobile=ion, mobile_charge=charge)
+    options = MapOptions(mobile=ion, mobile_charge=charge)
     barrier = _with_spread(
         bvse_oracle(options),
         bvse_oracle(replace(options, resolution=COARSER)),

@@ -74,6 +74,8 @@ def evaluate(task: Task) -> Outcome:
     oracle's bounds: the triple stands for many crystals, and
     a cage that ions can't leave (an infinite barrier) must not hide the others.
     """
+    from mfal.crystals.structures import standard_setting, structure_to_cif
+
     start = _cpu_seconds()
     oracle = next(each for each in load_oracles(task.references) if each.name == task.oracle)
     try:
@@ -82,6 +84,7 @@ def evaluate(task: Task) -> Outcome:
         return _failed(str(error), start, {})
     if not structures:
         return _failed(_reason(detail), start, detail)
+    structures = [standard_setting(each) for each in structures]  # as `mfal score` asks
     observations = ask_oracle(oracle, structures)
     detail["answers"] = [number_or_text(each.value) for each in observations]
     detail["statuses"] = [each.status for each in observations]
@@ -97,8 +100,6 @@ def evaluate(task: Task) -> Outcome:
     detail["provenance"] = _plain(observations[typical].provenance)
     detail["uncertainty"] = observations[typical].uncertainty
     if task.crystal.proposed:
-        from mfal.crystals.structures import structure_to_cif
-
         detail["cif"] = structure_to_cif(structures[typical])
     spread = statistics.stdev(values) if len(values) > 1 else None
     return Outcome(mean, spread, "ok", _cpu_seconds() - start, detail)

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from mfal.oracles.bond_valence.percolation import Percolation
     from mfal.oracles.bond_valence.symmetry import Grid
 
-__all__ = ["NO_BARRIER", "Estimate", "MapOptions", "averaged", "map_record", "read_map"]
+__all__ = [
+    "DEFAULT_MAP",
+    "NO_BARRIER",
+    "Estimate",
+    "MapOptions",
+    "averaged",
+    "map_record",
+    "read_map",
+]
 
 DEGENERATE = 0.01
 """eV; saddles of other energy as near as this to the one that decides a barrier are told of: the
@@ -27,14 +35,14 @@ NO_BARRIER = 0.1
 """eV, 4 kT at 300 K: where ions meet no more than that they do not stay on sites."""
 
 LARGEST_MAP = 20_000_000
-"""Grid points beyond which a cell is refused: some 160,000 Å^3 at 0.2 Å."""
+"""Grid points beyond which a cell is refused: some 67,000 Å^3 at 0.15 Å."""
 
 
 @dataclass(frozen=True)
 class MapOptions:
     """How an energy map is made and read."""
 
-    resolution: float = 0.2
+    resolution: float = 0.15
     """Å, the largest distance of neighbouring grid points along an axis."""
     margin: float = 0.5
     """eV above the 3-D threshold up to which hops are listed: what lies higher carries less than
@@ -55,6 +63,11 @@ class MapOptions:
         other = "" if margins == (0.5, 0.02) else f"-{self.margin:g}-{self.shallow:g}"
         charge = "" if self.mobile_charge == 1 else f"{self.mobile_charge:+d}"
         return f"{self.mobile}{charge}-{self.resolution:g}{drawn}{other}"
+
+
+DEFAULT_MAP = MapOptions()
+"""What every oracle reads unless told otherwise: campaigns and `mfal score`, barriers and
+conductivities, so that a structure has one map, and one answer wherever it is asked about."""
 
 
 class Estimate(NamedTuple):

@@ -5,27 +5,26 @@ from typing import TYPE_CHECKING, Any
 
 from mfal.numbers import finite_or_none, number_or_text
 from mfal.oracles.answering import answer_each
-from mfal.oracles.bond_valence.maps import Estimate, MapOptions, averaged
+from mfal.oracles.bond_valence.maps import DEFAULT_MAP, Estimate, MapOptions, averaged
 from mfal.oracles.hopping.sites import LEAST_VACANCY, site_network
 from mfal.oracles.types import Oracle
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["CONDUCTIVITY_MAP", "conductivity_oracle", "kmc_oracle"]
+__all__ = ["conductivity_oracle", "kmc_oracle"]
 
-CONDUCTIVITY_COST = 0.06
+CONDUCTIVITY_COST = 0.045
 """CPU seconds of one evaluation, the median over candidates (`experiments/oracle_prices.py`)."""
 KMC_COST = 0.8
 """CPU seconds, the median over OBELiX' ordered crystals in `experiments/hop_network.py`; partly
 occupied frameworks take three times as long."""
 
-CONDUCTIVITY_MAP = MapOptions(resolution=0.15)
-KMC_MAP = MapOptions(resolution=0.15, decorations=3)
+KMC_MAP = MapOptions(decorations=3)
 
 
 def conductivity_oracle(
-    options: MapOptions = CONDUCTIVITY_MAP,
+    options: MapOptions = DEFAULT_MAP,
     temperature: float = 300.0,
     exclusion: bool = True,
 ) -> Oracle:
