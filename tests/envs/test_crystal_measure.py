@@ -13,6 +13,8 @@ from mfal.envs.crystal.spec import species_list
 from mfal.envs.random import random_rollout
 from tests.envs.enumeration import valid_crystals
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 LIMITS = {
     "max_atoms": 6,
     "max_atoms_per_element": 4,

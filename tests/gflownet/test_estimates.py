@@ -1,3 +1,5 @@
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,10 +22,15 @@ from mfal.gflownet.train import make_trainer
 
 SPEC = HypergridSpec(dimensions=2, side=4)
 ENV, REWARD = hypergrid(SPEC), hypergrid_log_reward(SPEC)
-GRAPH = enumerate_states(ENV)
-TERMINAL = np.flatnonzero(np.asarray(GRAPH.terminal))
-STATES = jax.tree.map(lambda leaf: leaf[TERMINAL], GRAPH.states)
-REWARDS = jax.vmap(REWARD, (None, 0))(HypergridReward(), STATES)
+
+
+@cache
+def enumerated():
+    """The graph, the numbers of its terminal states, these states, and their log rewards."""
+    graph = enumerate_states(ENV)
+    terminal = np.flatnonzero(np.asarray(graph.terminal))
+    states = jax.tree.map(lambda leaf: leaf[terminal], graph.states)
+    return graph, terminal, states, jax.vmap(REWARD, (None, 0))(HypergridReward(), states)
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +43,30 @@ def untrained():
 
 
 def test_enumeration_finds_every_state_once():
-    assert len(TERMINAL) == 16
-    assert GRAPH.terminal.shape == (32,)
-    corners = {tuple(p) for p in np.asarray(STATES.position)}
+    graph, terminal, states, _ = enumerated()
+    assert len(terminal) == 16
+    assert graph.terminal.shape == (32,)
+    corners = {tuple(p) for p in np.asarray(states.position)}
     assert len(corners) == 16
 
 
 def test_dynamic_programming_equals_sampling(untrained):
     trainer, state = untrained
-    exact = np.asarray(terminal_distribution(GRAPH, trainer.policy, state.params["policy"]))
+    graph, terminal, states, _ = enumerated()
+    exact = np.asarray(terminal_distribution(graph, trainer.policy, state.params["policy"]))
     assert exact.sum() == pytest.approx(1, abs=1e-5)
     drawn = trainer.sample(state, HypergridReward(), jax.random.key(3), 20_000)
     counts = np.zeros((4, 4))
     np.add.at(counts, tuple(np.asarray(drawn.states.position).T), 1 / 20_000)
-    found = counts[tuple(np.asarray(STATES.position).T)]
-    np.testing.assert_allclose(found, exact[TERMINAL], atol=0.015)
+    found = counts[tuple(np.asarray(states.position).T)]
+    np.testing.assert_allclose(found, exact[terminal], atol=0.015)
 
 
 def test_importance_estimates_converge_on_the_exact_probability(untrained):
     trainer, state = untrained
-    exact = terminal_distribution(GRAPH, trainer.policy, state.params["policy"])[TERMINAL]
-    found = log_prob(trainer, 400)(state.params, STATES, jax.random.key(1))
+    graph, terminal, states, _ = enumerated()
+    exact = terminal_distribution(graph, trainer.policy, state.params["policy"])[terminal]
+    found = log_prob(trainer, 400)(state.params, states, jax.random.key(1))
     np.testing.assert_allclose(found.value, np.log(exact), atol=0.2)
     assert (found.lower <= np.log(exact) + 0.05).all()
     assert (found.effective_size >= 1 - 1e-4).all()
@@ -67,12 +77,13 @@ def test_importance_estimates_converge_on_the_exact_probability(untrained):
 def test_evidence_bounds_enclose_log_z(untrained):
     trainer, state = untrained
     key_target, key_sample, key_back = jax.random.split(jax.random.key(2), 3)
-    place = jax.random.categorical(key_target, REWARDS, shape=(512,))
-    held_out = jax.tree.map(lambda leaf: leaf[place], STATES)
+    _, _, states, rewards = enumerated()
+    place = jax.random.categorical(key_target, rewards, shape=(512,))
+    held_out = jax.tree.map(lambda leaf: leaf[place], states)
     samples = trainer.sample(state, HypergridReward(), key_sample, 512)
     probability = log_prob(trainer, 4)(state.params, held_out, key_back)
-    lower, upper = evidence_bounds(samples, probability, REWARDS[place])
-    log_z = jax.nn.logsumexp(REWARDS)
+    lower, upper = evidence_bounds(samples, probability, rewards[place])
+    log_z = jax.nn.logsumexp(rewards)
     assert lower < log_z < upper
     measure = measure_quality(trainer, REWARD, num_samples=512, num_trajectories=4)
     quality = measure(state, HypergridReward(), held_out, key_sample)
@@ -129,7 +140,9 @@ def test_one_policy_serves_all_temperatures():
     trainer = make_trainer(ENV, REWARD, config)
     state, _ = trainer.run(trainer.init(jax.random.key(0)), HypergridReward(), 2000)
     for beta in (0.5, 1.0, 2.0):
-        measure = exact_metrics(GRAPH, trainer.policy, lambda p, s, b=beta: b * REWARD(p, s))
+        measure = exact_metrics(
+            enumerated()[0], trainer.policy, lambda p, s, b=beta: b * REWARD(p, s)
+        )
         condition = jnp.log(jnp.array([beta])) / np.log(2)
         exact = measure(
             state.params["policy"],

@@ -1,5 +1,7 @@
 """Loss, network, optimiser and conditions of one's own, and the loop of one's own."""
 
+from functools import cache
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -28,13 +30,13 @@ from tests.gflownet.toys import log_reward as hybrid_reward
 
 SPEC = HypergridSpec(dimensions=2, side=4)
 ENV, REWARD, PARAMS = hypergrid(SPEC), hypergrid_log_reward(SPEC), HypergridReward()
-GRAPH = enumerate_states(ENV)
+graph = cache(lambda: enumerate_states(ENV))
 SMALL = PolicyConfig(hidden=(16, 16))
 NETWORK = nn.Sequential([nn.Dense(32), nn.tanh, nn.Dense(ENV.num_actions)])
 
 
 def distance(trainer, state, log_z=0.0, **kwargs):
-    measure = exact_metrics(GRAPH, trainer.policy, REWARD)
+    measure = exact_metrics(graph(), trainer.policy, REWARD)
     return float(measure(state.params["policy"], PARAMS, log_z, **kwargs).total_variation)
 
 
@@ -176,7 +178,7 @@ def test_one_policy_for_a_family_of_rewards_of_ones_own():
     state, _ = trainer.run(trainer.init(jax.random.key(0)), (), 800, bar=False)
     for value in (-0.8, 0.6):
         condition = jnp.array([value])
-        measure = exact_metrics(GRAPH, trainer.policy, lambda p, s, c=condition: tilted(p, s, c))
+        measure = exact_metrics(graph(), trainer.policy, lambda p, s, c=condition: tilted(p, s, c))
         log_z = trainer.log_z(state.params, condition=condition)
         found = measure(state.params["policy"], (), log_z, condition)
         assert found.total_variation < 0.08

@@ -1,3 +1,5 @@
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,14 +15,14 @@ from mfal.gflownet.train import TrainConfig, make_trainer
 
 SPEC = HypergridSpec(dimensions=2, side=6)
 ENV, REWARD = hypergrid(SPEC), hypergrid_log_reward(SPEC)
-GRAPH = enumerate_states(ENV)
+graph = cache(lambda: enumerate_states(ENV))
 SMALL = PolicyConfig(hidden=(32, 32))
 
 
 def train(config: TrainConfig, steps: int = 1000, seed: int = 0):
     trainer = make_trainer(ENV, REWARD, config)
     state, metrics = trainer.run(trainer.init(jax.random.key(seed)), HypergridReward(), steps)
-    measure = exact_metrics(GRAPH, trainer.policy, REWARD)
+    measure = exact_metrics(graph(), trainer.policy, REWARD)
     return trainer, state, metrics, measure
 
 
@@ -52,7 +54,7 @@ def test_forward_looking_training_reaches_the_exact_distribution(loss):
     config = TrainConfig(batch_size=32, loss=loss, policy=SMALL, learning_rate=3e-3)
     trainer = make_trainer(ENV, REWARD, config, intermediate=REWARD)
     state, metrics = trainer.run(trainer.init(jax.random.key(0)), HypergridReward(), 1000)
-    measure = exact_metrics(GRAPH, trainer.policy, REWARD)
+    measure = exact_metrics(graph(), trainer.policy, REWARD)
     exact = measure(state.params["policy"], HypergridReward(), metrics.log_z[-1])
     assert exact.total_variation < 0.02
     assert abs(exact.log_z_error) < 0.03
