@@ -59,7 +59,6 @@ COMMON_GROUPS = (
 """Space groups in which the embedded table's lithium compounds are common, so that known crystals
 can lend their atomic positions to candidates."""
 
-
 DEFAULT_ORACLES = ("mfal.oracles:default_oracles",)
 COMMON_ELEMENTS = (
     *("Li", "B", "N", "O", "F", "Mg", "Al", "Si", "P", "S", "Cl", "Ti", "Ge", "Y", "Zr", "Br"),
