@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,6 +162,7 @@ def documented() -> set[Name]:
     return found
 
 
+@cache
 def reached() -> set[Name]:
     """All that a documented name needs, step by step."""
     known = {name: read(name) for name in PATHS}

@@ -71,7 +71,6 @@ def test_a_chain_under_pressure_buckles():
     assert found.count_imaginary(tolerance=1e3) == 0
 
 
-@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize(
     "row",
     [
