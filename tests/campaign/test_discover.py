@@ -32,7 +32,7 @@ from mfal.report.summary import summarise
 
 HERE = Path(__file__).parent
 TINY = """
-budget = 36.0
+budget = 60.0
 rounds = 2
 initial = 4
 realisations = 2
