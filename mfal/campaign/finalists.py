@@ -71,7 +71,7 @@ def ask_finalists(
 
 def _proposals(ledger: Ledger, config: CampaignConfig, target: Oracle) -> list[Proposal]:
     found = _best_new(ledger, target, number=config.finalists, max_hull_distance=hull_limit(config))
-    chosen = [answer.query for answer in found if "arrangement" in answer.detail]
+    chosen = [answer.query for answer in found]
     if not chosen:
         return []
     from mfal.oracles.stability.vibrations import vibrations_oracle
@@ -95,7 +95,7 @@ def _proposals(ledger: Ledger, config: CampaignConfig, target: Oracle) -> list[P
 def _best_new(
     ledger: Ledger, target: Oracle, *, number: int, max_hull_distance: float | None
 ) -> list[Answer]:
-    """The target oracle's best answers about candidates that are new and meet the requirement.
+    """The target oracle's best answers about relaxed candidates that count.
 
     Each crystal comes once, however many proposals have relaxed to it. Of a long campaign the best
     answers alone are looked at, so that it takes no longer.
@@ -107,7 +107,7 @@ def _best_new(
         largest=target.higher_is_better,
         proposed=True,
     )
-    found = [answer for answer in answers if counts(answer, max_hull_distance)]
+    found = [a for a in answers if "arrangement" in a.detail and counts(a, max_hull_distance)]
     if number > 1:
         again = repeated(
             (a.query.crystal.hash, a.query.crystal.formula, a.detail.get("arrangement"))

@@ -145,7 +145,7 @@ def _row(candidate: Candidate, summary: Summary, windows: Mapping[str, Window], 
         (text(seen.query.round), "n"),
         (text(seen.detail.get("tried", "given" if crystal.structure else "unknown")), "n"),
         (text(told or "not yet"), ""),
-        (f"<code>{text(crystal.hash[:8])}</code>", ""),
+        (f"{text(crystal.pool_name or '')} <code>{text(crystal.hash[:8])}</code>", ""),
     ]
     rest = "".join(f"<td{_class(kind)}>{cell}</td>" for cell, kind in cells)
     return (

@@ -75,7 +75,8 @@ def _candidates(summary: Summary, candidates: Sequence[Candidate], name: str) ->
         table.add_column("known as", overflow="fold")
     table.add_column("basis", no_wrap=True)
     table.add_column("asked up to", overflow="fold")
-    table.add_column("file", overflow="fold")
+    from_pool = any(candidate.crystal.pool_name for candidate in candidates)
+    table.add_column("name in the pool, or file" if from_pool else "file", overflow="fold")
     for candidate in candidates:
         style = "dim" if candidate.basis == "predicted" else None
         cells = _cells(candidate, summary)
@@ -108,7 +109,7 @@ def _cells(candidate: Candidate, summary: Summary) -> list[str]:
         "" if candidate.std is None else f"{candidate.std:.2f}",
         candidate.basis,
         summary.oracles[candidate.fidelity].name,
-        candidate.file_name if candidate.cif else "",
+        candidate.crystal.pool_name or (candidate.file_name if candidate.cif else ""),
     ]
 
 
