@@ -36,7 +36,7 @@ class Event(NamedTuple):
     """Something that has happened, or a step of a long stage that is done."""
 
     stage: str
-    """"pool", "start", "initial", "fit", "windows", "train", "choose", "guard", "query", "final",
+    """"read", "pool", "start", "initial", "fit", "windows", "train", "choose", "query", "final",
     "finalists", "done" or "stopped"."""
     round: int
     rounds: int

@@ -93,9 +93,10 @@ def run_campaign(
     if config.pool and not (folder / LEDGER_NAME).exists():
 
         def read(text: str) -> None:
-            notify(Event("pool", 0, config.rounds, text))
+            notify(Event("read", 0, config.rounds, text))
 
-        read(prepare_pool(folder, config, pool, read).sentence())
+        facts = prepare_pool(folder, config, pool, read)
+        notify(Event("pool", 0, config.rounds, facts.sentence()))
     if problem is None:
         assert strategy is not None
         made = strategy, baseline

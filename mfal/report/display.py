@@ -18,6 +18,7 @@ from mfal.oracles.types import Oracle
 __all__ = ["Lines", "Panel", "show_progress"]
 
 _STAGES = {
+    "read": "reading",
     "pool": "pool",
     "start": "start",
     "initial": "initial data",

@@ -7,6 +7,7 @@ import toy_campaign
 from pymatgen.core import Lattice, Structure
 from toy_campaign import InstantExecutor, digest
 
+from mfal.campaign.events import Event
 from mfal.campaign.folder import read_campaign
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.options import from_mapping
@@ -88,7 +89,10 @@ def test_it_asks_the_pool_and_goes_on_where_it_was(tmp_path) -> None:
 
 def test_the_pool_belongs_to_the_campaign(tmp_path) -> None:
     """A campaign without learning: the pool is read before it begins, and looked after."""
-    run(tmp_path, strategy=toy_campaign.strategy())
+    told: list[Event] = []
+    run(tmp_path, strategy=toy_campaign.strategy(), notify=told.append)
+    (said,) = [event.text for event in told if event.stage == "pool"]
+    assert said == "8 candidates, 8 of them with atoms; left out: 1 by --banned"
     with read_campaign(tmp_path) as ledger:
         assert ledger.meta("pool")["candidates"] == 8
     run(tmp_path, strategy=toy_campaign.strategy())
