@@ -33,8 +33,8 @@ class DynamicsOptions:
     """1/fs, of the Langevin thermostat while it is measured: half a picosecond, much slower than
     vibrations."""
     skin: float = 0.15
-    """Å, of the neighbour tables, which then hold for a step or two. A wider skin costs more angles
-    than it saves tables: more than twice as many at 0.45 Å as at 0.15 Å in Li7P3S11."""
+    """Å, of the neighbour tables, which then hold for two steps. A wider skin costs more angles
+    than it saves tables: a step of Li3OBr takes 94 ms at 0.3 Å and 83 at this."""
     every: int = 10
     """Steps between the moments that are kept."""
     width: float = 8.0
