@@ -3,7 +3,8 @@
 What is kept: elements and embedded crystals; of every other formula the lowest, and what lies at
 most `NEAR` above it, if it lies at most `COMPETES` above the hull of all. Exchanged ions must be
 the lowest of their formula. Energies go to a CSV file, the structures of all but the embedded
-crystals to a table of mfal's own format.
+crystals and of exchanged ions to a table of mfal's own format: the former are known anyway, and
+the latter bound the hull, but nobody has made them that we know of.
 """
 
 import gzip
@@ -22,7 +23,7 @@ from mfal.data.table import Material, MaterialTable
 from mfal.data.table_json import to_json
 from mfal.errors import MfalError
 from mfal.oracles.stability.hull import mixture_of
-from mfal.oracles.stability.phases import plain_formula, write_phases
+from mfal.oracles.stability.phases import plain_formula, read_phases, write_phases
 from mfal.oracles.stability.types import CompetingPhase
 
 PACKAGE = Path(__file__).parents[2] / "mfal"
@@ -32,6 +33,8 @@ NEAR = 0.02
 """eV per atom above the lowest of its formula."""
 COMPETES = 0.10
 """eV per atom above the hull; what lies higher bounds nothing that one looks for."""
+EARLIER = "chgnet-"
+"""Keys of phases that chgnet 0.4.2 itself relaxed; kept until the script has others."""
 LEAST_VOLUME = 4.0
 """Å³ per atom; below lie collapsed cells (diamond, the densest of all, has 5.6)."""
 
@@ -58,25 +61,29 @@ def pack(work: Path, embedded: frozenset[str]) -> None:
         for one in tier
     }
     structures = {row["key"]: _structure(row, standing) for row in kept}
-    write_phases(
-        ENERGIES,
-        (
-            CompetingPhase(
-                plain_formula(row["amounts"]),
-                row["amounts"],
-                row["energy"],
-                _group(structures[row["key"]]),
-                row["volume"],
-                row["source"],
-                row["key"],
-            )
-            for row in kept
-        ),
-    )
+    made = {plain_formula(row["amounts"]) for row in kept}
+    earlier = [
+        phase
+        for phase in read_phases(ENERGIES)
+        if phase.key.startswith(EARLIER) and phase.formula not in made
+    ]
+    phases = [
+        CompetingPhase(
+            plain_formula(row["amounts"]),
+            row["amounts"],
+            row["energy"],
+            _group(structures[row["key"]]),
+            row["volume"],
+            row["source"],
+            row["key"],
+        )
+        for row in kept
+    ]
+    write_phases(ENERGIES, [*phases, *earlier])
     materials = [
         _material(row, structures[row["key"]])
         for row in sorted(kept, key=lambda row: str(row["key"]))
-        if row["key"] not in embedded
+        if row["key"] not in embedded and not row["key"].startswith("exchange")
     ]
     text = to_json(MaterialTable.from_rows(materials))
     STRUCTURES.write_bytes(gzip.compress(text.encode(), mtime=0))
