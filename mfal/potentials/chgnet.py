@@ -24,6 +24,7 @@ multiplied where it lives (atoms, bonds, angles) and only the products are gathe
 the inner cutoff never change, so all that evolves is kept on the few bonds within it.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
@@ -297,7 +298,7 @@ def _radial(r: jax.Array, frequencies: jax.Array, cutoff: float, p: int) -> jax.
     for k in range(p, 0, -1):
         series = series * x + k * (k + 1) / 2
     envelope = (1 - x) ** 3 * series
-    scale = jnp.where(x < 1, envelope, 0) * np.sqrt(2 / cutoff) / r
+    scale = jnp.where(x < 1, envelope, 0) * math.sqrt(2 / cutoff) / r
     return scale[..., None] * jnp.sin(frequencies * x[..., None])
 
 
@@ -318,7 +319,7 @@ def _fourier(angles: jax.Array, frequencies: jax.Array) -> jax.Array:
     """[..., 1 + 2 frequencies] of angles [...]."""
     phases = angles[..., None] * frequencies
     constant = jnp.full_like(angles, np.sqrt(0.5))[..., None]
-    return jnp.concatenate([constant, jnp.sin(phases), jnp.cos(phases)], -1) / np.sqrt(np.pi)
+    return jnp.concatenate([constant, jnp.sin(phases), jnp.cos(phases)], -1) / math.sqrt(math.pi)
 
 
 def _linear(layer: tuple[jax.Array, jax.Array | None], x: jax.Array) -> jax.Array:
