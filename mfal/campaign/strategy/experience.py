@@ -100,8 +100,11 @@ def _stacked(crystals: list[Crystal]) -> Crystal:
 
 
 def known_precedents(problem: Problem, config: CampaignConfig) -> Precedents:
-    """Known crystals of a space's elements, and exchanges in them."""
-    if problem.environment is None:
+    """Known crystals of a space's elements, and exchanges in them.
+
+    None where there is a pool: its candidates count whether they are known or not.
+    """
+    if problem.environment is None or problem.pool is not None:
         return NO_PRECEDENTS
     within = {symbol for symbol, _ in make_spec(config.space).states}
     tables = known_crystals(config.known)
