@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Relax everything, write CIFs, print a table; 1 where any file or relaxation failed."""
+    print("mfal: reading, compiling, relaxing", file=sys.stderr, flush=True)
     from mfal.cli.cache import use_compilation_cache
 
     use_compilation_cache()

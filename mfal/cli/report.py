@@ -1,6 +1,7 @@
 """`mfal report`: a campaign as a page, tables and plots."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write everything and say where it is."""
+    print(f"mfal: making the report of {options.folder}", file=sys.stderr, flush=True)
     from mfal.campaign.folder import read_campaign
     from mfal.report.export import write_candidates
     from mfal.report.html import write_page
