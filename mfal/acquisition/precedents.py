@@ -1,4 +1,4 @@
-"""What precedent a crystal has: a formula that is known, or that exchanges of ions lead to.
+"""What precedent a crystal has: it is known, or exchanges of ions in a known one lead to it.
 
 Crystals with a precedent are far likelier to exist than those drawn at random, and those whose
 formula is known are seldom new. Which of these holds is looked up in a table, so that a trainer can
@@ -16,9 +16,10 @@ from mfal.crystals.types import NUM_ELEMENTS, Crystal
 
 __all__ = ["NO_PRECEDENTS", "Precedents", "make_precedents", "precedent_of"]
 
-_SAME = 1e-5
-"""Two compositions are the same where the cosine of the angle between them is this close to one:
-float32 resolves 1e-7, and an atom more or less in a hundred changes it by 5e-5."""
+_SAME = 2e-6
+"""Two compositions are the same where the cosine of the angle between them is this close to one.
+float32 resolves 1e-7; the nearest two of neutral ternaries with at most 36 atoms, LiM10X21 and
+LiM11X23, differ by 8.5e-6."""
 
 
 class Precedents(NamedTuple):

@@ -1,8 +1,10 @@
 """Which crystals have a precedent."""
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from mfal.acquisition.precedents import NO_PRECEDENTS, make_precedents, precedent_of
 from mfal.crystals.elements import atomic_number
@@ -41,11 +43,28 @@ def test_a_crystal_has_the_precedent_of_its_formula_and_group(formula, group, ex
     assert tuple(np.asarray(precedent_of(TABLE, crystal(formula, group)))) == expected
 
 
-def test_an_atom_more_in_a_large_cell_is_another_formula():
-    table = make_precedents(
-        crystal({"Li": 28, "O": 28}).composition[None], np.zeros(1, int), np.ones(1, bool)
-    )
-    assert np.asarray(precedent_of(table, crystal({"Li": 29, "O": 28}))).sum() == 0
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"Li": 28, "O": 28}, {"Li": 29, "O": 28}),
+        ({"Li": 1, "Mg": 10, "Br": 21}, {"Li": 1, "Mg": 11, "Br": 23}),
+    ],
+)
+def test_formulas_that_are_nearly_alike_are_told_apart(one, other):
+    table = make_precedents(crystal(one).composition[None], np.zeros(1, int), np.ones(1, bool))
+    assert np.asarray(precedent_of(table, crystal(one)))[0] == 1
+    assert np.asarray(precedent_of(table, crystal(other))).sum() == 0
+
+
+@hypothesis.given(
+    st.lists(st.integers(1, 60), min_size=2, max_size=5),
+    st.integers(1, 8),
+)
+def test_a_multiple_of_a_formula_is_the_same(amounts, times):
+    one = dict(zip(("Li", "P", "Ge", "S", "Cl"), amounts, strict=False))
+    table = make_precedents(crystal(one).composition[None], np.zeros(1, int), np.ones(1, bool))
+    many = crystal({symbol: times * n for symbol, n in one.items()})
+    assert np.asarray(precedent_of(table, many))[0] == 1
 
 
 def test_without_a_table_nothing_has_a_precedent():

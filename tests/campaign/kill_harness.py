@@ -1,11 +1,7 @@
 """Kill a small campaign over and over, and compare each resumed one with the unbroken one.
 
-    python kill_harness.py transactions FOLDER
     python kill_harness.py statements FOLDER
     python kill_harness.py instants FOLDER NUMBER
-
-"transactions" kills before each write that begins or ends a transaction or is in none, "statements"
-before those within transactions as well, of which nothing may be left.
 
 A process of its own, which holds no threads: every campaign runs in a fork of it. Prints one line
 of JSON: how many were killed, and where the results differed.
@@ -57,23 +53,17 @@ def in_fork(work: Callable[[], None]) -> int:
         os._exit(1)
 
 
-def kill_at_statement(number: int, within: bool) -> None:
-    """From now on, die just before the given write reaches the database.
-
-    Writes within a transaction count where `within` says so; its end always does.
-    """
+def kill_at_statement(number: int) -> None:
+    """From now on, die just before the given write reaches the database."""
     connect = sqlite3.connect
     count = itertools.count()
 
+    def look(statement: str) -> None:
+        if statement.lstrip().upper().startswith(WRITES) and next(count) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
         connection = connect(*arguments, **options)
-
-        def look(statement: str) -> None:
-            words = statement.lstrip().upper()
-            counts = within or words.startswith("COMMIT") or not connection.in_transaction
-            if counts and words.startswith(WRITES) and next(count) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-
         connection.set_trace_callback(look)
         return connection
 
@@ -100,8 +90,8 @@ def main() -> None:
         folder = root / str(number)
 
         def work(folder: Path = folder, number: int = number) -> None:
-            if mode != "instants":
-                kill_at_statement(number, within=mode == "statements")
+            if mode == "statements":
+                kill_at_statement(number)
             run(folder)
 
         child = in_fork(work)

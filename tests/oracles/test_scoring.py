@@ -24,7 +24,7 @@ TEN = (
     "mp-dielectric-1708",  # Li4SiO4, P1
     "mp-dielectric-3047",  # Li7SbO6, R3
     "mp-dielectric-4046",  # LiTaO3, R3c
-    pytest.param("computed-Li7P3S11", marks=pytest.mark.slow),  # P-1
+    "computed-Li7P3S11",  # P-1
     "mp-dielectric-1771",  # LiAsS2, Cc
     "mp-dielectric-2910",  # LiI, P6_3mc
     "LiCl",  # Fm-3m

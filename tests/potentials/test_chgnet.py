@@ -93,10 +93,10 @@ def test_the_recorded_crystals_are_many_and_various(recorded):
     assert max(row.moments.max() for row in recorded) > 2
 
 
-@pytest.mark.parametrize("atoms", [16, pytest.param(40, marks=pytest.mark.slow)])
-def test_energies_forces_stresses_and_moments_are_those_of_chgnet(recorded, atoms):
-    rows = [row for row in recorded if len(row.forces) <= atoms]
-    found = differences(rows, computed(rows, atoms, jnp.float32))
+def test_energies_forces_stresses_and_moments_are_those_of_chgnet(recorded):
+    rows = [row for row in recorded if len(row.forces) <= 40]
+    assert len(rows) >= 30
+    found = differences(rows, computed(rows, 40, jnp.float32))
     worst = {row.name: error for row, error in zip(rows, found, strict=True)}
     assert (found < [1e-5, 1e-4, 1e-3, 1e-4]).all(), worst
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+import jax
 import numpy as np
 
 from mfal.campaign.config import SpaceConfig
-from mfal.campaign.ledger.crystals import known_record, record_of
+from mfal.campaign.ledger.crystals import crystal_arrays, known_record, record_of
 from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.problem import Problem, make_spec
 from mfal.crystals.elements import SYMBOLS
@@ -47,7 +48,7 @@ def exchanged_crystals(problem: Problem, space: SpaceConfig) -> tuple[CrystalRec
                 found[name] = likelihood, child
     ranked = sorted(found.values(), key=lambda pair: (-pair[0], pair[1].hash))
     children = [child for _, child in ranked]
-    allowed = [bool(problem.allowed(_triple(child))) for child in children]
+    allowed = np.asarray(jax.vmap(problem.allowed)(crystal_arrays(children)))
     return tuple(child for child, met in zip(children, allowed, strict=True) if met)
 
 
@@ -94,7 +95,3 @@ def crystal_of(counts: Mapping[str, float], group: int, lattice: np.ndarray) -> 
         composition[SYMBOLS.index(symbol)] = n
     leaves: tuple[Any, ...] = (composition, np.int32(group), lattice.astype(np.float32))
     return Crystal(*leaves)
-
-
-def _triple(record: CrystalRecord) -> Crystal:
-    return crystal_of(record.composition, record.space_group, np.array(record.lattice))

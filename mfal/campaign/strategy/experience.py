@@ -63,7 +63,7 @@ class Experience(NamedTuple):
 def past_experience(problem: Problem, config: CampaignConfig) -> Experience:
     """The rows of the table that are made of a space's elements, with the space's precedents.
 
-    None where there is no space of which crystals are generated.
+    Both are empty where no crystals are generated.
     """
     rows = []
     if problem.environment is not None:
