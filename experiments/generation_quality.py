@@ -41,7 +41,6 @@ from mfal.campaign.folder import CAMPAIGN, read_campaign, stored_config
 from mfal.campaign.ledger.crystals import structure_of
 from mfal.campaign.ledger.records import CrystalRecord, realisation_seed
 from mfal.campaign.problem import make_problem
-from mfal.campaign.standing import hull_distance_of
 from mfal.campaign.strategy.exchanges import exchanged_crystals
 from mfal.campaign.strategy.informed import make_strategy
 from mfal.campaign.strategy.questions import uniform_records
@@ -50,9 +49,12 @@ from mfal.campaign.strategy.types import Round
 from mfal.campaign.workers.atoms import candidate_atoms
 from mfal.crystals.matching import same_crystal
 from mfal.errors import MfalError
+from mfal.oracles.stability import hull_distance
 
 COUNT = 1000
 METASTABLE = 0.1  # eV per atom
+SOURCES = ("random", "exchanged", "sampler", "campaign")
+LEARNT = ("sampler", "campaign")  # of a finished campaign
 DRAWS = 256  # crystals of a source drawn in one dispatch
 PUBLISHED = {  # M.S.U.N. of generators trained on MP-20, LeMat-GenBench, arXiv 2512.04562
     "Crystalite": 0.226,
@@ -146,13 +148,12 @@ def kept(record: CrystalRecord, detail: Mapping[str, Any]) -> dict[str, Any]:
     """What the figures need of an answer's detail."""
     relaxation = detail.get("relaxation") or {}
     statuses = relaxation.get("statuses", [])
-    distance = hull_distance_of(detail)
     return {
         "formula": record.formula,
+        "crystal": [record.composition, record.space_group, record.lattice],
         "valid": statuses[relaxation["lowest"]] == "converged" if statuses else False,
         "known_as": detail.get("known_as", ""),
-        "hull_distance": None if math.isnan(distance) else distance,
-        "bounded": relaxation.get("hull_bounded"),
+        "energy": relaxation.get("energy_ev_per_atom"),
         "shift": relaxation.get("shift_angstrom"),
         "volume_change": relaxation.get("volume_change"),
         "survived": relaxation.get("survived"),
@@ -179,12 +180,21 @@ def unique(rows: Iterable[Mapping[str, Any]]) -> list[bool]:
     return found
 
 
+def place(row: Mapping[str, Any]) -> tuple[float, bool]:
+    """Hull distance, eV per atom, and whether all phases that the hull needs are at hand.
+
+    On the hull that is embedded today, whenever the crystal was relaxed.
+    """
+    if row["energy"] is None:
+        return math.nan, False
+    found = hull_distance(row["energy"], row["crystal"][0])
+    return found.distance, found.bounded
+
+
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """Of each measure whether each row meets it, [N] bool."""
     valid = np.array([row["valid"] for row in rows], bool)
-    distance = np.array(
-        [math.nan if row["hull_distance"] is None else row["hull_distance"] for row in rows]
-    )
+    distance = np.array([place(row)[0] for row in rows])
     alone = np.array(unique(rows), bool)
     novel = valid & np.array([not row["known_as"] for row in rows], bool)
     stable, metastable = valid & (distance <= 0), valid & (distance <= METASTABLE)
@@ -210,7 +220,7 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "shift": interval(shifts)._asdict(),
         "volume_change": interval(changes)._asdict(),
         "survived": interval([float(r["survived"]) for r in rows if r["valid"]])._asdict(),
-        "unbounded": interval([float(not r["bounded"]) for r in rows if r["valid"]])._asdict(),
+        "unbounded": interval([float(not place(r)[1]) for r in rows if r["valid"]])._asdict(),
     }
 
 
@@ -235,15 +245,19 @@ def main() -> None:
     parser = make_parser(__doc__ or "")
     parser.add_argument("--campaign", type=Path, nargs="*", default=[], metavar="DIR")
     parser.add_argument("--count", type=int, default=COUNT, help="crystals of each source")
+    parser.add_argument("--sources", nargs="+", default=SOURCES, choices=SOURCES)
     parser.add_argument("--known", nargs="*", default=[], help="more tables of known crystals")
     options = parser.parse_args()
     start, known = time.perf_counter(), tuple(options.known)
     config = CampaignConfig()
     problem = make_problem(config.space, config.oracles)
-    exchanged = list(exchanged_crystals(problem, config.space))[: options.count]
-    drawn = {"random": random_crystals(config, options.count), "exchanged": exchanged}
-    if options.campaign:
-        drawn["sampler"] = sampled_crystals(options.campaign[0], options.count)
+    draw: dict[str, Callable[[], list[CrystalRecord]]] = {
+        "random": lambda: random_crystals(config, options.count),
+        "exchanged": lambda: list(exchanged_crystals(problem, config.space))[: options.count],
+        "sampler": lambda: sampled_crystals(options.campaign[0], options.count),
+    }
+    names = [name for name in options.sources if options.campaign or name not in LEARNT]
+    drawn = {name: draw[name]() for name in names if name in draw}
     # The sources by turns, so that a stopped run compares equal numbers.
     tasks: dict[str, Callable[[], Any]] = {
         f"{source} {number} {records[number].hash}": partial(judge, records[number], known)
@@ -256,7 +270,7 @@ def main() -> None:
         source: [row for name, row in done.items() if name.startswith(f"{source} ")]
         for source in drawn
     }
-    if options.campaign:
+    if "campaign" in names:
         rows["campaign"] = proposed_crystals(options.campaign)
     found = {source: figures(each) for source, each in rows.items() if each}
     print_table(found)
