@@ -54,6 +54,7 @@ def choose_batch(
     limits: np.ndarray | None = None,
     pending: Iterable[tuple[int, int]] = (),
     size: int | None = None,
+    formula: np.ndarray | None = None,
 ) -> list[Pick]:
     """The greedy batch; it never costs more than the budget, nor a fidelity more than its limit.
 
@@ -67,6 +68,8 @@ def choose_batch(
       limits: [M], what each fidelity may take of it; infinite where nothing limits it.
       pending: (crystal, fidelity) that are being asked already: they count as chosen.
       size: most questions; as many as the budget buys if left out.
+      formula: [N] int, equal for crystals of one formula, of which the target is asked about one
+        alone: its answer tells what another would have to improve on.
     """
     levels = belief.mean.shape[1]
     available, room = available.copy(), np.full(levels, np.inf)
@@ -79,6 +82,8 @@ def choose_batch(
         """The covariances once (i, m) has been answered."""
         nonlocal covariance
         available[i, m] = False
+        if formula is not None and m == levels - 1:
+            available[formula == formula[i], m] = False
         shared = belief.loading @ belief.loading[i]
         shared[i] = 1.0
         column = shared[:, None] * (belief.root @ belief.root[i, m])

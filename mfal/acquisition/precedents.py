@@ -12,14 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mfal.acquisition.formulas import same_formula, unit_rows
 from mfal.crystals.types import NUM_ELEMENTS, Crystal
 
 __all__ = ["NO_PRECEDENTS", "Precedents", "make_precedents", "precedent_of"]
-
-_SAME = 2e-6
-"""Two compositions are the same where the cosine of the angle between them is this close to one.
-float32 resolves 1e-7; the nearest two of neutral ternaries with at most 36 atoms, LiM10X21 and
-LiM11X23, differ by 8.5e-6."""
 
 
 class Precedents(NamedTuple):
@@ -54,9 +50,8 @@ def make_precedents(
     chex.assert_equal_shape([space_group, known])
     if not len(composition):
         return NO_PRECEDENTS
-    unit = composition / np.linalg.norm(composition, axis=1, keepdims=True)
     return Precedents(
-        jnp.asarray(unit, jnp.float32),
+        unit_rows(composition),
         jnp.asarray(np.asarray(space_group), jnp.int32),
         jnp.asarray(np.asarray(known), bool),
     )
@@ -70,9 +65,7 @@ def precedent_of(precedents: Precedents, crystal: Crystal) -> jax.Array:
     told. The second stands for an exchange in a known crystal, in its group. The third stands for
     the formula of either in another group.
     """
-    length = jnp.linalg.norm(crystal.composition)
-    cosine = precedents.composition @ crystal.composition / jnp.maximum(length, 1e-6)
-    same = cosine > 1.0 - _SAME
+    same = same_formula(precedents.composition, crystal.composition)
     group = precedents.space_group
     here = same & ((group == crystal.space_group_number) | (group == 0))
     known, exchanged = jnp.any(here & precedents.known), jnp.any(here & ~precedents.known)

@@ -17,6 +17,7 @@ long as good crystals are rare, and nothing once the crystal is known. No consta
 against exploiting or cheap against dear.
 """
 
+import math
 from typing import NamedTuple
 
 import chex
@@ -45,7 +46,7 @@ class Terms(NamedTuple):
     """What a round's questions are measured by; a pytree, so that a new round doesn't recompile."""
 
     best: jax.Array
-    """[], the score at the target fidelity that is to be improved on."""
+    """[], the score at the target fidelity that is to be improved on: of the tenth best formula."""
     costs: jax.Array
     """[M], CPU seconds of a first question about a crystal at each fidelity, its atoms included;
     the target is the last."""
@@ -72,6 +73,8 @@ class Question(NamedTuple):
     """[], probability that it meets the requirement on stability."""
     found: jax.Array
     """[] bool, whether its atoms are known."""
+    rival: jax.Array | float = -math.inf
+    """[], best score of another crystal of its formula: only what is better than that counts."""
 
 
 def expected_improvement(mean: jax.Array, std: jax.Array, best: float | jax.Array) -> jax.Array:
@@ -107,10 +110,11 @@ def improvement_rate(terms: Terms, question: Question) -> jax.Array:
     """
     chex.assert_equal_shape([question.shift, terms.costs, terms.costs_later, terms.open])
     costs = jnp.where(question.found, terms.costs_later, terms.costs)
+    best = jnp.maximum(terms.best, question.rival)
 
     def plan(shift: jax.Array, cost: jax.Array, tells: jax.Array) -> jax.Array:
         left = jnp.sqrt(jnp.maximum(question.std**2 - shift**2, 0.0))
-        gains = expected_improvement(question.mean + shift * _NODES, left, terms.best)
+        gains = expected_improvement(question.mean + shift * _NODES, left, best)
         # The better the answer the more is left to gain, so that plans differ in where they stop.
         gain = jnp.cumsum((_WEIGHTS * gains)[::-1])
         often = jnp.cumsum(_WEIGHTS[::-1])
@@ -119,6 +123,6 @@ def improvement_rate(terms: Terms, question: Question) -> jax.Array:
         return jnp.max(question.chance * gain / (cost + then))
 
     rates = jax.vmap(plan)(question.shift, costs, terms.tells_stability)
-    direct = question.chance * expected_improvement(question.mean, question.std, terms.best)
+    direct = question.chance * expected_improvement(question.mean, question.std, best)
     rates = rates.at[-1].set(direct / costs[-1])
     return jnp.where(terms.open, question.stable * rates, 0.0)

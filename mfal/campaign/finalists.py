@@ -12,7 +12,7 @@ from mfal.campaign.folder import CAMPAIGN, FINALISTS
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import Outcome, Proposal, Query
 from mfal.campaign.ledger.rows import Answer
-from mfal.campaign.standing import counts, hull_limit, repeated
+from mfal.campaign.standing import counted_as, counts, hull_limit, repeated
 from mfal.oracles.types import Oracle
 
 if TYPE_CHECKING:
@@ -97,8 +97,9 @@ def _best_new(
 ) -> list[Answer]:
     """The target oracle's best answers about relaxed candidates that count.
 
-    Each crystal comes once, however many proposals have relaxed to it. Of a long campaign the best
-    answers alone are looked at, so that it takes no longer.
+    Each formula that was generated comes once, and so does each crystal, however many candidates
+    have relaxed to it. Of a long campaign the best answers alone are looked at, so that it takes no
+    longer.
     """
     answers = ledger.best(
         CAMPAIGN,
@@ -108,6 +109,7 @@ def _best_new(
         proposed=True,
     )
     found = [a for a in answers if "arrangement" in a.detail and counts(a, max_hull_distance)]
+    found = list({counted_as(a.query.crystal): a for a in reversed(found)}.values())[::-1]
     if number > 1:
         again = repeated(
             (a.query.crystal.hash, a.query.crystal.formula, a.detail.get("arrangement"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from mfal.campaign.config import CampaignConfig
+    from mfal.campaign.ledger.records import CrystalRecord
     from mfal.campaign.ledger.rows import Answer
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "NEW",
     "STANDINGS",
     "Standing",
+    "counted_as",
     "counts",
     "hull_distance_of",
     "hull_limit",
@@ -25,12 +27,13 @@ __all__ = [
     "standing_of",
 ]
 
-Standing = Literal["new", "pool", "repeated", "known", "unstable"]
+Standing = Literal["new", "pool", "polymorph", "repeated", "known", "unstable"]
 NEW: Standing = "new"
-STANDINGS: tuple[Standing, ...] = (NEW, "pool", "repeated", "known", "unstable")
+STANDINGS: tuple[Standing, ...] = (NEW, "pool", "polymorph", "repeated", "known", "unstable")
 """In the order of the ranking, in which those of `COUNTING` stand together."""
 COUNTING: tuple[Standing, ...] = (NEW, "pool")
-"""Of what counts: generated crystals that are new, and a pool's candidates."""
+"""Of what counts: the best new crystal of each formula that was generated, and a pool's
+candidates."""
 
 
 def standing_of(details: Iterable[Mapping[str, Any]], max_hull_distance: float | None) -> Standing:
@@ -68,6 +71,14 @@ def hull_limit(config: "CampaignConfig") -> float | None:
 def counts(answer: "Answer", max_hull_distance: float | None) -> bool:
     """Whether an answer is about a crystal that is new or a pool's, and meets the requirement."""
     return standing_of([answer.detail], max_hull_distance) in COUNTING
+
+
+def counted_as(crystal: "CrystalRecord") -> str:
+    """What a crystal counts as among the best: a generated one as its formula, a pool's as itself.
+
+    So of the polymorphs of a generated formula the best alone counts.
+    """
+    return crystal.hash if crystal.pool_name is not None else crystal.formula
 
 
 def repeated(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from mfal.campaign.ledger.book import Answer
-from mfal.campaign.standing import counts
+from mfal.campaign.standing import counted_as, counts
 
 __all__ = ["TOP_K", "Curve", "best_curve"]
 
@@ -21,7 +21,8 @@ class Curve(NamedTuple):
     cost: list[float]
     best: list[float]
     top: list[float | None]
-    """Mean of the best five answers, of a crystal each; None before there are five."""
+    """Mean of the best five answers, of a formula each (of a candidate each in a pool); None before
+    there are five."""
 
 
 def best_curve(
@@ -48,7 +49,7 @@ def best_curve(
         answered = answer.query.fidelity == target and answer.value is not None
         if answered and counts(answer, limit):
             assert answer.value is not None
-            name = answer.query.crystal.hash
+            name = counted_as(answer.query.crystal)
             seen[name] = max(seen.get(name, -math.inf), sign * answer.value)
         if seen:
             ranked = heapq.nlargest(TOP_K, seen.values())

@@ -9,7 +9,7 @@ from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
 from mfal.campaign.folder import BASELINE, CAMPAIGN, FINALISTS, HANDOFF
 from mfal.campaign.ledger.book import Answer, Ledger
 from mfal.campaign.measured import Worth, measured_values, overruled
-from mfal.campaign.standing import COUNTING, STANDINGS, Standing, repeated, standing_of
+from mfal.campaign.standing import COUNTING, STANDINGS, Standing, counted_as, repeated, standing_of
 from mfal.campaign.strategy.stability import stability_from_plain
 from mfal.numbers import finite_or_none
 from mfal.report.candidate import SIGNS, Candidate, candidates_html
@@ -45,8 +45,8 @@ class Summary(NamedTuple):
     config: dict[str, Any]
     oracles: tuple[OracleFacts, ...]
     candidates: list[Candidate]
-    """Best first, by standing: the new and the pool's, what relaxed to one of them, known
-    compounds, the rest."""
+    """Best first, by standing: the best new of each formula and the pool's, further polymorphs of
+    these, what relaxed to one of them, known compounds, the rest."""
     campaign: Curve
     baseline: Curve | None
     """Of the strategy that ran beside it at equal cost."""
@@ -298,6 +298,12 @@ def _by_standing(
     fresh = [c for c in judged if c.standing in COUNTING]
     again = repeated((c.crystal.hash, c.crystal.formula, c.arrangement) for c in fresh)
     judged = [c._replace(standing="repeated") if c.crystal.hash in again else c for c in judged]
+    seen: set[str] = set()
+    for i, candidate in enumerate(judged):
+        if candidate.standing in COUNTING:
+            name = counted_as(candidate.crystal)
+            judged[i] = candidate._replace(standing="polymorph") if name in seen else candidate
+            seen.add(name)
     place = {name: 0 if name in COUNTING else i for i, name in enumerate(STANDINGS)}
     ordered = sorted(judged, key=lambda c: place[c.standing])
     return [candidate._replace(rank=rank) for rank, candidate in enumerate(ordered, 1)]

@@ -51,6 +51,7 @@ def print_summary(console: Console, summary: Summary, folder: Path, shown: int =
 
 _TITLES = {
     COUNTING: "Best candidates",
+    ("polymorph",): "Further polymorphs of these",
     ("repeated",): "The same crystals again",
     ("known",): "Known compounds, no discoveries",
     ("unstable",): "Known to miss the requirement",

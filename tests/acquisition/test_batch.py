@@ -92,3 +92,18 @@ def test_alike_crystals_are_not_asked_twice_where_one_tells_of_the_other():
         joint, lambda std, shift: shift, np.ones((3, 1)), 2.0, available=np.ones((3, 1), bool)
     )
     assert [p.crystal for p in picks] == [0, 2]
+
+
+def test_the_target_is_asked_about_one_crystal_of_a_formula():
+    joint = JointBelief(np.zeros((4, 2)), np.tile(np.eye(2), (4, 1, 1)), np.zeros((4, 1)))
+    value = np.array([[5.0, 4.0], [3.0, 6.0], [2.0, 9.0], [1.0, 8.0]])
+
+    def asked(pending=()):
+        picks = choose_batch(
+            joint, lambda *_: value, np.ones((4, 2)), 8.0,
+            available=np.ones((4, 2), bool), pending=pending, formula=np.array([0, 0, 1, 1]),
+        )  # fmt: skip
+        return [(p.crystal, p.fidelity) for p in picks]
+
+    assert asked() == [(2, 1), (1, 1), (0, 0), (1, 0), (2, 0), (3, 0)]
+    assert asked([(0, 1), (3, 0)]) == [(2, 1), (0, 0), (1, 0), (2, 0)]

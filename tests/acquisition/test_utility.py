@@ -35,9 +35,9 @@ def terms(costs, later=None, best=0.0, tells=None, open_=None):
     )
 
 
-def question(mean, std, shift, chance=1.0, stable=1.0, found=False):
+def question(mean, std, shift, chance=1.0, stable=1.0, found=False, rival=-np.inf):
     numbers = [jnp.asarray(each, jnp.float32) for each in (mean, std, shift, chance, stable)]
-    return Question(*numbers, jnp.asarray(found))
+    return Question(*numbers, jnp.asarray(found), jnp.float32(rival))
 
 
 def test_expected_improvement_by_sampling():
@@ -109,6 +109,23 @@ def test_atoms_are_paid_once_and_nothing_is_open_that_cannot_be_followed():
     last = rate(terms(costs, open_=[False, True]), question(0.0, 1.0, [0.9, 1.0]))
     assert last[0] == 0
     assert last[1] > 0
+
+
+@pytest.mark.parametrize("rival", [-2.0, -1.0, 0.5])
+def test_a_polymorph_improves_on_the_best_of_its_formula_or_on_the_tenth(rival):
+    """The mean of the two best formulas, before and after a third crystal's answer, by sampling."""
+    others = [3.0, -1.0]  # so that the second best has -1, or the rival's formula is among them
+    draws = np.random.default_rng(1).normal(-0.5, 1.0, 200_000)
+    before = sum(sorted([*others, rival])[-2:])
+    own = np.maximum(draws, rival)
+    after = np.sort(np.stack([np.full_like(own, 3.0), np.full_like(own, -1.0), own]), axis=0)
+    gain = (after[-2:].sum(0) - before).mean()
+    second = sorted([*others, rival])[-2]
+    asked = question(-0.5, 1.0, [0.7, 1.0], rival=rival)
+    found = rate(terms((1.0, 10.0), best=second), asked)
+    assert found[1] == pytest.approx(gain / 10.0, rel=0.01)
+    alone = question(-0.5, 1.0, [0.7, 1.0])
+    assert found == pytest.approx(rate(terms((1.0, 10.0), best=max(second, rival)), alone))
 
 
 @settings(deadline=None, max_examples=60)

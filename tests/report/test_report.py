@@ -101,6 +101,43 @@ def test_candidates_are_ranked_by_answers_then_marked_expectations(ledger):
     assert summary.best_known.query.crystal.formula == "LiK"
 
 
+def polymorph(formula: str, group: int, source: str = "sampled") -> Proposal:
+    """Of the target, about a crystal that differs from others of its formula in its group."""
+    asked, lattice = proposal(formula, 1), (3.0, 3.0, 3.0, 90.0, 90.0, 90.0)
+    name = crystal_hash({"Li": len(formula)}, group, lattice, formula + source)
+    changed = asked.crystal._replace(hash=name, space_group=group, source=source)
+    return asked._replace(crystal=changed)
+
+
+def test_of_a_generated_formula_the_best_counts_and_of_a_pool_each(tmp_path):
+    rows = [
+        (polymorph("LiA", 225), -3.0),
+        (polymorph("LiA", 221), -2.0),
+        (polymorph("LiB", 225), -4.0),
+        (polymorph("LiC", 1, "pool:one"), -5.0),
+        (polymorph("LiC", 2, "pool:two"), -6.0),
+    ]
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.start({"config": {}, "oracles": ORACLES})
+        ledger.propose("campaign", 1, [each for each, _ in rows], {})
+        for query, (asked, value) in zip(ledger.pending("campaign"), rows, strict=True):
+            detail = {"pool": asked.crystal.source} if asked.crystal.pool_name else {}
+            ledger.conclude(query, Outcome(value, None, "ok", 1.0, detail))
+        summary = summarise(ledger)
+    found = [(c.crystal.formula, c.crystal.space_group, c.standing) for c in summary.candidates]
+    assert found == [
+        ("LiA", 221, "new"),
+        ("LiB", 225, "new"),
+        ("LiC", 1, "pool"),
+        ("LiC", 2, "pool"),
+        ("LiA", 225, "polymorph"),
+    ]
+    assert summary.campaign.top == [None] * 5  # four count
+    page = io.StringIO()
+    print_summary(Console(file=page, width=160), summary, tmp_path)
+    assert "Further polymorphs" in page.getvalue()
+
+
 @pytest.mark.parametrize(
     ("said", "value", "status", "cell"),
     [

@@ -17,11 +17,13 @@ import numpy as np
 from mfal.acquisition import Pick, Question, Terms, choose_batch, improvement_rate
 from mfal.acquisition.chances import chance_of
 from mfal.acquisition.feasibility import FLOOR, chance_of_feasibility
+from mfal.acquisition.formulas import FormulaScores, make_formula_scores, score_of_formula
 from mfal.campaign.config import CampaignConfig, ProxyConfig
 from mfal.campaign.ledger.crystals import crystal_arrays
 from mfal.campaign.ledger.prices import FIT_COST
 from mfal.campaign.ledger.records import CrystalRecord
 from mfal.campaign.problem import Problem
+from mfal.campaign.standing import counted_as
 from mfal.campaign.strategy.belief import Belief, Fitted, make_belief, pad
 from mfal.campaign.strategy.experience import fit_answers, fit_stability, past_experience
 from mfal.campaign.strategy.observations import (
@@ -46,7 +48,8 @@ from mfal.proxies.dataset import EXACT
 __all__ = ["Aim", "make_strategy"]
 
 _BEST = 10
-"""The proposals that a campaign is about: asking is worth what it improves on the tenth best."""
+"""The proposals that a campaign is about, each of another formula where crystals are generated:
+asking is worth what it improves on the tenth best."""
 _SPACE = 256
 """Crystals drawn uniformly, which stand for the space where a requirement's share is learnt."""
 _SPACE_STREAM = 1 << 21
@@ -62,6 +65,8 @@ class Aim(NamedTuple):
     """What is learned of the chance of an answer."""
     stability: Any
     """The same of meeting the requirement and being new; None where stability doesn't count."""
+    formulas: FormulaScores
+    """Best answers of the generated formulas that count."""
 
 
 class _Pool(NamedTuple):
@@ -119,12 +124,14 @@ def make_strategy(
             _floored(chance_of(aim.answer, crystal)),
             stable,
             jnp.zeros((), bool),
+            rival_of(aim.formulas, crystal),
         )
         return utility(aim.terms, question)
 
     source = all_sources(sampler, config.space)(problem, config.sampler, worth)
     chances = jax.jit(jax.vmap(chance_of, in_axes=(None, 0)))
     rates = jax.jit(jax.vmap(utility, in_axes=(None, 0)))
+    rivals = jax.jit(jax.vmap(rival_of, in_axes=(None, 0)))
     thinking = source.cost + fitting_cost(config.proxy, levels)
 
     def initial(round_: Round) -> Decision:
@@ -151,6 +158,11 @@ def make_strategy(
         found = np.asarray(answered.any(axis=1))
         crystals = jax.tree.map(pad, crystal_arrays(pool.records))
         number = len(pool.records)
+        rival = np.asarray(rivals(aim.formulas, crystals))[:number] if number else np.zeros(0)
+        # A pool's candidates count each.
+        own = np.array([record.pool_name is not None for record in pool.records], bool)
+        rival = np.where(own, -np.inf, rival)
+        names = [counted_as(record) for record in pool.records]
         chance = np.asarray(chances(aim.answer, crystals))[:number] if number else np.zeros(0)
         # Where a question about the crystal was answered its atoms have been found.
         chance = np.where(found, 1.0, chance)
@@ -164,7 +176,7 @@ def make_strategy(
         def worths(std: np.ndarray, shift: np.ndarray) -> np.ndarray:
             columns = (joint.mean[:, -1], std, shift, chance, stable)
             leaves: list[Any] = [pad(np.asarray(each, np.float32)) for each in columns]
-            leaves.append(pad(found))
+            leaves += [pad(found), pad(rival)]
             question = Question(*leaves)
             return np.asarray(rates(aim.terms, question), float)[:number]
 
@@ -182,6 +194,7 @@ def make_strategy(
             available=pool.available,
             limits=np.array(round_.allowances),
             pending=pool.pending,
+            formula=np.unique(names, return_inverse=True)[1] if names else None,
         )
         parents = asked_before(round_).parents
         std = np.sqrt(np.einsum("nml,nml->nm", joint.root, joint.root))
@@ -229,9 +242,10 @@ def make_strategy(
             found = stability.judge(rows.records, round_.answers)
             meets = (found.label > 0) & ~found.known
         last = round_.number >= round_.rounds
+        best, formulas = to_improve_on(rows, levels - 1, meets)
         costs = jnp.array([asker.cost(m) for m in range(levels)], jnp.float32)
         terms = Terms(
-            best=jnp.float32(to_improve_on(rows, levels - 1, meets)),
+            best=jnp.float32(best),
             costs=costs,
             costs_later=jnp.array([asker.cost(m, found=True) for m in range(levels)], jnp.float32),
             # Relaxed atoms come with any answer, and their hull distance with them.
@@ -239,7 +253,7 @@ def make_strategy(
             | (stability is not None and config.relax and not stability.of_window),
             open=(jnp.arange(levels) == levels - 1) | (not last),
         )
-        return Aim(fitted.state, terms, answer, stable)
+        return Aim(fitted.state, terms, answer, stable, formulas)
 
     def gather(round_: Round, drawn: Sequence[CrystalRecord], fidelity: np.ndarray) -> _Pool:
         """New draws at their fidelity, crystals that have answered at any other."""
@@ -296,19 +310,39 @@ def make_strategy(
     return Strategy(initial, propose, conclude)
 
 
-def to_improve_on(rows: ScoredRows, target: int, meets: np.ndarray) -> float:
+def to_improve_on(rows: ScoredRows, target: int, meets: np.ndarray) -> tuple[float, FormulaScores]:
     """The tenth best score among proposals at the target fidelity that may meet the requirement.
 
-    Before there are twenty it is their median, so that the few first ones, whatever they are, don't
-    set it; before there is any, the median of the known crystals'. An upper limit has shown nothing
-    that is to be improved on.
+    Of a generated formula the best crystal alone counts. Before there are twenty it is the median,
+    so that the few first ones, whatever they are, don't set it; before there is any, the median of
+    the known crystals'. An upper limit has shown nothing that is to be improved on.
+
+    Returns:
+      That score, and the best of each generated formula.
     """
     at_target = (rows.fidelity == target) & (rows.censoring >= EXACT)
-    for use in (at_target & rows.proposed & meets, at_target):
-        scores = np.sort(rows.score[use])[::-1]
-        if len(scores):
-            return float(scores[min(_BEST, (len(scores) + 1) // 2) - 1])
-    return float(np.median(rows.score))
+    counting = at_target & rows.proposed & meets
+    best: dict[str, tuple[float, CrystalRecord]] = {}
+    for i in np.flatnonzero(counting):
+        record, score = rows.records[i], float(rows.score[i])
+        name = counted_as(record)
+        if name not in best or score > best[name][0]:
+            best[name] = score, record
+    generated = [each for each in best.values() if each[1].pool_name is None]
+    cells = crystal_arrays([record for _, record in generated]).composition
+    # One row of padding at least, so that the shape is the same before there is an answer.
+    table = make_formula_scores(
+        pad(np.pad(cells, ((0, 1), (0, 0))), edge=False),
+        pad(np.array([*(score for score, _ in generated), 0.0]), edge=False),
+    )
+    if scores := sorted((score for score, _ in best.values()), reverse=True):
+        return scores[min(_BEST, (len(scores) + 1) // 2) - 1], table
+    return float(np.median(rows.score[at_target] if at_target.any() else rows.score)), table
+
+
+def rival_of(formulas: FormulaScores, crystal: Crystal) -> jax.Array:
+    """The best score of a crystal's formula, []; minus infinity where none has answered."""
+    return score_of_formula(formulas, crystal.composition)
 
 
 def fitting_cost(proxy: ProxyConfig, levels: int) -> float:
