@@ -76,7 +76,7 @@ def dynamics_oracle(
             return _simulated(structure, used, options, Path(passing))
 
     name = "dynamics"
-    version = f"2-{used.name}-{used.version}-{options.tag()}"
+    version = f"3-{used.name}-{used.version}-{options.tag()}"
     return Oracle(
         name=name,
         version=version,
@@ -112,7 +112,7 @@ def _key(structure: "Structure", potential: "Potential", options: DynamicsOption
         for name, value in vars(options).items()
         if name not in ("temperatures", "target", "length", "ion_time")
     }
-    return [1, potential.name, potential.version, matrix, sites, fixed]
+    return [2, potential.name, potential.version, matrix, sites, fixed]
 
 
 def _simulated(

@@ -72,7 +72,12 @@ def _as_tuple(matrix: np.ndarray) -> tuple[tuple[int, ...], ...]:
 
 
 def _normal_forms(number: int) -> Iterator[np.ndarray]:
-    """All lower triangular Hermite normal forms of one determinant."""
+    """All lower triangular Hermite normal forms of one determinant.
+
+    Rows are vectors: a multiple of an earlier one may be added to each, so that what stands below a
+    diagonal entry counts modulo that entry. There are 7, 13, 35, 31, 91, ... for determinants of 2,
+    3, 4, 5, 6, ... (OEIS A001001), one for each sublattice.
+    """
     for a in range(1, number + 1):
         if number % a:
             continue
@@ -80,9 +85,9 @@ def _normal_forms(number: int) -> Iterator[np.ndarray]:
             if (number // a) % b:
                 continue
             c = number // a // b
-            for d in range(b):
-                for e in range(c):
-                    for f in range(c):
+            for d in range(a):
+                for e in range(a):
+                    for f in range(b):
                         yield np.array([[a, 0, 0], [d, b, 0], [e, f, c]])
 
 

@@ -201,4 +201,4 @@ def test_the_command_lines_name_leads_to_it() -> None:
 
 def test_a_potential_by_another_name_has_another_version() -> None:
     other = STILL._replace(name="springs", version="7")
-    assert dynamics_oracle(QUICK, other).version.startswith("2-springs-7-Li-1000K")
+    assert dynamics_oracle(QUICK, other).version.startswith("3-springs-7-Li-1000K")

@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,6 +27,26 @@ def test_a_face_centred_lattice_needs_fewer_cells_than_its_cube() -> None:
     number = abs(np.linalg.det(smallest_supercell(primitive, 8.0)))
     assert 20 < number < 32  # 2 x 2 x 2 cubes hold 32
     assert smallest_supercell(np.diag([8.0, 9.0, 8.5]), 8.0).tolist() == np.eye(3).tolist()
+
+
+def test_no_smaller_supercell_is_wide_enough() -> None:
+    # Seven hexagons make one whose edges are longer by the root of seven, and six never do.
+    a, c = 3.6, 11.2
+    hexagonal = np.array([[a, 0, 0], [-a / 2, a * np.sqrt(3) / 2, 0], [0, 0, c]])
+    matrix = smallest_supercell(hexagonal, 8.0)
+    assert abs(round(np.linalg.det(matrix))) == 7
+    assert cell_widths(matrix @ hexagonal).min() == pytest.approx(np.sqrt(7) * a * np.sqrt(3) / 2)
+    # Against all sets of three short vectors of a lattice that has no symmetry.
+    rng = np.random.default_rng(1)
+    cell = np.diag([4.1, 5.2, 6.3]) + rng.normal(0, 0.8, (3, 3))
+    found = round(abs(np.linalg.det(smallest_supercell(cell, 8.0))))
+    short = np.array(list(np.ndindex(5, 5, 5))) - 2
+    short = short[(short @ [25, 5, 1] > 0) & (np.linalg.norm(short @ cell, axis=1) < 12)]
+    sets = short[np.array(list(combinations(range(len(short)), 3)))]
+    number = np.abs(np.linalg.det(sets)).round().astype(int)
+    sets, number = sets[number > 0], number[number > 0]
+    widths = 1 / np.linalg.norm(np.linalg.inv(sets @ cell), axis=1)
+    assert found == number[widths.min(1) >= 8.0].min()
 
 
 def test_a_supercell_is_the_same_crystal() -> None:
