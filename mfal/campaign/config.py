@@ -231,6 +231,11 @@ class CampaignConfig:
         "tables of known crystals, which are no discoveries: .json or .csv files, folders of"
         " structures, obelix:FOLDER; the embedded ones always count",
     )
+    hide: tuple[str, ...] = _option(
+        (),
+        "formulas (Li6PS5Cl) of compounds to search for as if nobody knew them: none of their"
+        " structures, energies or measured values is used or recognised",
+    )
     finalists: int = _option(
         3, "best new candidates whose vibrations are computed at the end, which nobody pays for"
     )
@@ -280,6 +285,8 @@ class CampaignConfig:
             raise MfalError(f"overlap {self.overlap:g}", "give a share from 0 to below 1")
         if self.target is not None and not math.isfinite(self.target):
             raise MfalError(f"target {self.target:g}", "give a finite value of the target oracle")
+        if self.hide:
+            self._check_hidden()
         if self.ion != "Li":
             self._take_ion()
         if not self.oracles:
@@ -311,6 +318,17 @@ class CampaignConfig:
             value = getattr(self.execution, name)
             if value is not None and not value > 0:
                 raise MfalError(f"execution.{name} {value:g}", "give a positive number")
+
+    def _check_hidden(self) -> None:
+        from mfal.crystals.formulas import formula_amounts
+
+        for formula in self.hide:
+            formula_amounts(formula)
+        if self.pool:
+            raise MfalError(
+                f"hide {', '.join(self.hide)} with a pool, which is searched for what it holds",
+                "take them out of the pool; --hide is for crystals that are generated",
+            )
 
     def _take_ion(self) -> None:
         """Let oracles and restrictions that were not given be those of another ion."""

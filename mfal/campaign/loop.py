@@ -81,7 +81,7 @@ def run_campaign(
     Raises:
       MfalError: for what the user can mend; the ledger keeps all that was paid for.
     """
-    oracles = load_oracles(config.oracles)
+    oracles = load_oracles(config.oracles, config.hide)
     limits_of(by_oracle("limits", config.limits), oracles)
     limits_of(by_oracle("execution.timeouts", config.execution.timeouts), oracles)
     if config.known:
@@ -122,7 +122,7 @@ def rank_again(folder: Path, *, notify: Notify = silent, strategy: Strategy | No
         config, new = stored_config(ledger), _news(ledger)
     if not new:
         return False
-    oracles = load_oracles(config.oracles)
+    oracles = load_oracles(config.oracles, config.hide)
     if strategy is None:
         config_alone = replace(config, baseline=NONE)
         strategy, _ = _strategies(folder, config_alone, _problem(config), None)
@@ -147,7 +147,8 @@ def _news(ledger: Ledger) -> bool:
 def _problem(config: CampaignConfig) -> "Problem":
     from mfal.campaign.problem import make_problem
 
-    return make_problem(config.space, config.oracles, generate=config.generate or not config.pool)
+    generate = config.generate or not config.pool
+    return make_problem(config.space, config.oracles, generate=generate, hide=config.hide)
 
 
 def _strategies(

@@ -65,16 +65,26 @@ class Problem(NamedTuple):
 
 @lru_cache(maxsize=4)
 def make_problem(
-    space: SpaceConfig, references: tuple[str, ...], *, generate: bool = True
+    space: SpaceConfig,
+    references: tuple[str, ...],
+    *,
+    generate: bool = True,
+    hide: tuple[str, ...] = (),
 ) -> Problem:
     """Lithium crystals under the configured limits, with the embedded table as what is known.
 
     Without `generate` there is no environment: candidates come from a pool.
 
+    Args:
+      space: which crystals may be proposed.
+      references: where the oracles come from, each as module:function.
+      generate: whether crystals are generated.
+      hide: formulas of compounds that are not to be known (`CampaignConfig.hide`).
+
     Raises:
       MfalError: where limits or oracles make no sense.
     """
-    oracles = load_oracles(references)
+    oracles = load_oracles(references, hide)
     check_restrictions(space)
     import jax.numpy as jnp
 
@@ -89,7 +99,7 @@ def make_problem(
         environment=crystal_environment(spec) if generate else None,
         to_crystal=lambda state: to_crystal(spec, state),
         oxidation_states=lambda state: species_of(spec, state),
-        known=lambda: _embedded(space),
+        known=lambda: _embedded(space, hide),
         oracles=oracles,
         allowed=allowed,
     )
@@ -154,14 +164,14 @@ def _generated_elements(space: SpaceConfig) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _embedded(space: SpaceConfig) -> "list[tuple[str, Structure]]":
+def _embedded(space: SpaceConfig, hide: tuple[str, ...]) -> "list[tuple[str, Structure]]":
     """Ordered crystals of the embedded table that are no larger than the space's own.
 
     Those made of the space's elements alone come first.
     """
     from mfal.data import load_embedded
 
-    table = load_embedded()
+    table = load_embedded().without(hide)
     within: list[tuple[str, Structure]] = []
     beyond: list[tuple[str, Structure]] = []
     most = COMMON_MAX_ATOMS if space.max_atoms is None else space.max_atoms

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     from mfal.report.terminal import print_summary
 
     console = make_console(stderr=options.json)
-    oracles = load_oracles(config.oracles)
+    oracles = load_oracles(config.oracles, config.hide)
     try:
         with interruptible(), show_progress(console, config, oracles, options.out) as notify:
             ended = run_campaign(options.out, config, notify=notify)

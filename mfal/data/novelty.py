@@ -57,24 +57,28 @@ class KnownCrystals(NamedTuple):
         return ""
 
 
-def known_crystals(references: Sequence[str] = (), *, own: bool = True) -> KnownCrystals:
+def known_crystals(
+    references: Sequence[str] = (), *, own: bool = True, hide: Sequence[str] = ()
+) -> KnownCrystals:
     """The crystals of `KNOWN_TABLES` and of further tables.
 
     Args:
       references: as `mfal.data.open_table` takes them: names, files, folders of structures.
       own: whether those of `KNOWN_TABLES` are among them.
+      hide: formulas of compounds that count as unknown, in whatever table they are.
 
     Raises:
       MfalError: a table that isn't there or can't be read.
     """
-    return _known_crystals(tuple(dict.fromkeys((*(KNOWN_TABLES if own else ()), *references))))
+    named = dict.fromkeys((*(KNOWN_TABLES if own else ()), *references))
+    return _known_crystals(tuple(named), tuple(hide))
 
 
 @functools.lru_cache(maxsize=4)
-def _known_crystals(references: tuple[str, ...]) -> KnownCrystals:
+def _known_crystals(references: tuple[str, ...], hide: tuple[str, ...]) -> KnownCrystals:
     from mfal.data.named import open_table
 
-    return _indexed(open_table(reference) for reference in references)
+    return _indexed(open_table(reference).without(hide) for reference in references)
 
 
 def _indexed(tables: Iterable[MaterialTable]) -> KnownCrystals:

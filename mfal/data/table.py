@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from mfal.crystals.elements import SYMBOLS, atomic_number
+from mfal.crystals.hidden import is_hidden
 from mfal.crystals.types import NUM_ELEMENTS, Crystal
 from mfal.data.asymmetric import AsymmetricUnit, build_structure
 from mfal.data.shown import table_html
@@ -221,6 +222,17 @@ class MaterialTable:
             for field in dataclasses.fields(self)
         }
         return MaterialTable(**columns)
+
+    def without(self, hide: Sequence[str]) -> MaterialTable:
+        """The rows that have none of these formulas (`mfal.crystals.hidden`)."""
+        if not hide:
+            return self
+        rows = [
+            i
+            for i, row in enumerate(self)
+            if not is_hidden(row.formula, hide) and not is_hidden(row.composition, hide)
+        ]
+        return self.select(rows)
 
     def concatenate(self, *others: MaterialTable) -> MaterialTable:
         """This table's rows followed by the others'; ids must not repeat."""

@@ -16,11 +16,16 @@ __all__ = ["ask_oracle", "load_oracles"]
 
 
 @lru_cache(maxsize=8)
-def load_oracles(references: tuple[str, ...]) -> tuple[Oracle, ...]:
+def load_oracles(references: tuple[str, ...], hide: tuple[str, ...] = ()) -> tuple[Oracle, ...]:
     """The oracles behind module:function references, by rising fidelity.
 
     Their fidelities say which is to be trusted more; they come back numbered 0, 1, 2, ..., so that
     some of the default oracles, or a single one, make a campaign too.
+
+    Args:
+      references: where they come from.
+      hide: formulas of compounds that oracles are not to know of, as far as they look any up
+        (`Oracle.without`).
 
     Raises:
       MfalError: where a reference leads nowhere, or two oracles have the same fidelity.
@@ -44,11 +49,18 @@ def load_oracles(references: tuple[str, ...]) -> tuple[Oracle, ...]:
             f"oracles {', '.join(references)}: fidelities {levels}",
             "give each oracle a fidelity of its own, the higher the more it is to be trusted",
         )
-    found = [oracle._replace(fidelity=rank) for rank, oracle in enumerate(found)]
+    found = [_ignorant(oracle, hide)._replace(fidelity=i) for i, oracle in enumerate(found)]
     for oracle in found:
         if not (oracle.cost > 0 and math.isfinite(oracle.cost)):
             raise MfalError(f"oracle {oracle.name}: cost {oracle.cost}", "give a positive cost")
     return tuple(found)
+
+
+def _ignorant(oracle: Oracle, hide: tuple[str, ...]) -> Oracle:
+    if not hide or oracle.without is None:
+        return oracle
+    other = oracle.without(hide)
+    return oracle._replace(version=other.version, evaluate=other.evaluate)
 
 
 def ask_oracle(oracle: Oracle, structures: "list[Structure]") -> list[Observation]:

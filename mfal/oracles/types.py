@@ -50,3 +50,6 @@ class Oracle(NamedTuple):
     """Physically meaningful range; learners clip to it, the ledger keeps the value as it is."""
     evaluate: Callable[[Sequence["Structure"]], list[Observation]]
     """Never raises for a bad structure: its observation says what failed and how to mend it."""
+    without: "Callable[[tuple[str, ...]], Oracle] | None" = None
+    """From formulas to the same oracle where these compounds are left out of what it looks up, such
+    as the phases that a structure competes with; None where it looks nothing up."""

@@ -1,11 +1,15 @@
 """Electrochemical windows of the candidates: the campaign's own, else by formula."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from mfal.errors import MfalError
 from mfal.oracles.stability.coverage import Limit
 from mfal.report.summary import Summary
+
+if TYPE_CHECKING:
+    from mfal.oracles.stability.energies import Energies
 
 __all__ = ["Window", "windows_of"]
 
@@ -48,8 +52,13 @@ def windows_of(summary: Summary, *, looked_up: int = 100) -> dict[str, Window]:
       summary: of the campaign.
       looked_up: candidates, best first, that are looked up where the campaign doesn't know them.
     """
+    from mfal.oracles.stability.energies import without_hidden
+    from mfal.oracles.stability.thermochemistry import embedded_energies
+
     found: dict[str, Window] = {}
     by_formula: dict[str, Window] = {}
+    hide = tuple(summary.config.get("hide", ()))
+    sources = tuple(without_hidden(each, hide) for each in embedded_energies())
     for number, candidate in enumerate(summary.candidates):
         name, formula = candidate.crystal.hash, candidate.crystal.formula
         known = summary.tradeoffs.get(name)
@@ -58,23 +67,22 @@ def windows_of(summary: Summary, *, looked_up: int = 100) -> dict[str, Window]:
             found[name] = Window(known.reduction, known.oxidation, known.source, "", meets)
         elif number < looked_up:
             if formula not in by_formula:
-                by_formula[formula] = _looked_up(formula)
+                by_formula[formula] = _looked_up(formula, sources)
             found[name] = by_formula[formula]._replace(meets=meets)
     return found
 
 
-def _looked_up(formula: str) -> Window:
+def _looked_up(formula: str, sources: "Sequence[Energies]") -> Window:
     from mfal.acquisition.objectives import known_stability
-    from mfal.oracles.stability.thermochemistry import embedded_energies
     from mfal.oracles.stability.window import first_bounded_window
 
-    limits = known_stability(formula, embedded_energies())
+    limits = known_stability(formula, sources)
     if not math.isnan(limits.width):
         return Window(limits.reduction, limits.oxidation, limits.source, "")
     alone: tuple[Limit, ...] = ("oxidation", "reduction")
     for limit in alone:
         try:
-            one = first_bounded_window(formula, embedded_energies(), limits=(limit,), itself=False)
+            one = first_bounded_window(formula, sources, limits=(limit,), itself=False)
         except MfalError:
             continue
         return Window(one.reduction, one.oxidation, one.source, limits.source)

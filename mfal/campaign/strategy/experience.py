@@ -9,6 +9,7 @@ its own.
 import csv
 import io
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -29,7 +30,9 @@ from mfal.campaign.strategy.observations import attempts_of
 from mfal.campaign.strategy.stability import Stability
 from mfal.campaign.strategy.types import Round
 from mfal.crystals.formulas import formula_amounts
+from mfal.crystals.hidden import touches_hidden
 from mfal.crystals.types import Crystal
+from mfal.data.embedded import load_embedded
 from mfal.data.novelty import known_crystals
 from mfal.errors import MfalError
 
@@ -68,7 +71,9 @@ def past_experience(problem: Problem, config: CampaignConfig) -> Experience:
     rows = []
     if problem.environment is not None:
         within = {symbol for symbol, _ in make_spec(config.space).states}
-        rows = [row for row in _table() if set(formula_amounts(row["cell"])) <= within]
+        rows = [
+            row for row in _relaxed_rows(config.hide) if set(formula_amounts(row["cell"])) <= within
+        ]
     crystals = [
         crystal_of(
             formula_amounts(row["cell"]),
@@ -93,6 +98,36 @@ def _table() -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
 
 
+def _relaxed_rows(hide: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of the table that tell nothing of hidden compounds.
+
+    Left out is what holds all elements of one, since its hull distance was measured from it too,
+    and exchanges in crystals of the group and the counts of one, which may come from it.
+    """
+    if not hide:
+        return _table()
+    embedded = load_embedded()
+    left = set(embedded.without(hide).ids)
+    parents = {
+        _counts(row.space_group_number, row.composition) for row in embedded if row.id not in left
+    }
+    kept = []
+    for row in _table():
+        amounts = formula_amounts(row["cell"])
+        exchanged = row["origin"] == "exchanged"
+        if touches_hidden(amounts, hide):
+            continue
+        if exchanged and _counts(int(row["space_group"]), amounts) in parents:
+            continue
+        kept.append(row)
+    return kept
+
+
+def _counts(space_group: int, amounts: Mapping[str, float]) -> tuple[float, ...]:
+    """What an exchange of ions leaves: the group, and the counts of atoms in the cell."""
+    return space_group, *sorted(amounts.values())
+
+
 def _stacked(crystals: list[Crystal]) -> Crystal:
     """Crystals with a leading axis; of none, one of no rows."""
     one = crystal_of({}, 1, np.ones(6))
@@ -107,7 +142,7 @@ def known_precedents(problem: Problem, config: CampaignConfig) -> Precedents:
     if problem.environment is None or problem.pool is not None:
         return NO_PRECEDENTS
     within = {symbol for symbol, _ in make_spec(config.space).states}
-    tables = known_crystals(config.known)
+    tables = known_crystals(config.known, hide=config.hide)
     known: dict[tuple[str, int], np.ndarray] = {}
     for formula, rows in sorted(tables.rows.items()):
         try:

@@ -102,7 +102,9 @@ def make_strategy(
     asker = Asker(problem, config)
     levels = len(problem.oracles)
     believer = belief or make_belief(config.proxy, levels)
-    stability = make_stability(config.stability, problem.oracles, relax=config.relax)
+    stability = make_stability(
+        config.stability, problem.oracles, relax=config.relax, hide=config.hide
+    )
     window = window_oracle(problem.oracles) if stability else None
     key = jax.random.key(config.seed)
 

@@ -66,17 +66,23 @@ class Judged(NamedTuple):
 class Stability:
     """Judges candidates by one configuration; keeps only what is costly to find again.
 
+    Args:
+      config: the requirement, and the sources of energies.
+      hide: formulas of compounds of which no source is to tell.
+
     Raises:
       MfalError: when a source of energies can't be read.
     """
 
-    def __init__(self, config: StabilityConfig) -> None:
+    def __init__(self, config: StabilityConfig, hide: tuple[str, ...] = ()) -> None:
         self.config = config
         self.requirement = Requirement(config.low, config.high, config.max_hull_distance)
         self.of_window = config.high > config.low or config.mode == "objective"
         """Whether windows count, which tables tell by formula; else hull distances alone do, which
         depend on the atoms."""
-        self._sources = tuple(_source(name) for name in config.energies)
+        from mfal.oracles.stability.energies import without_hidden
+
+        self._sources = tuple(without_hidden(_source(name), hide) for name in config.energies)
         self._by_formula: dict[str, KnownStability] = {}
 
     def judge(self, records: Sequence[CrystalRecord], answers: Iterable[Answer]) -> Judged:
@@ -135,7 +141,11 @@ class Stability:
 
 
 def make_stability(
-    config: StabilityConfig, oracles: Sequence[Oracle] = (), *, relax: bool = True
+    config: StabilityConfig,
+    oracles: Sequence[Oracle] = (),
+    *,
+    relax: bool = True,
+    hide: tuple[str, ...] = (),
 ) -> Stability | None:
     """The judge of a campaign's candidates; None where stability doesn't count or nothing tells it.
 
@@ -143,10 +153,11 @@ def make_stability(
       config: the requirement.
       oracles: of the campaign.
       relax: whether candidates are relaxed, which tells their hull distances.
+      hide: formulas of compounds of which no source of energies is to tell.
     """
     if config.mode == "off":
         return None
-    stability = Stability(config)
+    stability = Stability(config, hide)
     told = relax or window_oracle(oracles) is not None
     return stability if told or stability.of_window else None
 

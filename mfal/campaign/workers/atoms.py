@@ -46,7 +46,12 @@ ATOMS_KEYS = (
 
 
 def candidate_atoms(
-    crystal: CrystalRecord, *, seed: int, count: int, known: tuple[str, ...] = ()
+    crystal: CrystalRecord,
+    *,
+    seed: int,
+    count: int,
+    known: tuple[str, ...] = (),
+    hide: tuple[str, ...] = (),
 ) -> "tuple[list[Structure], dict[str, Any]]":
     """The relaxed atoms of a candidate: its own, or the lowest of `count` arrangements.
 
@@ -59,6 +64,8 @@ def candidate_atoms(
       count: arrangements to relax.
       known: tables of known crystals to compare with, beside those that always are
         (`mfal.data.novelty`).
+      hide: formulas of compounds that lend no positions, are not recognised, and are no phases of
+        the hull.
 
     Returns:
       The structure, or none, and how it was found; where there is none, `detail["reason"]` says
@@ -67,13 +74,13 @@ def candidate_atoms(
     Raises:
       MfalError: where the triple is none that atoms could be given to.
     """
-    found, detail = _candidate_atoms(json.dumps(crystal), seed, count, known)
+    found, detail = _candidate_atoms(json.dumps(crystal), seed, count, known, hide)
     return [structure_of(detail["arrangement"])] if found else [], dict(detail)
 
 
 @lru_cache(maxsize=32)  # one worker may be asked about a crystal by several oracles
 def _candidate_atoms(
-    crystal: str, seed: int, count: int, known: tuple[str, ...]
+    crystal: str, seed: int, count: int, known: tuple[str, ...], hide: tuple[str, ...]
 ) -> tuple[bool, dict[str, Any]]:
     from mfal.data.novelty import known_crystals
     from mfal.oracles.stability.arrangements import lowest_arrangement
@@ -82,25 +89,27 @@ def _candidate_atoms(
     if record.structure is not None:
         structures, detail = [own_atoms(record)], dict[str, Any]()
     else:
-        structures, detail = realise_record(record, seed=seed, count=count)
+        structures, detail = realise_record(record, seed=seed, count=count, hide=hide)
     if not structures:
         return False, detail
     try:
         found = lowest_arrangement(structures)
     except MfalError as error:
         return False, detail | {"reason": error.what}
+    compared = known_crystals(known, own=record.pool_name is None, hide=hide)
     return True, detail | {
-        "relaxation": found.record() | _place(found.energy, found.structure),
-        "known_as": known_crystals(known, own=record.pool_name is None).name_of(found.structure),
+        "relaxation": found.record() | _place(found.energy, found.structure, hide),
+        "known_as": compared.name_of(found.structure),
         "arrangement": plain_structure(found.structure),
     }
 
 
-def _place(energy: float, structure: "Structure") -> dict[str, Any]:
+def _place(energy: float, structure: "Structure", hide: tuple[str, ...]) -> dict[str, Any]:
     """Where a relaxed crystal lies against the hull of known phases, as values for JSON."""
-    from mfal.oracles.stability.hull import hull_distance
+    from mfal.oracles.stability.hull import competing_phases, hull_distance
 
-    place = hull_distance(energy, structure.composition.element_composition)
+    composition = structure.composition.element_composition
+    place = hull_distance(energy, composition, competing_phases(hide))
     return {
         "hull_distance_ev_per_atom": finite_or_none(place.distance),
         "decomposition": dict(place.products),
@@ -124,9 +133,11 @@ def stored_atoms(detail: Mapping[str, Any]) -> "tuple[list[Structure], dict[str,
 
 
 def realise_record(
-    crystal: CrystalRecord, *, seed: int, count: int
+    crystal: CrystalRecord, *, seed: int, count: int, hide: tuple[str, ...] = ()
 ) -> "tuple[list[Structure], dict[str, Any]]":
     """Up to `count` structures for a triple, and how they were found; the seed decides which.
+
+    Compounds with one of the formulas of `hide` lend it no positions.
 
     Raises:
       MfalError: where the triple is none that atoms could be given to.
@@ -138,7 +149,7 @@ def realise_record(
         seed=seed,
         count=count,
         max_tries=_STARTS,
-        templates=_templates(crystal.space_group),
+        templates=_templates(crystal.space_group, hide),
     )
     detail = {
         "tried": found.tried,
@@ -152,11 +163,11 @@ def realise_record(
 
 
 @lru_cache(maxsize=230)
-def _templates(space_group: int) -> tuple[Template, ...]:
+def _templates(space_group: int, hide: tuple[str, ...]) -> tuple[Template, ...]:
     """Ordered crystals of the embedded table in one group that can serve as prototypes."""
     from mfal.data import load_embedded
 
-    table = load_embedded()
+    table = load_embedded().without(hide)
     prototypes = []
     for index in np.flatnonzero(table.space_group_number == space_group):
         structure = table.structure(int(index))

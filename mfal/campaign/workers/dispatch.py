@@ -151,7 +151,12 @@ class Dispatcher:
         other = OTHER_ORACLES.get(query.oracle)
         references = (other,) if other else self._config.oracles
         task = task_of(
-            query, references, relax=self._config.relax, known=self._config.known, found=found
+            query,
+            references,
+            relax=self._config.relax,
+            known=self._config.known,
+            hide=self._config.hide,
+            found=found,
         )
         limits = self._limits(query)
         try:

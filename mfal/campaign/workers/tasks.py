@@ -41,6 +41,8 @@ class Task(NamedTuple):
     """Whether these are relaxed where they can be, and the oracle asked about the lowest alone."""
     known: tuple[str, ...] = ()
     """Further tables of known crystals that the relaxed one is compared with."""
+    hide: tuple[str, ...] = ()
+    """Formulas of compounds that nothing is to be known of (`CampaignConfig.hide`)."""
     found: dict[str, Any] | None = None
     """Detail of an earlier answer that holds the crystal's relaxed atoms, where there is one."""
 
@@ -51,6 +53,7 @@ def task_of(
     *,
     relax: bool = False,
     known: tuple[str, ...] = (),
+    hide: tuple[str, ...] = (),
     found: dict[str, Any] | None = None,
 ) -> Task:
     """The task that answers a query; for the arguments see `Task`."""
@@ -62,6 +65,7 @@ def task_of(
         query.seed,
         relax,
         known,
+        hide,
         found,
     )
 
@@ -77,7 +81,8 @@ def evaluate(task: Task) -> Outcome:
     from mfal.crystals.structures import standard_setting, structure_to_cif
 
     start = _cpu_seconds()
-    oracle = next(each for each in load_oracles(task.references) if each.name == task.oracle)
+    oracles = load_oracles(task.references, task.hide)
+    oracle = next(each for each in oracles if each.name == task.oracle)
     try:
         structures, detail = _atoms(task)
     except MfalError as error:
@@ -116,10 +121,12 @@ def _atoms(task: Task) -> "tuple[list[Structure], dict[str, Any]]":
     elif task.found is not None:
         structures, detail = atoms.stored_atoms(task.found)
     elif not task.relax:
-        structures, detail = atoms.realise_record(crystal, seed=task.seed, count=task.structures)
+        structures, detail = atoms.realise_record(
+            crystal, seed=task.seed, count=task.structures, hide=task.hide
+        )
     else:
         structures, detail = atoms.candidate_atoms(
-            crystal, seed=task.seed, count=task.structures, known=task.known
+            crystal, seed=task.seed, count=task.structures, known=task.known, hide=task.hide
         )
     if crystal.pool_name is not None:
         detail["pool"] = crystal.source

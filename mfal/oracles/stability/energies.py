@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from pymatgen.core import Composition
 from pymatgen.entries.computed_entries import ComputedEntry
 
+from mfal.crystals.hidden import is_hidden
 from mfal.errors import MfalError
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "chemical_system",
     "energies_from_json",
     "energies_from_materials_project",
+    "without_hidden",
 ]
 
 LARGEST_FILE = 256 * 2**20
@@ -50,6 +52,14 @@ def chemical_system(energies: Energies, elements: Iterable[str]) -> tuple[Comput
         for entry in energies.entries
         if {element.symbol for element in entry.composition.elements} <= allowed
     )
+
+
+def without_hidden(energies: Energies, hide: Sequence[str]) -> Energies:
+    """The same source without what it tells of compounds of these formulas."""
+    if not hide:
+        return energies
+    left = (e for e in energies.entries if not is_hidden(e.composition.get_el_amt_dict(), hide))
+    return energies._replace(entries=tuple(left))
 
 
 def energies_from_json(path: Path | str, *, exhaustive: bool = False) -> Energies:

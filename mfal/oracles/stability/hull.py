@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mfal.crystals.elements import SYMBOLS
+from mfal.crystals.hidden import is_hidden
 from mfal.errors import MfalError
 from mfal.oracles.stability.types import CompetingPhase
 
@@ -49,11 +50,17 @@ class HullPlace(NamedTuple):
     """What the table lacks, in words."""
 
 
-@lru_cache(maxsize=1)
-def competing_phases() -> tuple[CompetingPhase, ...]:
-    """The table that comes with the package: CHGNet's energies of elements and compounds."""
+@lru_cache(maxsize=4)
+def competing_phases(hide: tuple[str, ...] = ()) -> tuple[CompetingPhase, ...]:
+    """The table that comes with the package: CHGNet's energies of elements and compounds.
+
+    Args:
+      hide: formulas whose phases are left out.
+    """
     from mfal.oracles.stability.phases import read_phases
 
+    if hide:
+        return tuple(phase for phase in competing_phases() if not is_hidden(phase.amounts, hide))
     return read_phases(files("mfal.oracles.stability") / "tables" / "competing_phases.csv")
 
 

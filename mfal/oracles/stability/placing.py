@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mfal.crystals.hidden import is_hidden
 from mfal.errors import MfalError
 from mfal.oracles.stability.hull import HullPlace, competing_phases, hull_distance
+from mfal.oracles.stability.phases import fingerprint
 from mfal.oracles.stability.types import CompetingPhase
 from mfal.oracles.types import Observation, Oracle
 
@@ -122,6 +124,12 @@ def hull_oracle(
         assert placed.place is not None
         return placed.place.distance, _window_record(placed, phases)
 
+    def without(hide: tuple[str, ...]) -> Oracle:
+        known = competing_phases() if phases is None else phases
+        left = tuple(phase for phase in known if not is_hidden(phase.amounts, hide))
+        tag = f"{number}-without-{fingerprint(left)}"
+        return hull_oracle(potential, left, fidelity=fidelity, cost=cost, version=tag)
+
     number = version or f"1-{POTENTIAL.replace(' ', '-')}-{_fingerprint()}"
     return Oracle(
         name="hull_distance",
@@ -132,6 +140,7 @@ def hull_oracle(
         higher_is_better=False,
         bounds=(-1.0, 5.0),
         evaluate=_evaluate("hull_distance", number, answer, potential, phases),
+        without=without,
     )
 
 
@@ -310,6 +319,4 @@ def _elements_energy(structure: "Structure") -> float:
 @lru_cache(maxsize=1)
 def _fingerprint() -> str:
     """Of the table that comes with the package: answers change with it."""
-    from mfal.oracles.stability.phases import fingerprint
-
     return fingerprint(competing_phases())

@@ -67,6 +67,21 @@ def test_it_is_recognised_as_the_known_salt(outcome):
     assert outcome.detail["known_as"].startswith("LiI, ")
 
 
+def test_hidden_it_is_new_and_no_phase_of_its_own_hull(outcome):
+    """The same crystal, of which nobody tells the campaign that it exists."""
+    answer = evaluate(TASK._replace(hide=("LiI",)))
+    relaxation = answer.detail["relaxation"]
+    assert answer.value == pytest.approx(outcome.value, rel=1e-3)
+    assert answer.detail["known_as"] == ""
+    assert outcome.detail["routes"][0] == "template: mp-dielectric-3363"  # rock salt itself
+    assert "template: mp-dielectric-3363" not in answer.detail["routes"]
+    # Without it lithium and iodine are all there is: this is the energy of formation, measured
+    # as -269.7 kJ per mole (Gibbs energy, NIST-JANAF tables), that is -1.40 eV per atom.
+    assert set(relaxation["decomposition"]) == {"Li", "I"}
+    assert relaxation["hull_distance_ev_per_atom"] == pytest.approx(-1.40, abs=0.15)
+    assert not relaxation["hull_bounded"]
+
+
 def test_atoms_of_an_earlier_answer_give_the_same_to_the_last_digit(outcome):
     stored = json.loads(json.dumps(outcome.detail, allow_nan=False))
     again = evaluate(TASK._replace(found=stored))

@@ -1,0 +1,405 @@
+"""Do campaigns find known conductors again that they know nothing of?
+
+Each conductor is hidden (`mfal discover --hide FORMULA`): with its polymorphs it is taken out of
+the initial data, of the crystals that lend positions or whose ions are exchanged, of what counts as
+known, of the candidates relaxed beforehand and of the hull's phases. A campaign then searches the
+crystals of its elements in the default space, nothing said of formula or group. It has found the
+conductor where a crystal that it relaxed is the hidden one, relaxed by the same potential too
+(`mfal.crystals.matching.same_crystal`: pymatgen's `StructureMatcher` at its usual tolerances).
+
+Which conductors was settled before any campaign ran:
+
+1. of the five that one would name first (`NAMED`) those of which the embedded table has an ordered
+   structure of at most `LARGEST` atoms in the conventional cell; where it is larger than the
+   default space's largest (36), the limit is raised to it;
+2. then the other ordered crystals of the embedded table that fit into the default space (36 atoms,
+   its groups), hold three elements or more (of two, neutrality leaves no choice of the formula)
+   and have a measured conductivity of 1e-7 S/cm or more, by falling conductivity.
+
+What the weights of CHGNet, softBV's parameters, the statistics of exchanges and the default space's
+list of groups owe to these crystals can't be taken back.
+
+    python experiments/rediscovery.py [--strategies learned random] [--conductors Li3YCl6 ...]
+
+Each campaign is a line of results/rediscovery.jsonl as soon as it is done, and a folder under
+results/rediscovery: a stopped run goes on where it was.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from pymatgen.core import Structure
+from shared import do_pieces, interval, make_parser, write_record
+
+from mfal.campaign.config import COMMON_GROUPS, COMMON_MAX_ATOMS, NONE, CampaignConfig, SpaceConfig
+from mfal.campaign.folder import CAMPAIGN, read_campaign
+from mfal.campaign.ledger.crystals import known_record, plain_structure, structure_of
+from mfal.campaign.ledger.rows import Answer
+from mfal.campaign.loop import run_campaign
+from mfal.campaign.problem import make_problem, make_spec
+from mfal.campaign.strategy.exchanges import crystal_of, exchanged_crystals
+from mfal.campaign.strategy.questions import uniform_states
+from mfal.campaign.workers.executors import WorkerPool
+from mfal.campaign.workers.isolation import ONE_THREAD
+from mfal.crystals.elements import SYMBOLS
+from mfal.crystals.hidden import is_hidden
+from mfal.crystals.matching import same_crystal
+from mfal.data import Material, known_crystals, load_embedded
+from mfal.data.table import CONDUCTIVITY
+from mfal.envs.crystal.validity import violations
+from mfal.oracles.stability.arrangements import lowest_arrangement
+from mfal.oracles.stability.hull import competing_phases, hull_distance
+
+NAMED = ("Li3OCl", "Li3YCl6", "Li6PS5Cl", "LiTi2(PO4)3", "Li10GeP2S12")
+LARGEST = 60  # atoms; LiTi2(PO4)3 has 108, in a space whose crystals take minutes each to relax
+LEAST = 1e-7  # S/cm
+SEEDS = (0, 1, 2)
+BUDGET, ROUNDS = 240.0, 2  # CPU seconds
+DRAWS = 1 << 14  # random legal crystals among which the conductor is looked for
+PAGE = 1 << 11  # of them, drawn in one dispatch
+
+
+class Conductor(NamedTuple):
+    """A compound to be found again."""
+
+    formula: str
+    row: str
+    """Id of its crystal in the embedded table."""
+    conductivity: float | None
+    """S/cm, the largest measured; None where the table has none."""
+    space: SpaceConfig
+
+
+# --- which ----------------------------------------------------------------------------------------
+
+
+def conductors() -> list[Conductor]:
+    """The conductors of the rule above, in its order."""
+    rows = [row for row in load_embedded() if ordered(row) is not None]
+    found: dict[str, Conductor] = {}
+    for formula in NAMED:
+        own = [row for row in rows if is_hidden(row.formula, [formula])]
+        if own and sum(own[0].composition.values()) <= LARGEST:
+            found[formula] = conductor(formula, own[0])
+    for row in sorted(rows, key=lambda row: -(measured(row) or 0.0)):
+        if any(is_hidden(row.formula, [formula]) for formula in (*NAMED, *found)):
+            continue
+        fits = row.space_group_number in COMMON_GROUPS and len(row.composition) > 2
+        fits &= sum(row.composition.values()) <= COMMON_MAX_ATOMS
+        if fits and (measured(row) or 0.0) >= LEAST:
+            found[row.formula] = conductor(row.formula, row)
+    return list(found.values())
+
+
+def conductor(formula: str, row: Material) -> Conductor:
+    """With the space of its elements, no smaller than the default one."""
+    space = SpaceConfig(
+        elements=tuple(row.composition),
+        max_atoms=max(COMMON_MAX_ATOMS, round(sum(row.composition.values()))),
+    )
+    return Conductor(formula, row.id, measured(row), space)
+
+
+def measured(row: Material) -> float | None:
+    """The largest exact conductivity of a row, S/cm."""
+    exact = [x.value for x in row.labels if x.quantity == CONDUCTIVITY and x.censoring == "exact"]
+    return max(exact, default=None)
+
+
+def ordered(row: Material) -> Structure | None:
+    """The structure of a row if it has one without disorder."""
+    table = load_embedded()
+    structure = table.structure(table.index(row.id))
+    return structure if structure is not None and structure.is_ordered else None
+
+
+# --- what is known of it --------------------------------------------------------------------------
+
+
+def facts(one: Conductor) -> dict[str, Any]:
+    """Its crystals, relaxed, and how easily a search could come upon it."""
+    problem = make_problem(one.space, CampaignConfig().oracles, hide=(one.formula,))
+    table = load_embedded()
+    structure = table.structure(table.index(one.row))
+    assert structure is not None
+    record = known_record(structure, one.row)
+    crystal = crystal_of(record.composition, record.space_group, np.array(record.lattice))
+    alike = [
+        other.id
+        for other in table.without([one.formula])
+        if other.space_group_number == record.space_group
+        and sorted(other.composition.values()) == sorted(record.composition.values())
+        and ordered(other) is not None
+    ]
+    children = exchanged_crystals(problem, one.space)
+    places = [
+        place
+        for place, child in enumerate(children)
+        if is_hidden(child.composition, [one.formula]) and child.space_group == record.space_group
+    ]
+    return {
+        "row": one.row,
+        "space_group": record.space_group,
+        "atoms": round(sum(record.composition.values())),
+        "conductivity": one.conductivity,
+        "outside": violations(make_spec(one.space), crystal, record.oxidation_states),
+        "prototypes": alike,
+        "exchanges": len(children),
+        "exchange": places[0] + 1 if places else None,
+        "random": drawn_at_random(one, record.space_group),
+        "crystals": relaxed_crystals(one),
+    }
+
+
+def relaxed_crystals(one: Conductor) -> list[dict[str, Any]]:
+    """All ordered crystals of its formula in the tables, relaxed, on the hull of the others."""
+    tables = known_crystals()
+    found = []
+    for formula, rows in tables.rows.items():
+        if not is_hidden(formula, [one.formula]):
+            continue
+        for table, row in rows:
+            structure = tables.tables[table].structure(row)
+            if structure is None or not structure.is_ordered:
+                continue
+            relaxed = lowest_arrangement([structure.copy().remove_oxidation_states()])
+            composition = relaxed.structure.composition
+            place = hull_distance(relaxed.energy, composition, competing_phases((one.formula,)))
+            found.append(
+                {
+                    "id": tables.tables[table].ids[row],
+                    "space_group": relaxed.space_group_after,
+                    "energy": relaxed.energy,
+                    "converged": relaxed.converged,
+                    "survived": relaxed.survived,
+                    "hull_distance": place.distance,
+                    "bounded": place.bounded,
+                    "arrangement": plain_structure(relaxed.structure),
+                }
+            )
+    return found
+
+
+def drawn_at_random(one: Conductor, space_group: int) -> dict[str, int]:
+    """How many of `DRAWS` random legal crystals have its formula, and its group too."""
+    problem = make_problem(one.space, CampaignConfig().oracles, hide=(one.formula,))
+    to_crystals = jax.jit(jax.vmap(problem.to_crystal))
+    same, both = 0, 0
+    for number in range(DRAWS // PAGE):
+        crystals = to_crystals(uniform_states(problem)(jax.random.key(number), PAGE))
+        groups = np.asarray(crystals.space_group_number)
+        for counts, group in zip(np.asarray(crystals.composition), groups, strict=True):
+            amounts = {SYMBOLS[i]: float(counts[i]) for i in np.flatnonzero(counts)}
+            if is_hidden(amounts, [one.formula]):
+                same += 1
+                both += int(group == space_group)
+    return {"formula": same, "formula_and_group": both}
+
+
+# --- campaigns ------------------------------------------------------------------------------------
+
+
+def campaign(
+    one: Conductor,
+    known: Sequence[dict[str, Any]],
+    config: CampaignConfig,
+    folder: Path,
+    executor: WorkerPool,
+) -> dict[str, Any]:
+    """Whether a campaign found the conductor, after how many CPU seconds, and what else it did."""
+    start, thought = time.time(), time.process_time()
+    config = replace(config, hide=(one.formula,), space=one.space)
+    run_campaign(folder, config, executor=executor)
+    with read_campaign(folder) as ledger:
+        answers = ledger.answers(CAMPAIGN)
+        thoughts = dict(ledger.thoughts(CAMPAIGN))
+        really = sum(ledger.measured(CAMPAIGN).values())
+    found = look_through(one, known, answers, thoughts)
+    found |= {
+        "measured": really,
+        "thought": time.process_time() - thought,
+        "seconds": time.time() - start,
+    }
+    print(f"{folder.name}: {found['found']}, {found['seconds']:.0f} s", flush=True)
+    return found
+
+
+def look_through(
+    one: Conductor,
+    known: Sequence[dict[str, Any]],
+    answers: Sequence[Answer],
+    thoughts: dict[int, float],
+) -> dict[str, Any]:
+    """The first answer about the conductor, and what became of all questions of its formula."""
+    targets = [(each["id"], structure_of(each["arrangement"])) for each in known]
+    groups = {each["space_group"] for each in known}
+    paid, asked, first = 0.0, dict[str, dict[str, Any]](), None
+    crystals = set()
+    for answer in answers:
+        paid += answer.query.cost + thoughts.pop(answer.query.round, 0.0)
+        record = answer.query.crystal
+        if not record.proposed:
+            continue
+        crystals.add(record.hash)
+        atoms = answer.detail.get("arrangement")
+        if not is_hidden(record.composition, [one.formula]):
+            continue
+        own = structure_of(atoms) if atoms else None
+        is_it = next((name for name, other in targets if own and same_crystal(own, other)), None)
+        relaxation = answer.detail.get("relaxation") or {}
+        asked.setdefault(
+            record.hash,
+            {
+                "group": record.space_group,
+                "of_its_group": record.space_group in groups,
+                "source": record.source,
+                "atoms": own is not None,
+                "routes": answer.detail.get("routes", []),
+                "reason": answer.detail.get("reason") or answer.detail.get("rejected"),
+                "energy": relaxation.get("energy_ev_per_atom"),
+                "space_group_after": relaxation.get("space_group_after"),
+                "hull_distance": relaxation.get("hull_distance_ev_per_atom"),
+                "round": answer.query.round,
+                "is": is_it,
+            },
+        )
+        if is_it is not None and first is None:
+            first = {"paid": paid, "round": answer.query.round, "is": is_it, "after": len(crystals)}
+    return {
+        "found": first,
+        "why": "" if first else why_not(list(asked.values())),
+        "paid": paid,
+        "crystals": len(crystals),
+        "asked": list(asked.values()),
+    }
+
+
+def why_not(asked: Sequence[dict[str, Any]]) -> str:
+    """What the search lacked, by the question of the formula that came furthest."""
+    there = [each for each in asked if each["of_its_group"]]
+    if not asked:
+        return "formula never asked"
+    if not there:
+        return "formula asked in other groups only"
+    if not any(each["atoms"] for each in there):
+        return "no sound atoms"
+    return "relaxed to another structure"
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def show(
+    chosen: Sequence[Conductor],
+    known: dict[str, dict[str, Any]],
+    pieces: dict[str, dict[str, Any]],
+    strategies: Sequence[str],
+) -> dict[str, Any]:
+    """Prints the tables and returns their figures."""
+    head = ("conductor", "group", "atoms", "S/cm", "prototypes", "exchange", "at random", "hull")
+    print("\n" + "".join(f"{name:>13s}" for name in head))
+    for one in chosen:
+        each = known[one.formula]
+        lowest = min((c for c in each["crystals"] if c["id"] == one.row), key=lambda c: c["energy"])
+        bound = "" if lowest["bounded"] else ">"
+        cells = [
+            one.formula,
+            each["space_group"],
+            each["atoms"],
+            "" if one.conductivity is None else f"{one.conductivity:.1e}",
+            len(each["prototypes"]),
+            each["exchange"] or "no",
+            f"{each['random']['formula']}, {each['random']['formula_and_group']}",
+            f"{bound}{1000 * lowest['hull_distance']:.0f} meV",
+        ]
+        print("".join(f"{cell!s:>13s}" for cell in cells))
+    print(
+        "prototypes: other ordered crystals of its group with its counts in the embedded table;\n"
+        "exchange: its place among the exchanges of ions in what is left, the likeliest first;\n"
+        f"at random: of {DRAWS} random draws those with its formula, with formula and group;\n"
+        "hull: its distance from the hull of all other phases, per atom (> where these have gaps)"
+    )
+    figures: dict[str, Any] = {}
+    for strategy in strategies:
+        print(f"\n{strategy}")
+        shares = []
+        for one in chosen:
+            name = f"{strategy} {one.formula} "
+            own = [each for key, each in pieces.items() if key.startswith(name)]
+            if not own:
+                continue
+            costs = [each["found"]["paid"] for each in own if each["found"]]
+            reasons = [each["why"] for each in own if not each["found"]]
+            crystals = np.mean([each["crystals"] for each in own])
+            shares.append(len(costs) / len(own))
+            after = ", ".join(f"{cost:.0f}" for cost in costs)
+            print(
+                f"{one.formula:>13s}  found {len(costs)} of {len(own)}"
+                + (f", after {after} CPU s" if costs else "")
+                + (f" ({'; '.join(sorted(set(reasons)))})" if reasons else "")
+                + f"; {crystals:.0f} crystals a campaign"
+            )
+            figures.setdefault(strategy, {})[one.formula] = {
+                "campaigns": len(own),
+                "found": len(costs),
+                "after": costs,
+                "why_not": reasons,
+            }
+        if shares:
+            whole = interval(shares)
+            print(f"share found, mean over {len(shares)} conductors: {whole}")
+            figures[strategy]["share"] = whole._asdict()
+    return figures
+
+
+def main() -> None:
+    """Relax what is hidden, run the campaigns, print and write."""
+    parser = make_parser(__doc__ or "")
+    parser.add_argument("--strategies", nargs="+", default=["learned", "random"])
+    parser.add_argument("--conductors", nargs="+", help="formulas; all of the rule if left out")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--budget", type=float, default=BUDGET, help="CPU seconds of a campaign")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    start = time.time()
+    every = conductors()
+    wanted = options.conductors or [one.formula for one in every]
+    chosen = [one for one in every if one.formula in wanted]
+    print("conductors: " + ", ".join(one.formula for one in every), flush=True)
+    config = CampaignConfig(
+        budget=options.budget, rounds=options.rounds, baseline=NONE, finalists=0
+    )
+    path = options.out / "rediscovery.jsonl"
+    known = do_pieces(path, {f"facts {one.formula}": partial(facts, one) for one in chosen})
+    known = {name.removeprefix("facts "): each for name, each in known.items()}
+    tasks: dict[str, Callable[[], Any]] = {}
+    pool = WorkerPool(1, timeout=600.0, environment=ONE_THREAD)
+    try:
+        for strategy in options.strategies:
+            for seed in options.seeds:
+                for one in chosen:
+                    settled = replace(config, strategy=strategy, seed=seed)
+                    name = f"{strategy} {one.formula} {seed}, {options.budget:g} s"
+                    folder = options.out / "rediscovery" / name.replace(" ", "_").replace(",", "")
+                    crystals = known[one.formula]["crystals"]
+                    tasks[name] = partial(campaign, one, crystals, settled, folder, pool)
+        pieces = do_pieces(path, tasks, options.minutes)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    figures = show(chosen, known, pieces, options.strategies)
+    write_record(
+        options.out / "rediscovery.json",
+        {"figures": figures, "conductors": known, "campaigns": pieces},
+        options,
+        time.time() - start,
+    )
+
+
+if __name__ == "__main__":
+    main()
