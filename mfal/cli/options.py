@@ -27,7 +27,7 @@ _SHORT = {
 """Flags without the name of their table, for what is typed most."""
 _FIRST = (
     *("space.elements", "space.must_contain", "space.formula", "pool", "ion", "budget", "seed"),
-    *("execution.hours", "execution.workers"),
+    *("execution.hours", "execution.workers", "hide"),
 )
 """Options that `--help` shows, in this order; `--help-all` shows the rest as well."""
 _WORDS: dict[str, Any] = {"nargs": "+", "metavar": "SOURCE"}
