@@ -39,6 +39,11 @@ EMBEDDED = ("Li3YCl6", "Li7P3S11", "Li3BrO", "LiI", "Li3N", "Li6PS5Cl", "Li3ErCl
 PIECES = Path(__file__).parent / "pieces"
 
 
+def lasting(length: float) -> DynamicsOptions:
+    """Runs of so many ps, also of cells with many ions."""
+    return DynamicsOptions(length=length, ion_time=math.inf)
+
+
 def embedded(options: argparse.Namespace) -> tuple[list["Structure"], list[float]]:
     """The crystals named that are simulated, and the CPU seconds that each took."""
     table = load_embedded()
@@ -46,7 +51,7 @@ def embedded(options: argparse.Namespace) -> tuple[list["Structure"], list[float
     for structure in table.structures():
         if structure is not None and structure.is_ordered:
             structures.setdefault(structure.composition.reduced_formula, structure)
-    oracle = dynamics_oracle(DynamicsOptions(length=max(options.lengths)))
+    oracle = dynamics_oracle(lasting(max(options.lengths)))
     tasks = {
         f"{name} dynamics {max(options.lengths):g} ps": partial(ask, oracle, structures[name])
         for name in options.embedded
@@ -92,7 +97,7 @@ def main() -> None:
         return
     answers: dict[float, list[dict[str, Any]]] = {}
     for length in sorted(options.lengths):
-        oracle = dynamics_oracle(DynamicsOptions(length=length))
+        oracle = dynamics_oracle(lasting(length))
         found = oracle.evaluate(structures)
         answers[length] = [
             {"status": one.status, "value": one.value, **one.provenance} for one in found

@@ -16,6 +16,7 @@ from mfal.report.advice import advice
 from mfal.report.figures import all_figures
 from mfal.report.page_parts import (
     candidate_rows,
+    cards,
     facts,
     numbers,
     periodic_table,
@@ -26,6 +27,7 @@ from mfal.report.page_parts import (
 )
 from mfal.report.paths import EnergyMap, energy_maps, page_map, write_map
 from mfal.report.plot import Figure, write_figure
+from mfal.report.portraits import portraits, portraits_to_plain
 from mfal.report.questions import questions_table
 from mfal.report.summary import Summary, summary_to_dict
 from mfal.report.windows import Window, windows_of
@@ -40,6 +42,8 @@ MAIN_FIGURE = "best_against_cost"
 _STRUCTURES = 40
 _MAPS = 5
 """Best candidates whose site energies are shown."""
+_PORTRAITS = 3
+"""Best candidates that are described in words."""
 
 
 def write_page(summary: Summary, folder: Path) -> list[Path]:
@@ -70,7 +74,7 @@ def write_page(summary: Summary, folder: Path) -> list[Path]:
             beside.write_bytes(pictures[MAIN_FIGURE])
             written.insert(0, beside)
         for name, content in (
-            (JSON_NAME, _report_json(summary, windows, figures)),
+            (JSON_NAME, _report_json(summary, windows, figures, maps)),
             (PAGE_NAME, render_page(summary, figures, pictures, windows, maps)),
         ):
             (folder / name).write_text(content, encoding="utf-8")
@@ -100,6 +104,7 @@ def render_page(
       maps: site energies by crystal hash, or why there are none.
     """
     structures = _structures(summary, maps)
+    known = portraits(summary, windows, maps, _PORTRAITS)
     head, rows = candidate_rows(summary, windows, set(structures))
     target = summary.target
 
@@ -133,25 +138,14 @@ def render_page(
 <h1>{ion.capitalize()} conductor campaign</h1>
 <p class="lead">{state}; report by mfal {text(mfal.__version__)}; values are {text(target.name)} in
 {text(target.unit)}</p>
-<nav aria-label="Sections"><a href="#candidates">Candidates</a> <a href="#structure">Structure</a>
-<a href="#search">Search</a> <a href="#worth">Fidelities</a> <a href="#trust">Trust</a>
-<a href="#chemistry">Chemistry</a> <a href="#provenance">Provenance</a></nav>
+<nav aria-label="Sections"><a href="#best">Best candidates</a> <a href="#structure">Structure</a>
+<a href="#candidates">All candidates</a> <a href="#search">Search</a>
+<a href="#worth">Fidelities</a> <a href="#trust">Trust</a> <a href="#chemistry">Chemistry</a> <a href="#provenance">Provenance</a></nav>
 </header>
 <main>
-<section id="summary" aria-labelledby="h-summary">
-<h2 id="h-summary">Summary</h2>
-<dl class="facts">{facts(summary)}</dl>
-{words(summary)}
-</section>
-<section id="candidates" aria-labelledby="h-candidates">
-<h2 id="h-candidates">Candidates</h2>
-<p class="lead">The value is the oracle's mean ± spread over arrangements of atoms where it was
-asked, else the proxy's expectation ± its standard deviation. “Tried” counts arrangements. In
-brackets stands what an oracle said where it lies beyond the range that counts. {against}
-The whole list is in candidates.csv.</p>
-<div class="scroll tall" tabindex="0" role="region" aria-label="Candidates">
-<table><caption>Candidates ranked by {text(target.name)} in {text(target.unit)}</caption>
-<thead>{head}</thead><tbody>{rows}</tbody></table></div>
+<section id="best" aria-labelledby="h-best">
+<h2 id="h-best">Best candidates</h2>
+{cards(known)}
 </section>
 <section id="structure" aria-labelledby="h-structure">
 <h2 id="h-structure">Structure and {ion} paths</h2>
@@ -179,8 +173,20 @@ the chosen level; at the level first shown, paths just close in all three dimens
 all. Drag to turn, scroll or pinch to zoom. CIFs lie in cifs/, maps as cube files in figures/.</p>
 <div class="figures">{show("ion_paths")}</div>
 </section>
+<section id="candidates" aria-labelledby="h-candidates">
+<h2 id="h-candidates">All candidates</h2>
+<p class="lead">The value is the oracle's mean ± spread over arrangements of atoms where it was
+asked, else the proxy's expectation ± its standard deviation. “Tried” counts arrangements. In
+brackets stands what an oracle said where it lies beyond the range that counts. {against}
+The whole list is in candidates.csv.</p>
+<div class="scroll tall" tabindex="0" role="region" aria-label="Candidates">
+<table><caption>Candidates ranked by {text(target.name)} in {text(target.unit)}</caption>
+<thead>{head}</thead><tbody>{rows}</tbody></table></div>
+</section>
 <section id="search" aria-labelledby="h-search">
-<h2 id="h-search">Search</h2>
+<h2 id="h-search">How the search went</h2>
+<dl class="facts">{facts(summary)}</dl>
+{words(summary)}
 <div class="figures">{show(MAIN_FIGURE, best_five, "fidelity_mix")}</div>
 </section>
 <section id="worth" aria-labelledby="h-worth">
@@ -264,11 +270,15 @@ def _figure(figure: Figure, picture: bytes | None) -> str:
 
 
 def _report_json(
-    summary: Summary, windows: Mapping[str, Window], figures: Mapping[str, Figure]
+    summary: Summary,
+    windows: Mapping[str, Window],
+    figures: Mapping[str, Figure],
+    maps: Mapping[str, EnergyMap | str],
 ) -> str:
     """Everything that the page shows, for machines; NaN becomes null."""
     data = summary_to_dict(summary)
     data["advice"] = advice(summary)
+    data["portraits"] = portraits_to_plain(portraits(summary, windows, maps, _PORTRAITS))
     data["windows"] = {name: window._asdict() for name, window in windows.items()}
     data["figures"] = {
         figure.name: {

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from mfal.report.advice import advice
 from mfal.report.candidate import beyond_range
 from mfal.report.periodic import composition_map
 from mfal.report.plot import Figure, csv_text
+from mfal.report.portraits import Portrait
 from mfal.report.progress_figures import rank_agreement
 from mfal.report.summary import Candidate, Summary
 from mfal.report.windows import Window
@@ -17,6 +19,7 @@ from mfal.report.windows import Window
 __all__ = [
     "as_table",
     "candidate_rows",
+    "cards",
     "facts",
     "numbers",
     "periodic_table",
@@ -27,6 +30,7 @@ __all__ = [
 ]
 
 _ROWS = 100
+_SUBSCRIPT = re.compile(r"(?<=[A-Za-z)])(\d+(?:\.\d+)?)")
 _NUMBERS = 60
 """Rows of a figure's numbers that the page shows; the whole goes with its CSV link."""
 
@@ -97,6 +101,23 @@ def facts(summary: Summary) -> str:
         f"<div><dt>{text(name)}</dt><dd><b>{text(value)}</b> {text(what)}</dd></div>"
         for name, value, what in found
     )
+
+
+def cards(portraits: Sequence[Portrait]) -> str:
+    """What a chemist asks of the best candidates, with the answers."""
+    if not portraits:
+        return "<p>No candidate is new, near enough to the hull and answered about yet.</p>"
+    return '<div class="cards">' + "".join(_card(each) for each in portraits) + "</div>"
+
+
+def _card(portrait: Portrait) -> str:
+    c = portrait.candidate
+    name, formula = text(c.crystal.hash), _SUBSCRIPT.sub(r"<sub>\1</sub>", text(c.crystal.formula))
+    rows = "".join(f"<dt>{text(q)}</dt><dd>{text(a)}</dd>" for q, a in portrait.answers)
+    label = text(f"Show the structure of {c.crystal.formula}, rank {c.rank}")
+    button = f'<button type="button" data-id="{name}" aria-label="{label}">show structure</button>'
+    head = f"<h3><span>{c.rank}. {formula}</span> {button if c.cif else ''}</h3>"
+    return f"<article>{head}<dl>{rows}</dl></article>"
 
 
 def candidate_rows(
