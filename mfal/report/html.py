@@ -140,7 +140,8 @@ def render_page(
 {text(target.unit)}</p>
 <nav aria-label="Sections"><a href="#best">Best candidates</a> <a href="#structure">Structure</a>
 <a href="#candidates">All candidates</a> <a href="#search">Search</a>
-<a href="#worth">Fidelities</a> <a href="#trust">Trust</a> <a href="#chemistry">Chemistry</a> <a href="#provenance">Provenance</a></nav>
+<a href="#worth">Fidelities</a> <a href="#trust">Trust</a>
+<a href="#chemistry">Chemistry</a> <a href="#provenance">Provenance</a></nav>
 </header>
 <main>
 <section id="best" aria-labelledby="h-best">
