@@ -3,7 +3,9 @@
 Each conductor is hidden (`mfal discover --hide FORMULA`): with its polymorphs it is taken out of
 the initial data, of the crystals that lend positions or whose ions are exchanged, of what counts as
 known, of the candidates relaxed beforehand and of the hull's phases. A campaign then searches the
-crystals of its elements in the default space, nothing said of formula or group. It has found the
+crystals of its elements in the default space, nothing said of formula or group, in one round of
+questions and at settings that are smaller than those of `mfal discover` (`--settings default
+--budget 480 --rounds 5` are its own). It has found the
 conductor where a crystal that it relaxed is the hidden one, relaxed by the same potential too
 (`mfal.crystals.matching.same_crystal`: pymatgen's `StructureMatcher` at its usual tolerances).
 
@@ -37,12 +39,21 @@ import numpy as np
 from pymatgen.core import Structure
 from shared import do_pieces, interval, make_parser, write_record
 
-from mfal.campaign.config import COMMON_GROUPS, COMMON_MAX_ATOMS, NONE, CampaignConfig, SpaceConfig
+from mfal.campaign.config import (
+    COMMON_GROUPS,
+    COMMON_MAX_ATOMS,
+    NONE,
+    CampaignConfig,
+    ProxyConfig,
+    SamplerConfig,
+    SpaceConfig,
+)
 from mfal.campaign.folder import CAMPAIGN, read_campaign
 from mfal.campaign.ledger.crystals import known_record, plain_structure, structure_of
 from mfal.campaign.ledger.rows import Answer
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.problem import make_problem, make_spec
+from mfal.campaign.strategy.belief import BUCKET
 from mfal.campaign.strategy.exchanges import crystal_of, exchanged_crystals
 from mfal.campaign.strategy.questions import uniform_states
 from mfal.campaign.workers.executors import WorkerPool
@@ -60,9 +71,11 @@ NAMED = ("Li3OCl", "Li3YCl6", "Li6PS5Cl", "LiTi2(PO4)3", "Li10GeP2S12")
 LARGEST = 60  # atoms; LiTi2(PO4)3 has 108, in a space whose crystals take minutes each to relax
 LEAST = 1e-7  # S/cm
 SEEDS = (0, 1, 2)
-BUDGET, ROUNDS = 240.0, 2  # CPU seconds
-DRAWS = 1 << 14  # random legal crystals among which the conductor is looked for
-PAGE = 1 << 11  # of them, drawn in one dispatch
+BUDGET, ROUNDS = 100.0, 1  # CPU seconds
+SMALL = CampaignConfig(  # as in `campaigns_compared.py`, but two arrangements as by default
+    initial=12, proxy=ProxyConfig(steps=300), sampler=SamplerConfig(steps=150)
+)
+DRAWS = 1 << 13  # random legal crystals among which the conductor is looked for
 
 
 class Conductor(NamedTuple):
@@ -191,8 +204,8 @@ def drawn_at_random(one: Conductor, space_group: int) -> dict[str, int]:
     problem = make_problem(one.space, CampaignConfig().oracles, hide=(one.formula,))
     to_crystals = jax.jit(jax.vmap(problem.to_crystal))
     same, both = 0, 0
-    for number in range(DRAWS // PAGE):
-        crystals = to_crystals(uniform_states(problem)(jax.random.key(number), PAGE))
+    for number in range(DRAWS // BUCKET):
+        crystals = to_crystals(uniform_states(problem)(jax.random.key(number), BUCKET))
         groups = np.asarray(crystals.space_group_number)
         for counts, group in zip(np.asarray(crystals.composition), groups, strict=True):
             amounts = {SYMBOLS[i]: float(counts[i]) for i in np.flatnonzero(counts)}
@@ -366,14 +379,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--budget", type=float, default=BUDGET, help="CPU seconds of a campaign")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--settings", choices=("small", "default"), default="small", help="of proxy and sampler"
+    )
     options = parser.parse_args()
     start = time.time()
     every = conductors()
     wanted = options.conductors or [one.formula for one in every]
     chosen = [one for one in every if one.formula in wanted]
     print("conductors: " + ", ".join(one.formula for one in every), flush=True)
-    config = CampaignConfig(
-        budget=options.budget, rounds=options.rounds, baseline=NONE, finalists=0
+    config = replace(
+        SMALL if options.settings == "small" else CampaignConfig(),
+        budget=options.budget,
+        rounds=options.rounds,
+        baseline=NONE,
+        finalists=0,
     )
     path = options.out / "rediscovery.jsonl"
     known = do_pieces(path, {f"facts {one.formula}": partial(facts, one) for one in chosen})
@@ -385,7 +405,8 @@ def main() -> None:
             for seed in options.seeds:
                 for one in chosen:
                     settled = replace(config, strategy=strategy, seed=seed)
-                    name = f"{strategy} {one.formula} {seed}, {options.budget:g} s"
+                    kind = f"{options.settings}, {options.budget:g} s, {options.rounds} rounds"
+                    name = f"{strategy} {one.formula} {seed}, {kind}"
                     folder = options.out / "rediscovery" / name.replace(" ", "_").replace(",", "")
                     crystals = known[one.formula]["crystals"]
                     tasks[name] = partial(campaign, one, crystals, settled, folder, pool)
