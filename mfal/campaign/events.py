@@ -37,7 +37,7 @@ class Event(NamedTuple):
 
     stage: str
     """"read", "pool", "start", "initial", "fit", "windows", "train", "choose", "query", "final",
-    "finalists", "done" or "stopped"."""
+    "finalists", "motion", "done" or "stopped"."""
     round: int
     rounds: int
     text: str

@@ -18,7 +18,7 @@ from mfal.oracles.types import Oracle
 if TYPE_CHECKING:
     from mfal.campaign.workers.dispatch import Dispatcher
 
-__all__ = ["ask_finalists"]
+__all__ = ["ask_finalists", "best_new"]
 
 _LOOKED_AT = 64
 """Best answers among which finalists are sought."""
@@ -70,8 +70,7 @@ def ask_finalists(
 
 
 def _proposals(ledger: Ledger, config: CampaignConfig, target: Oracle) -> list[Proposal]:
-    found = _best_new(ledger, target, number=config.finalists, max_hull_distance=hull_limit(config))
-    chosen = [answer.query for answer in found]
+    chosen = [answer.query for answer in best_new(ledger, config, target)]
     if not chosen:
         return []
     from mfal.oracles.stability.vibrations import vibrations_oracle
@@ -92,15 +91,14 @@ def _proposals(ledger: Ledger, config: CampaignConfig, target: Oracle) -> list[P
     ]
 
 
-def _best_new(
-    ledger: Ledger, target: Oracle, *, number: int, max_hull_distance: float | None
-) -> list[Answer]:
-    """The target oracle's best answers about relaxed candidates that count.
+def best_new(ledger: Ledger, config: CampaignConfig, target: Oracle) -> list[Answer]:
+    """The target oracle's best answers about relaxed candidates that count: the finalists.
 
     Each formula that was generated comes once, and so does each crystal, however many candidates
     have relaxed to it. Of a long campaign the best answers alone are looked at, so that it takes no
     longer.
     """
+    number, max_hull_distance = config.finalists, hull_limit(config)
     answers = ledger.best(
         CAMPAIGN,
         target.fidelity,

@@ -24,6 +24,7 @@ __all__ = [
     "FINALISTS",
     "HANDOFF",
     "LEDGER_NAME",
+    "MOTION",
     "PRICES",
     "campaign_id",
     "open_campaign",
@@ -42,6 +43,8 @@ PRICES = "CPU seconds"
 """What the costs of a ledger are; those of earlier versions count in units of the target."""
 FINALISTS = "finalists"
 """The account of the last questions, about the best candidates; charged to nobody."""
+MOTION = "motion"
+"""The account of the finalists' dynamics; charged to nobody."""
 LEDGER_NAME = "ledger.sqlite"
 CONFIG_NAME = "config.toml"
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from mfal.campaign.folder import (
 from mfal.campaign.ledger.book import Answer, Basis, Ledger
 from mfal.campaign.ledger.budget import Account, account_of, limits_of
 from mfal.campaign.ledger.records import Outcome, Query
+from mfal.campaign.motion import simulate_finalists
 from mfal.campaign.pool import prepare_pool
 from mfal.campaign.progress import best_crystals, describe_answer, describe_questions, progress_of
 from mfal.campaign.strategy.lessons import lessons
@@ -286,16 +288,17 @@ class _Campaign:
             raise MfalError(f"{what} would cost {cost:g} of {free:g} free CPU s", remedy)
 
     def ask_finalists(self) -> bool:
-        """Ask for the vibrations of the best candidates; False where the time ran out before."""
-        return ask_finalists(
-            self.ledger,
-            self.dispatcher,
-            self.config,
-            self.oracles[-1],
-            report_progress=lambda *told: self.report_progress(
-                "finalists", self.config.rounds, *told
-            ),
-            deadline=self.deadline,
+        """Look closer at the best candidates; False where the time ran out before."""
+        return all(
+            ask(
+                self.ledger,
+                self.dispatcher,
+                self.config,
+                self.oracles[-1],
+                report_progress=partial(self.report_progress, stage, self.config.rounds),
+                deadline=self.deadline,
+            )
+            for stage, ask in (("finalists", ask_finalists), ("motion", simulate_finalists))
         )
 
     def conclude(self, reason: str) -> None:
@@ -365,7 +368,7 @@ class _Campaign:
         """Time, memory and repetitions of a query."""
         execution = self.config.execution
         timeouts = by_oracle("execution.timeouts", execution.timeouts)
-        timeout = timeouts.get(query.oracle, execution.timeout)
+        timeout = timeouts.get(query.oracle, max(execution.timeout, 5 * query.cost))
         return QueryLimits(timeout, execution.retries, execution.memory)
 
     def answer(self, stage: str, number: int, share: float = 0.0) -> None:

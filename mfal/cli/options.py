@@ -16,7 +16,9 @@ __all__ = ["Parser", "add_config_options", "config_from", "reveal"]
 
 _DESTINATION = "option:"
 _SHORT = {
-    **{f"execution.{name}": (f"--{name}",) for name in ("executor", "hours", "workers")},
+    **{
+        f"execution.{name}": (f"--{name}",) for name in ("dynamics", "executor", "hours", "workers")
+    },
     **{
         f"space.{name}": (f"--{name.replace('_', '-')}",)
         for name in ("elements", "must_contain", "max_atoms", "max_price", "banned_toxicity")

@@ -11,7 +11,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -19,11 +18,20 @@ from rich.table import Table
 from rich.text import Text
 
 from mfal.cli.console import make_console
+from mfal.cli.score_progress import LongWork, RateColumn
 
 __all__ = ["Printer"]
 
 FEW = 20
 """Files up to which each structure gets a table of its own."""
+
+
+_PERIOD = 600.0
+"""Seconds over which rates are taken: a step of dynamics may be told twice a minute."""
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class Printer:
@@ -37,13 +45,12 @@ class Printer:
         self._shown = self._failed = self._noted = 0
         self._terminal = make_console(stderr=True).is_terminal
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), RateColumn(),
             TimeRemainingColumn(), console=make_console(stderr=True), transient=True,
-            disable=not self._terminal,
+            speed_estimate_period=_PERIOD, disable=not self._terminal,
         )  # fmt: skip
         self._task = self._progress.add_task("scored", total=files, visible=files > 1)
-        self._long: TaskID | None = None
-        self._said = ("", -1)
+        self._long = LongWork(self._progress if self._terminal else None, _say)
         self._open = False
 
     def __enter__(self) -> "Printer":
@@ -61,16 +68,9 @@ class Printer:
         self.done += 1
         self._progress.advance(self._task)
 
-    def report(self, what: str, done: int, total: int) -> None:
-        """How far a long oracle is: a second bar, or without a terminal a line at each tenth."""
-        if self._terminal:
-            if self._long is None:
-                self._long = self._progress.add_task(what)
-            self._progress.update(self._long, description=what, completed=done, total=total)
-            self._progress.update(self._long, visible=done < total)
-        elif self._said != (what, tenth := 10 * done // max(total, 1)):
-            self._said = (what, tenth)
-            print(f"{what}: {10 * tenth} %", file=sys.stderr, flush=True)
+    def report(self, what: str, done: int, total: int, note: str = "") -> None:
+        """How far a long oracle is: a bar of its own, or without a terminal lines."""
+        self._long.report(what, done, total, note)
 
     def close(self) -> None:
         """End the bar, and the JSON so that it is whole."""
@@ -178,6 +178,7 @@ def _remarks(answer: dict[str, Any]) -> list[str]:
             hot = f" at {answer['temperature']:g} K" if "temperature" in answer else ""
             limit = f"{answer['censoring']} " if "censoring" in answer else ""
             remarks.append(f"{limit}{10**exponent:.1e} S/cm{hot}")
+    remarks += [said for said in answer.get("diffusion", ()) if said not in answer["notes"]]
     remarks += _stability_remarks(answer)
     if "expected_conductivity" in answer:
         remarks.append(f"expect {answer['expected_conductivity']['words']}")

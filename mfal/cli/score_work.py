@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
+from multiprocessing.queues import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfal.cli.score_sources import Source, structures_of
 from mfal.errors import MfalError, MfalWarning
+from mfal.oracles.progress import listening, report_progress
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -22,6 +24,9 @@ __all__ = ["Job", "oracles_of", "process_count", "results", "score_source"]
 
 FEW = 6
 """Sources up to which one process does: starting others takes as long as scoring some."""
+
+_LOOK = 0.5
+"""Seconds between looks at what the processes tell."""
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -67,9 +72,10 @@ def results(
     left = iter(range(len(sources)))
     again: list[int] = []
     while True:
-        pool = _pool(processes)
+        told: SimpleQueue[tuple[Any, ...]] = multiprocessing.get_context("spawn").SimpleQueue()
+        pool = _pool(processes, told)
         try:
-            yield from _drain(pool, sources, job, left, processes, again)
+            yield from _drain(pool, told, sources, job, left, processes, again)
         finally:
             _stop(pool)
         if not again:
@@ -89,6 +95,7 @@ def results(
 
 def _drain(
     pool: ProcessPoolExecutor,
+    told: "SimpleQueue[tuple[Any, ...]]",
     sources: Sequence[Source],
     job: Job,
     left: Iterator[int],
@@ -99,10 +106,13 @@ def _drain(
     running: dict[Future[list[dict[str, Any]]], int] = {}
     while True:
         while len(running) < processes and (index := next(left, None)) is not None:
-            running[pool.submit(score_source, sources[index], job)] = index
+            running[pool.submit(_score_there, sources[index], job)] = index
         if not running:
             return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        ended = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED).done
+        while not told.empty():
+            report_progress(*told.get())
+        for future in ended:
             index = running.pop(future)
             if isinstance(future.exception(), BrokenProcessPool):
                 again += [index, *running.values()]
@@ -110,12 +120,17 @@ def _drain(
             yield index, future.result()
 
 
-def _pool(processes: int) -> ProcessPoolExecutor:
+def _pool(
+    processes: int, told: "SimpleQueue[tuple[Any, ...]] | None" = None
+) -> ProcessPoolExecutor:
     environment = dict(os.environ)
     os.environ.update(ONE_THREAD)  # what is spawned inherits it
     try:
         pool = ProcessPoolExecutor(
-            processes, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet
+            processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(told,),
         )
         for _ in range(processes):
             pool.submit(int)  # starts its process now
@@ -125,10 +140,25 @@ def _pool(processes: int) -> ProcessPoolExecutor:
         os.environ.update(environment)
 
 
-def _quiet() -> None:
+_told: "SimpleQueue[tuple[Any, ...]] | None" = None
+"""In a process of several: where it tells how far long oracles are."""
+
+
+def _begin(told: "SimpleQueue[tuple[Any, ...]] | None") -> None:
     """Ctrl-C goes to all processes of a terminal; the parent alone decides what becomes of it."""
+    global _told
+    _told = told
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore", MfalWarning)  # the parent has said it
+
+
+def _score_there(source: Source, job: Job) -> list[dict[str, Any]]:
+    """`score_source` in a process that tells the parent how far it is."""
+    told = _told
+    if told is None:
+        return score_source(source, job)
+    with listening(lambda *step: told.put(step)):
+        return score_source(source, job)
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:

@@ -181,16 +181,32 @@ def _answer(
         answer["censoring"] = record["censoring"]
     if oracle.unit == "log10 S/cm" and record.get("temperature", 300.0) != 300.0:
         answer["temperature"] = record["temperature"]
-    if files is not None and "msd_framework" in next(iter(record.get("simulated", ())), ()):
-        from mfal.oracles.dynamics.files import write_dynamics_files
-
-        stem = re.sub(r"[^\w.-]+", "-", Path(name).name).strip("-")
-        try:
-            answer["files"] = [str(one) for one in write_dynamics_files(record, Path(files), stem)]
-        except MfalError as error:
-            answer["notes"].append(str(error))
+    if "simulated" in record:
+        answer |= _of_dynamics(record, files, name, answer["notes"])
     if all(name in record for name in _RELAXATION):
         answer["relaxation"] = {name: record[name] for name in _RELAXATION}
     if "decomposition" in record:
         answer["hull"] = {name: record[name] for name in _HULL if name in record}
     return answer
+
+
+def _of_dynamics(
+    record: dict[str, Any], files: str | None, name: str, notes: list[str]
+) -> dict[str, Any]:
+    """What was seen of diffusion, and the files that show it, where the record is of dynamics."""
+    from mfal.oracles.dynamics.shown import is_dynamics, run_words
+
+    if not is_dynamics(record):
+        return {}
+    said: dict[str, Any] = {"diffusion": [run_words(run) for run in record["simulated"]]}
+    if files is None:
+        return said
+    from mfal.oracles.dynamics.files import write_dynamics_files
+
+    stem = re.sub(r"[^\w.-]+", "-", Path(name).name).strip("-")
+    try:
+        written = write_dynamics_files(record, Path(files), stem)
+    except MfalError as error:
+        notes.append(str(error))
+        return said
+    return said | {"files": [str(one) for one in written]}

@@ -59,6 +59,8 @@ class Candidate(NamedTuple):
     """Whether it is a discovery, the same as a better one, known, or misses the requirement."""
     vibrations: Answer | None = None
     """How many of its modes are imaginary, where it was among the finalists."""
+    dynamics: Answer | None = None
+    """What became of its simulation, where it was among the finalists and there was time."""
 
     @property
     def shown(self) -> str:
@@ -106,6 +108,21 @@ class Candidate(NamedTuple):
         """Its relaxed atoms as the ledger keeps them; None if unrelaxed."""
         found = (answer.detail.get("arrangement") for answer in self.observed.values())
         return next(filter(None, found), None)
+
+    @property
+    def motion(self) -> dict[str, Any] | None:
+        """What molecular dynamics showed of it, a record of that oracle's; None where none did.
+
+        That of the finalists comes first, then that of the campaign's own oracles.
+        """
+        from mfal.oracles.dynamics.shown import is_dynamics
+
+        answers = [self.observed[m] for m in sorted(self.observed, reverse=True)]
+        for answer in [*([self.dynamics] if self.dynamics else []), *answers]:
+            record = answer.detail.get("provenance") or {}
+            if answer.value is not None and is_dynamics(record):
+                return dict(record)
+        return None
 
     @property
     def known_as(self) -> str:

@@ -28,6 +28,7 @@ _STAGES = {
     "query": "ask",
     "final": "rank",
     "finalists": "vibrations",
+    "motion": "dynamics",
     "done": "done",
 }
 _PLAIN_PAUSE = 10.0

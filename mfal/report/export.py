@@ -43,6 +43,10 @@ _EXISTENCE = [
 ]
 
 
+_MOTION = ["dynamics_temperature [K]", "dynamics_state", "dynamics_D [cm2/s]"]
+_MOTION += ["dynamics_D_error [cm2/s]", "dynamics_D_below [cm2/s]", "dynamics_length [ps]"]
+
+
 def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
     """Header and rows of candidates.csv, best first; units are in the header."""
     header = [
@@ -64,6 +68,8 @@ def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
         header += _STABILITY
     if _relaxed(summary):
         header += _EXISTENCE
+    if any(candidate.motion for candidate in summary.candidates):
+        header += _MOTION
     header += ["a [Å]", "b [Å]", "c [Å]", "alpha [°]", "beta [°]", "gamma [°]"]
     header += ["cell", "oxidation_states", "round", "arrangements_tried", "measured", "cif", "id"]
     header += ["source"]
@@ -113,6 +119,8 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
         row += _stability(summary.tradeoffs.get(crystal.hash))
     if _relaxed(summary):
         row += _existence(candidate)
+    if any(each.motion for each in summary.candidates):
+        row += _moved(candidate)
     row += [f"{x:.4f}" for x in crystal.lattice]
     row += [
         " ".join(f"{symbol}{count}" for symbol, count in crystal.composition.items()),
@@ -169,6 +177,23 @@ def _existence(candidate: Candidate) -> list[Any]:
         "yes" if found["survived"] else "no",
         *_vibrations(candidate),
         *(f"{x:.4f}" for x in found["cell_after"]),
+    ]
+
+
+def _moved(candidate: Candidate) -> list[str]:
+    """What `_MOTION` names, at the highest temperature."""
+    record = candidate.motion
+    if record is None:
+        return [""] * len(_MOTION)
+    run = record["simulated"][-1]
+    measured, value = run["state"] == "diffusing", run["diffusion_cm2_per_s"]
+    return [
+        _number(run["temperature"]),
+        run["state"],
+        _number(value) if measured else "",
+        _number(value * run["relative_error"]) if measured else "",
+        "" if measured else _number(run["bound_cm2_per_s"]),
+        _number(run["duration_ps"]),
     ]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from mfal.report.forecast_figures import calibration, parity
+from mfal.report.motion import motion_figures, motions
 from mfal.report.path_figures import ion_paths
 from mfal.report.paths import EnergyMap
 from mfal.report.plot import Figure
@@ -23,6 +24,7 @@ def all_figures(
     target = len(summary.oracles) - 1
     figures = [
         ion_paths(summary, maps),
+        *motion_figures(motions(summary)),
         best_against_cost(summary),
         top_mean(summary),
         fidelity_mix(summary),

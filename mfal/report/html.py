@@ -14,10 +14,12 @@ import mfal
 from mfal.errors import MfalError
 from mfal.report.advice import advice
 from mfal.report.figures import all_figures
+from mfal.report.motion import motion_figures, motions, write_motion_files
 from mfal.report.page_parts import (
     candidate_rows,
     cards,
     facts,
+    motion_words,
     numbers,
     periodic_table,
     provenance,
@@ -69,6 +71,7 @@ def write_page(summary: Summary, folder: Path) -> list[Path]:
             if isinstance(found, EnergyMap):
                 name = candidate.file_name.removesuffix(".cif") + "_site_energy.cube"
                 written.append(write_map(found, folder / FIGURE_FOLDER / name))
+        written += write_motion_files(motions(summary), folder / FIGURE_FOLDER)
         if MAIN_FIGURE in pictures:
             beside = folder / f"{MAIN_FIGURE}.png"
             beside.write_bytes(pictures[MAIN_FIGURE])
@@ -118,6 +121,7 @@ def render_page(
         if summary.ion == "Li"
         else f"Windows are against lithium metal, and not given for {ion}."
     )
+    moving = [figure.name for figure in motion_figures(motions(summary))]
     cheap = [name for name in figures if name.startswith("parity_")]
     best_five = "top_against_cost"
     state = "finished" if summary.finished else "still under way"
@@ -139,7 +143,7 @@ def render_page(
 <p class="lead">{state}; report by mfal {text(mfal.__version__)}; values are {text(target.name)} in
 {text(target.unit)}</p>
 <nav aria-label="Sections"><a href="#best">Best candidates</a> <a href="#structure">Structure</a>
-<a href="#candidates">All candidates</a> <a href="#search">Search</a>
+<a href="#motion">Motion</a> <a href="#candidates">All candidates</a> <a href="#search">Search</a>
 <a href="#worth">Fidelities</a> <a href="#trust">Trust</a>
 <a href="#chemistry">Chemistry</a> <a href="#provenance">Provenance</a></nav>
 </header>
@@ -173,6 +177,11 @@ lattice. The surface encloses the places where the bond-valence site energy of {
 the chosen level; at the level first shown, paths just close in all three dimensions if they do at
 all. Drag to turn, scroll or pinch to zoom. CIFs lie in cifs/, maps as cube files in figures/.</p>
 <div class="figures">{show("ion_paths")}</div>
+</section>
+<section id="motion" aria-labelledby="h-motion">
+<h2 id="h-motion">Does {ion} move?</h2>
+{motion_words(summary)}
+<div class="figures">{show(*moving)}</div>
 </section>
 <section id="candidates" aria-labelledby="h-candidates">
 <h2 id="h-candidates">All candidates</h2>

@@ -9,6 +9,7 @@ from typing import Any
 from mfal.campaign.standing import COUNTING
 from mfal.report.advice import advice
 from mfal.report.candidate import beyond_range
+from mfal.report.motion import dynamics_command, motion_table, motions
 from mfal.report.periodic import composition_map
 from mfal.report.plot import Figure, csv_text
 from mfal.report.portraits import Portrait
@@ -21,6 +22,7 @@ __all__ = [
     "candidate_rows",
     "cards",
     "facts",
+    "motion_words",
     "numbers",
     "periodic_table",
     "provenance",
@@ -228,6 +230,45 @@ def worth_table(summary: Summary) -> str:
             ]
         )
     return as_table("Fidelities: CPU s of one evaluation, and what was asked", head, rows)
+
+
+def motion_words(summary: Summary) -> str:
+    """What molecular dynamics showed, or how to let them show something."""
+    shown = motions(summary)
+    parts = []
+    if shown:
+        parts.append(
+            '<p class="lead">Molecular dynamics of all atoms by the potential named. Ten hops make'
+            " a coefficient; fewer bound it. CHGNet is too soft away from minima, so that ions come"
+            " out rather too fast, and a perfect crystal has no defects to move by. Densities of"
+            f" {text(summary.ion_name)} lie in figures/ as cube files where their runs are"
+            " kept.</p>"
+        )
+        table = as_table("Molecular dynamics of the best candidates", *motion_table(shown))
+        parts.append(
+            '<div class="scroll" tabindex="0" role="region" aria-label="Molecular dynamics">'
+            f"{table}</div>"
+        )
+    failed = [
+        f"{c.crystal.formula}: {c.dynamics.detail.get('status', c.dynamics.kind)}"
+        for c in summary.candidates
+        if c.dynamics is not None and c.dynamics.value is None
+    ]
+    if failed:
+        parts.append(f"<p>{text('; '.join(failed))}</p>")
+    each, command = dynamics_command(summary, ".")
+    if command:
+        what = "Whole runs" if shown else "No finalist has been simulated. Whole runs"
+        parts.append(
+            f"<p>{what} take about, in CPU time: {text(each)}. In the folder of this page:</p>"
+            f'<pre tabindex="0" aria-label="Command">{text(command)}</pre>'
+        )
+    elif not parts:
+        parts.append(
+            "<p>No candidate has been simulated: <code>mfal score --oracles mfal.oracles:dynamics"
+            " cifs/FILE.cif --files shown</code> takes minutes.</p>"
+        )
+    return "".join(parts)
 
 
 def numbers(figure: Figure) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from mfal.campaign.standing import COUNTING
 from mfal.errors import MfalError
+from mfal.oracles.dynamics.shown import run_words
 from mfal.report.candidate import Candidate, beyond_range
 from mfal.report.export import CIF_FOLDER
 from mfal.report.paths import EnergyMap
@@ -199,6 +200,9 @@ def _moves(c: Candidate, summary: Summary, shown: EnergyMap | str | None) -> str
         )
     said += [f"measured {what}: {value}" for what, value in c.measured.items()]
     text = "; ".join(said) + "." if said else "No oracle has answered."
+    if c.motion is not None:
+        seen = "; ".join(run_words(run) for run in c.motion["simulated"])
+        text += f" Molecular dynamics: {seen}."
     if isinstance(shown, EnergyMap):
         finite = [x for x in shown.threshold if math.isfinite(x) and x < 1e3]
         if finite:
@@ -252,7 +256,7 @@ def _next(c: Candidate, summary: Summary) -> str:
             said.append(f"Precursors to try: {' + '.join(_count(n, name) for name, n in parts)}.")
     if c.cif:
         file = f"{CIF_FOLDER}/{c.file_name}"
-        if not any(oracle.name == "dynamics" for oracle in summary.oracles):
+        if c.motion is None:
             said.append(f"Simulate it: mfal score --oracles mfal.oracles:dynamics {file}.")
         said.append("Hand it to DFT or to the laboratory: mfal ask.")
     return " ".join(said) or "Ask for its atoms: a larger budget."

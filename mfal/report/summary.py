@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mfal.acquisition.objectives import Requirement, Tradeoff, rank_tradeoffs
-from mfal.campaign.folder import BASELINE, CAMPAIGN, FINALISTS, HANDOFF
+from mfal.campaign.folder import BASELINE, CAMPAIGN, HANDOFF
 from mfal.campaign.ledger.book import Answer, Ledger
 from mfal.campaign.measured import Worth, measured_values, overruled
 from mfal.campaign.standing import COUNTING, STANDINGS, Standing, counted_as, repeated, standing_of
@@ -14,6 +14,12 @@ from mfal.campaign.strategy.stability import stability_from_plain
 from mfal.numbers import finite_or_none
 from mfal.report.candidate import SIGNS, Candidate, candidates_html
 from mfal.report.curve import Curve, best_curve
+from mfal.report.finalists import (
+    dynamics_to_plain,
+    unsimulated,
+    vibrations_to_plain,
+    with_last_answers,
+)
 
 __all__ = [
     "Candidate",
@@ -76,6 +82,9 @@ class Summary(NamedTuple):
     tradeoffs: dict[str, Tradeoff] = {}  # noqa: RUF012 - a tuple's default, never written to
     """Stability windows and Pareto ranks of the candidates by crystal hash, where the campaign
     looks at them."""
+    unsimulated: dict[str, float] = {}  # noqa: RUF012 - a tuple's default, never written to
+    """CPU seconds that whole runs of dynamics would take of finalists that had none, or shorter
+    ones, by crystal hash."""
 
     @property
     def baseline_name(self) -> str:
@@ -145,8 +154,7 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
     candidates = _candidates(proposed, predictions, target, oracles, ledger)
     tradeoffs = _tradeoffs(config, candidates, (final or {}).get("stability", {}), better)
     limit = _hull_limit(config)
-    vibrations = {answer.query.crystal.hash: answer for answer in ledger.answers(FINALISTS)}
-    candidates = [c._replace(vibrations=vibrations.get(c.crystal.hash)) for c in candidates]
+    candidates = with_last_answers(candidates, ledger)
     candidates = _by_standing(candidates, tradeoffs, limit, config)
 
     def curve(later: Sequence[Answer], account: str) -> Curve:
@@ -183,6 +191,7 @@ def summarise(ledger: Ledger, *, number: int | None = None) -> Summary:
         answers=answers,
         finished=final is not None,
         tradeoffs=tradeoffs,
+        unsimulated=unsimulated(ledger),
     )
 
 
@@ -377,7 +386,8 @@ def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
         "standing": candidate.standing,
         "known_as": candidate.known_as,
         "relaxation": candidate.relaxation,
-        "vibrations": _vibrations(candidate.vibrations),
+        "vibrations": vibrations_to_plain(candidate),
+        "dynamics": dynamics_to_plain(candidate),
         "answers": {
             summary.oracles[m].name: {"value": a.value, "spread": a.spread, "status": a.kind}
             for m, a in candidate.observed.items()
@@ -387,15 +397,6 @@ def _plain(candidate: Candidate, summary: Summary) -> dict[str, Any]:
         "file": f"cifs/{candidate.file_name}" if candidate.cif else None,
         **({"stability": tradeoff_to_plain(found)} if found else {}),
     }
-
-
-def _vibrations(answer: Answer | None) -> dict[str, Any] | None:
-    """What was found of a finalist's vibrations."""
-    if answer is None:
-        return None
-    if answer.value is None:
-        return {"status": answer.detail.get("status", answer.kind)}
-    return {"status": "ok", **answer.detail["provenance"]}
 
 
 def tradeoff_to_plain(row: Tradeoff) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from mfal.campaign.standing import COUNTING
 from mfal.report.advice import advice
 from mfal.report.export import CIF_FOLDER, CSV_NAME
+from mfal.report.motion import dynamics_command, motion_sentences, motions
 from mfal.report.summary import Candidate, Summary
 
 __all__ = ["print_summary"]
@@ -36,8 +37,13 @@ def print_summary(console: Console, summary: Summary, folder: Path, shown: int =
         if not any(candidate.standing in COUNTING for candidate in summary.candidates):
             console.print(Text(f"{summary.none_counts}.", style="red"))
     console.print()
-    for line in _facts(summary):
+    for line in [*_facts(summary), *_motion(summary)]:
         console.print(Text(line), soft_wrap=True)
+    each, command = dynamics_command(summary, folder)
+    if command:
+        whole = "Whole runs of dynamics" if motions(summary) else "Dynamics show whether ions move;"
+        said = f"{whole} take about, in CPU time: {each}. They go into the report by"
+        console.print(Text(f"{said}\n  {command}"), soft_wrap=True)
     console.print()
     console.print(
         Text(
@@ -112,6 +118,17 @@ def _cells(candidate: Candidate, summary: Summary) -> list[str]:
         summary.oracles[candidate.fidelity].name,
         candidate.crystal.pool_name or (candidate.file_name if candidate.cif else ""),
     ]
+
+
+def _motion(summary: Summary) -> list[str]:
+    """What molecular dynamics showed, a line for each candidate."""
+    lines = [f"{m.name}: {'; '.join(motion_sentences(m))}." for m in motions(summary)]
+    for candidate in summary.candidates:
+        answer = candidate.dynamics
+        if answer is not None and answer.value is None:
+            said = answer.detail.get("status", answer.kind)
+            lines.append(f"Dynamics of {candidate.crystal.formula} {said}.")
+    return lines
 
 
 def _facts(summary: Summary) -> list[str]:

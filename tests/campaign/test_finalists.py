@@ -10,6 +10,8 @@ from mfal.campaign.folder import FINALISTS, read_campaign
 from mfal.campaign.ledger.records import Outcome
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.workers.tasks import OTHER_ORACLES
+from mfal.oracles.dynamics.short import length_of
+from mfal.oracles.loading import load_oracles
 from mfal.report.summary import summarise
 
 MANY = replace(CONFIG, budget=60.0, rounds=4, finalists=3)
@@ -31,6 +33,7 @@ class Relaxing(InstantExecutor):
     def __init__(self, stop: bool = False) -> None:
         self.stop = stop
         self.asked: list = []
+        self.simulated: list = []
 
     def submit(self, fn, /, *args, **kwargs):
         task, future = args[0], Future()
@@ -39,6 +42,10 @@ class Relaxing(InstantExecutor):
             if self.stop:
                 raise KeyboardInterrupt
             future.set_result(Outcome(2.0, None, "ok", 0.0, {"provenance": {"lowest_thz": -1.0}}))
+            return future
+        if task.oracle.endswith("fs"):
+            self.simulated.append(task)
+            future.set_result(Outcome(-2.0, None, "ok", 0.0, {"provenance": {"simulated": []}}))
             return future
         answered = super().submit(fn, *args, **kwargs).result()
         number = task.crystal.composition["Li"]
@@ -52,8 +59,8 @@ class Relaxing(InstantExecutor):
         return future
 
 
-def run(folder, executor):
-    return run_campaign(folder, MANY, executor=executor, strategy=strategy())
+def run(folder, executor, config=MANY):
+    return run_campaign(folder, config, executor=executor, strategy=strategy())
 
 
 def test_the_best_new_ones_are_asked_once_with_their_own_atoms(tmp_path):
@@ -88,3 +95,45 @@ def test_stopped_in_between_they_are_asked_by_the_next_start(tmp_path):
     with read_campaign(tmp_path) as ledger:
         assert len(ledger.answers(FINALISTS)) == 3
         assert not ledger.pending(FINALISTS)
+
+
+def test_dynamics_take_what_they_are_allowed_and_later_go_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("MFAL_CACHE", str(tmp_path / "cache"))
+    executor = Relaxing()
+    assert run(tmp_path / "it", executor)
+    assert executor.simulated == []
+    with read_campaign(tmp_path / "it") as ledger:
+        prices = summarise(ledger).unsimulated
+        finalists = [a.query.crystal.hash for a in ledger.answers(FINALISTS)]
+    assert sorted(prices) == sorted(finalists)
+    assert all(50 < seconds < 5000 for seconds in prices.values())
+
+    def allowed(seconds):
+        return replace(MANY, execution=replace(MANY.execution, dynamics=seconds))
+
+    # Too little to see anything is not begun.
+    assert run(tmp_path / "it", executor, allowed(20.0))
+    assert executor.simulated == []
+    enough = max(prices.values()) + 1.0
+    for config in (allowed(0.8 * enough), allowed(0.8 * enough), allowed(enough)):
+        assert run(tmp_path / "it", executor, config)
+    assert len(executor.asked) == 3  # their vibrations once
+    lengths = {}
+    for task in executor.simulated:
+        (reference,) = task.references
+        (oracle,) = load_oracles((reference,))
+        assert (oracle.name, task.found["arrangement"]) == (
+            task.oracle,
+            cell(task.crystal.composition["Li"]),
+        )
+        assert "relax0" in oracle.version
+        lengths.setdefault(task.crystal.hash, []).append(length_of(oracle.name))
+    assert sorted(lengths) == sorted(finalists)
+    longest = max(prices, key=prices.get)
+    short, long = lengths[longest]
+    assert 2.0 <= short < long
+    with read_campaign(tmp_path / "it") as ledger:
+        summary = summarise(ledger)
+    assert summary.unsimulated == {}
+    assert summary.spent <= MANY.budget
+    assert [c.rank for c in summary.candidates if c.dynamics is not None] == [1, 2, 3]

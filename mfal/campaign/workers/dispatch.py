@@ -11,7 +11,7 @@ from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
 from mfal.campaign.workers.executors import TaskFailure, WorkerPool
 from mfal.campaign.workers.isolation import QueryLimits, guarded
-from mfal.campaign.workers.tasks import OTHER_ORACLES, evaluate, task_of
+from mfal.campaign.workers.tasks import evaluate, reference_of, task_of
 from mfal.errors import MfalError
 
 __all__ = ["Dispatcher", "OnEnd"]
@@ -148,7 +148,7 @@ class Dispatcher:
         self._ledger.submitted(query, {} if attempt == 1 else {"attempt": attempt})
         # The same atoms would be found again; this spares the time.
         found = self._found(query.crystal) if self._relaxes(query) else None
-        other = OTHER_ORACLES.get(query.oracle)
+        other = reference_of(query.oracle)
         references = (other,) if other else self._config.oracles
         task = task_of(
             query,

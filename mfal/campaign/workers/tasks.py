@@ -5,6 +5,7 @@ knows of the ledger.
 """
 
 import os
+import re
 import statistics
 import time
 from collections.abc import Iterable
@@ -20,10 +21,19 @@ from mfal.oracles.loading import ask_oracle, load_oracles
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["OTHER_ORACLES", "Task", "evaluate", "task_of"]
+__all__ = ["OTHER_ORACLES", "Task", "evaluate", "reference_of", "task_of"]
 
 OTHER_ORACLES = {"imaginary_modes": "mfal.oracles.stability.vibrations:vibrations_oracle"}
 """Oracles that a campaign may ask beside its own, by name."""
+_BY_LENGTH = re.compile(r"[A-Z][a-z]?_[0-9]+fs")
+"""Names of dynamics by their length (`mfal.oracles.dynamics.short`)."""
+
+
+def reference_of(oracle: str) -> str | None:
+    """Where an oracle comes from that is not the campaign's own; None for one that is."""
+    if _BY_LENGTH.fullmatch(oracle):
+        return f"mfal.oracles.dynamics.short:{oracle}"
+    return OTHER_ORACLES.get(oracle)
 
 
 class Task(NamedTuple):

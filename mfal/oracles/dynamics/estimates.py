@@ -16,6 +16,7 @@ from mfal.oracles.dynamics.displacements import (
     diffusion,
 )
 from mfal.oracles.dynamics.options import DynamicsOptions
+from mfal.oracles.dynamics.shown import run_words
 from mfal.oracles.hopping.conductivity import nernst_einstein
 from mfal.oracles.hopping.kmc import ArrheniusFit, arrhenius_fit
 from mfal.oracles.hopping.network import ATTEMPT_FREQUENCY
@@ -80,12 +81,10 @@ def simulated_conductivity(
     found = {kelvin: diffusion(wholes[kelvin]) for kelvin in kelvins}
     spread = {kelvin: _relative_error(found[kelvin], shown[kelvin]) for kelvin in kelvins}
     ions = float(np.mean([one.ions for one in shown[kelvins[0]]]))
-    warnings = [_said(kelvin, found[kelvin], wholes[kelvin]) for kelvin in kelvins]
+    runs = [_record_of(kelvin, found[kelvin], wholes[kelvin], spread[kelvin]) for kelvin in kelvins]
     record: dict[str, Any] = {
-        "simulated": [
-            _record_of(kelvin, found[kelvin], wholes[kelvin], spread[kelvin]) for kelvin in kelvins
-        ],
-        "warnings": [said for said in warnings if said],
+        "simulated": runs,
+        "warnings": [run_words(run) for run in runs if run["state"] != "diffusing"],
     }
 
     def log_sigma(coefficient: float, kelvin: float) -> float:
@@ -166,17 +165,6 @@ def _extrapolated(
     line = np.array([fit.log10_at(kelvin)[0] for kelvin in kelvins]) * np.log(10.0)
     misfit = float((((np.log(values) - line) / relative) ** 2).sum()) / (len(kelvins) - 2)
     return fit, log10, error * max(1.0, math.sqrt(misfit))
-
-
-def _said(kelvin: float, found: Diffusion, whole: Displacements) -> str:
-    """One line of what a reader should know."""
-    limit = f"D below {found.bound * CM2_PER_S:.1e} cm²/s"
-    if found.state == "melted":
-        return f"melted at {kelvin:g} K: {limit} in the crystal"
-    if found.state == "few hops":
-        hops = "no hop" if whole.hops == 0 else f"worth {found.hops:.1f} hops"
-        return f"{hops} in {whole.duration:g} ps at {kelvin:g} K: {limit}"
-    return ""
 
 
 def _record_of(

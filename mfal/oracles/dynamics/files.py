@@ -1,6 +1,7 @@
 """What a simulation showed, as files: displacement against time, and where the ions were."""
 
 import csv
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from mfal.errors import MfalError
 from mfal.oracles.dynamics.cells import SimulatedCells
 from mfal.oracles.dynamics.options import DynamicsOptions
 from mfal.oracles.dynamics.running import kept_trajectory
+from mfal.oracles.dynamics.shown import draw_arrhenius, draw_displacements
 from mfal.oracles.dynamics.store import kept_folder, read_json, run_folder
 
-__all__ = ["ion_density", "write_dynamics_files"]
+__all__ = ["ion_density", "write_densities", "write_dynamics_files"]
 
 RESOLUTION = 0.3
 """Å, between the points of a density."""
@@ -54,10 +56,11 @@ def write_dynamics_files(record: dict[str, Any], folder: Path, stem: str) -> lis
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = [_write_table(record, folder / f"{stem}-msd.csv")]
-        written.append(_draw_displacements(record, folder / f"{stem}-msd.png"))
+        written.append(_write_picture(draw_displacements, record, folder / f"{stem}-msd.png"))
         if len(record["simulated"]) > 1:
-            written.append(_draw_arrhenius(record, folder / f"{stem}-arrhenius.png"))
-        return written + _write_densities(record, folder, stem)
+            path = folder / f"{stem}-arrhenius.png"
+            written.append(_write_picture(draw_arrhenius, record, path))
+        return written + write_densities(record, folder, stem)
     except OSError as error:
         raise MfalError(
             f"{folder}: {error.strerror}", "choose a folder that can be written"
@@ -76,43 +79,20 @@ def _write_table(record: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def _draw_displacements(record: dict[str, Any], path: Path) -> Path:
+def _write_picture(draw: Callable[..., None], record: dict[str, Any], path: Path) -> Path:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 3.6), layout="constrained")
-    axes = figure.add_subplot()
-    for k, run in enumerate(record["simulated"]):
-        colour = f"C{k}"
-        label = f"{record['protocol']['mobile']}, {run['temperature']:g} K: {run['state']}"
-        axes.plot(run["lag_ps"], run["msd"], color=colour, label=label)
-        for n, (symbol, msd) in enumerate(run["msd_framework"].items()):
-            style = ("--", ":", "-.")[n % 3]
-            axes.plot(run["lag_ps"], msd, style, color=colour, lw=0.8, label=None if k else symbol)
-    axes.set(xlabel="time between (ps)", ylabel="mean square displacement (Å²)", xlim=0, ylim=0)
-    axes.legend(fontsize=8, frameon=False)
+    figure = Figure(figsize=(5.4, 4.0), layout="constrained")
+    draw(figure.add_subplot(), record)
     figure.savefig(path, dpi=150)
     return path
 
 
-def _draw_arrhenius(record: dict[str, Any], path: Path) -> Path:
-    from matplotlib.figure import Figure
+def write_densities(record: Mapping[str, Any], folder: Path, stem: str) -> list[Path]:
+    """Writes the density of the mobile ions in the first cell at each temperature, STEM-1000K.cube.
 
-    figure = Figure(figsize=(5, 3.6), layout="constrained")
-    axes = figure.add_subplot()
-    for run in record["simulated"]:
-        x = 1000 / run["temperature"]
-        if run["state"] == "diffusing":
-            value, relative = run["diffusion_cm2_per_s"], run["relative_error"]
-            low = value * (1 - 1 / (1 + relative))
-            axes.errorbar(x, value, yerr=[[low], [value * relative]], fmt="o", color="C0")
-        else:
-            axes.plot(x, run["bound_cm2_per_s"], "v", color="C1", label=run["state"])
-    axes.set(xlabel="1000 K / T", ylabel="diffusion coefficient (cm²/s)", yscale="log")
-    figure.savefig(path, dpi=150)
-    return path
-
-
-def _write_densities(record: dict[str, Any], folder: Path, stem: str) -> list[Path]:
+    Nothing where the run is no longer kept, or was on another machine.
+    """
     from pymatgen.core import Lattice, Structure
 
     from mfal.oracles.bond_valence.volumetric import write_cube

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mfal.oracles.dynamics.displacements import Displacements
     from mfal.potentials.types import Potential
 
-__all__ = ["dynamics", "dynamics_oracle"]
+__all__ = ["dynamics", "dynamics_kept_in", "dynamics_oracle"]
 
 DYNAMICS_COST = 300.0
 """CPU seconds of one evaluation: what a cell of some forty atoms takes at the default length."""
@@ -65,10 +65,8 @@ def dynamics_oracle(
     used = _potential(potential)
 
     def answer(structure: "Structure") -> Estimate:
-        from mfal.oracles.dynamics.store import dynamics_folder
-
         if used.version != UNKNOWN:
-            folder = dynamics_folder(_key(structure, used, options))
+            folder = dynamics_kept_in(structure, used, options)
             estimate = _simulated(structure, used, options, folder)
             estimate.provenance["kept"] = folder.name
             return estimate
@@ -87,6 +85,15 @@ def dynamics_oracle(
         bounds=(-20.0, 2.0) if options.several else (-4.0, 2.0),
         evaluate=answer_each(answer, name, version),
     )
+
+
+def dynamics_kept_in(
+    structure: "Structure", potential: "Potential", options: DynamicsOptions
+) -> Path:
+    """The folder of what an oracle with these options keeps of a structure; it need not exist."""
+    from mfal.oracles.dynamics.store import dynamics_folder
+
+    return dynamics_folder(_key(structure, potential, options))
 
 
 def _potential(given: "Potential | Calculator | None") -> "Potential":
@@ -122,7 +129,7 @@ def _simulated(
 
     from mfal.oracles.dynamics.cells import SimulatedCells, simulated_cells
     from mfal.oracles.dynamics.estimates import simulated_conductivity
-    from mfal.oracles.dynamics.running import simulate_cell
+    from mfal.oracles.dynamics.running import run_plan, simulate_cell
     from mfal.oracles.dynamics.store import locked, read_json, run_folder, write_json
     from mfal.oracles.progress import report_progress
 
@@ -138,10 +145,17 @@ def _simulated(
         runs = [(t, k) for t in sorted(set(options.temperatures)) for k in range(len(made.cells))]
         notes = []
         for number, (kelvin, k) in enumerate(runs):
+            plan = run_plan(made.cells[k][2], options)
 
-            def report(done: int, total: int, at: int = number, kelvin: float = kelvin) -> None:
-                what = f"{name}: dynamics at {kelvin:g} K"
-                report_progress(what, at * total + done, len(runs) * total)
+            def report(done: int, total: int, hops: int, run: Any = (number, kelvin, plan)) -> None:
+                at, kelvin, plan = run
+                stage = "warming up to" if done < plan.equilibration else "moving at"
+                took, whole = (1e-3 * plan.timestep * n for n in (done, total))
+                note = f"{took:.1f} of {whole:.1f} ps, {hops} hop{'' if hops == 1 else 's'}"
+                if len(runs) > 1:
+                    note += f", run {at + 1} of {len(runs)}"
+                what = f"{name}: {stage} {kelvin:g} K"
+                report_progress(what, at * total + done, len(runs) * total, note)
 
             where = run_folder(folder, k, kelvin)
             run = simulate_cell(potential, made.cells[k], kelvin, options, where, report)

@@ -17,6 +17,7 @@ import numpy as np
 
 from mfal.crystals.elements import ATOMIC_MASS, atomic_number
 from mfal.errors import MfalError
+from mfal.oracles.dynamics.displacements import count_hops
 from mfal.oracles.dynamics.options import DynamicsOptions
 from mfal.oracles.dynamics.store import read_frames, write_frames, write_whole
 from mfal.potentials.dynamics import DynamicsState, run_dynamics, start_dynamics
@@ -25,7 +26,14 @@ from mfal.potentials.neighbours import Sizes, sizes_of
 from mfal.potentials.trajectory import load_state, save_state
 from mfal.potentials.types import Potential
 
-__all__ = ["KeptTrajectory", "kept_trajectory", "simulate_cell"]
+__all__ = [
+    "KeptTrajectory",
+    "RunPlan",
+    "hot_sizes",
+    "kept_trajectory",
+    "run_plan",
+    "simulate_cell",
+]
 
 SEGMENT = 100
 """Steps between what is kept: some five seconds of a cell of forty atoms."""
@@ -85,7 +93,7 @@ def simulate_cell(
     temperature: float,
     options: DynamicsOptions,
     folder: Path,
-    report: Callable[[int, int], None] | None = None,
+    report: Callable[[int, int, int], None] | None = None,
 ) -> KeptTrajectory:
     """Simulates what the folder doesn't hold yet.
 
@@ -95,7 +103,7 @@ def simulate_cell(
       temperature: K.
       options: of the run.
       folder: for this cell and temperature alone, made if it is not there.
-      report: called with the steps done and those of the whole run.
+      report: called with the steps done, those of the whole run, and the hops seen so far.
 
     Raises:
       MfalError: when the dynamics explode, or the folder can't be written.
@@ -116,12 +124,13 @@ def simulate_cell(
             key,
             temperature=temperature,
             skin=options.skin,
-            sizes=_hot_sizes(potential, crystal, temperature, options.skin),
+            sizes=hot_sizes(potential, crystal, temperature, options.skin),
         )
+    seen = _Seen(crystal[2], options, plan, folder, int(state.step))
     while int(state.step) < plan.total:
         before = int(state.step)
         if report is not None:
-            report(before, plan.total)
+            report(before, plan.total, seen.hops())
         integrator = hot if before < plan.equilibration else steady
         state, frames = run_dynamics(potential, integrator, state, SEGMENT, every=options.every)
         if before >= plan.equilibration:
@@ -130,13 +139,35 @@ def simulate_cell(
                 "temperature": np.asarray(frames.temperature[:, 0], np.float32),
             }
             write_frames(folder, int(state.step), fields)
+            seen.parts.append(fields["positions"])
         write_whole(folder / "state.npz", partial(save_state, state=state))
     if report is not None:
-        report(plan.total, plan.total)
+        report(plan.total, plan.total, seen.hops())
     found = kept_trajectory(folder, crystal[2], options)
     if found is None:
         raise MfalError(f"{folder}: moments of the run are gone", "delete the folder, run it again")
     return found
+
+
+class _Seen:
+    """The measured moments so far, of which hops are told while the run goes on."""
+
+    def __init__(
+        self, species: np.ndarray, options: DynamicsOptions, plan: RunPlan, folder: Path, step: int
+    ) -> None:
+        self._moving = species == atomic_number(options.mobile)
+        self._interval = options.every * plan.timestep
+        done = [end for end in plan.measured if end <= step]
+        kept = read_frames(folder, done) if done else None
+        self.parts: list[np.ndarray] = [] if kept is None else [kept["positions"]]
+
+    def hops(self) -> int:
+        """Counted as at the end, but for the drift of the framework, taken as that of its mean."""
+        if not self.parts:
+            return 0
+        positions = np.concatenate(self.parts)
+        drift = positions[:, ~self._moving].mean(1)
+        return count_hops(positions[:, self._moving] - drift[:, None], self._interval)
 
 
 def kept_trajectory(
@@ -151,7 +182,7 @@ def kept_trajectory(
     return KeptTrajectory(fields["positions"], fields["temperature"], interval)
 
 
-def _hot_sizes(
+def hot_sizes(
     potential: Potential,
     crystal: tuple[np.ndarray, np.ndarray, np.ndarray],
     temperature: float,

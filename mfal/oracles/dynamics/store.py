@@ -31,6 +31,7 @@ __all__ = [
     "read_frames",
     "read_json",
     "run_folder",
+    "steps_done",
     "write_frames",
     "write_json",
     "write_whole",
@@ -120,6 +121,15 @@ def read_frames(folder: Path, steps: Sequence[int]) -> dict[str, np.ndarray] | N
         except (OSError, ValueError, EOFError):
             return None
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def steps_done(folder: Path) -> int:
+    """Steps of a run that are kept; 0 where there is none."""
+    try:
+        with np.load(folder / "state.npz", allow_pickle=False) as file:
+            return int(file["step"])
+    except (OSError, ValueError, EOFError, KeyError):
+        return 0
 
 
 def write_frames(folder: Path, step: int, fields: dict[str, np.ndarray]) -> None:

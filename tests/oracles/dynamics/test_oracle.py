@@ -39,7 +39,7 @@ def _own_cache(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
 
 
 def test_a_still_crystal_is_answered_by_a_limit_and_files_tell_of_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    heard: list[tuple[str, int, int]] = []
+    heard: list[tuple[str, int, int, str]] = []
     oracle = dynamics_oracle(QUICK, STILL)
     with listening(lambda *said: heard.append(said)):
         (answer,) = oracle.evaluate([_crystal()])
@@ -57,14 +57,16 @@ def test_a_still_crystal_is_answered_by_a_limit_and_files_tell_of_it(tmp_path) -
     assert 10**answer.value == pytest.approx(expected, rel=0.1)
     assert any("no hop" in said for said in record["warnings"])
     assert json.loads(json.dumps(record, allow_nan=False)) == record
-    assert heard[0][1:] == (0, 1)
+    assert heard[0][1:3] == (0, 1)
     assert heard[-1][1] == heard[-1][2] > 1
+    assert heard[-1][0] == "LiF: moving at 1000 K"
+    assert heard[-1][3] == "2.0 of 2.0 ps, 0 hops"
     # A longer run goes on from the shorter, and the first is answered again without one.
     heard.clear()
     with listening(lambda *said: heard.append(said)):
         (again,) = oracle.evaluate([_crystal()])
     assert again.value == answer.value
-    assert {done / total for _, done, total in heard} == {1.0}
+    assert {done / total for _, done, total, _ in heard} == {1.0}
     files = write_dynamics_files(record, tmp_path / "shown", "LiF")
     assert [one.name for one in files] == ["LiF-msd.csv", "LiF-msd.png", "LiF-1000K.cube"]
     assert all(one.stat().st_size > 500 for one in files)
@@ -77,7 +79,7 @@ def test_a_killed_run_goes_on_bit_for_bit_and_nothing_is_simulated_twice(tmp_pat
     class Killed(Exception):
         pass
 
-    def kill(done: int, total: int) -> None:
+    def kill(done: int, total: int, hops: int) -> None:
         seen.append(done)
         if len(seen) == 3:
             raise Killed
