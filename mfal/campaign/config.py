@@ -45,7 +45,7 @@ def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
-def _duration(default: float | None, text: str) -> Any:
+def _duration(default: float, text: str) -> Any:
     """An option in seconds that may be written as "20m", "2h" or "3d"."""
     return field(default=default, metadata={"help": text, "duration": True})
 
@@ -189,10 +189,10 @@ class ExecutionConfig:
     )
     retries: int = _option(1, "how often a query is tried again after a crash or a stop")
     memory: float = _option(4.0, "GiB that one worker may hold before it is stopped")
-    dynamics: float | None = _duration(
-        None,
-        "CPU time, as 10m or in seconds, that molecular dynamics of each finalist may take at the"
-        " end; given to a campaign that has ended, it simulates its finalists or goes on with them",
+    dynamics: float = _duration(
+        60.0,
+        "time, as 10m or in seconds, that molecular dynamics of the finalists may take at the end;"
+        " with more a campaign that has ended goes on with them; 0 for none",
     )
     hours: float | None = _option(
         None, "hours after which no more queries go out; the same command goes on"
@@ -319,7 +319,9 @@ class CampaignConfig:
                 "leave it out: workers are this machine's; the executor has its own",
             )
         _at_least("execution.retries", self.execution.retries, 0)
-        for name in ("timeout", "memory", "dynamics", "hours"):
+        if self.execution.dynamics:
+            parse_duration("execution.dynamics", self.execution.dynamics)
+        for name in ("timeout", "memory", "hours"):
             value = getattr(self.execution, name)
             if value is not None and not value > 0:
                 raise MfalError(f"execution.{name} {value:g}", "give a positive number")

@@ -2,8 +2,9 @@
 
 A run that shows ten hops of a good conductor takes minutes, more than a default campaign has for
 all its finalists together. So what a whole run takes is reckoned for each, and told; simulated is
-as much as the allowance (`execution.dynamics`) buys, by nominal prices, so that the length doesn't
-depend on the machine. A larger allowance later goes on where a smaller one had ended.
+as much as the time allowed (`execution.dynamics`) buys on the workers, the better ones first, by
+nominal prices, so that lengths don't depend on how busy a machine is. More time later goes on where
+less had ended.
 """
 
 import time
@@ -38,13 +39,17 @@ class _Finalist(NamedTuple):
     """Of its whole run; None where it can't be simulated."""
     note: str
     """Why not."""
+    done: float
+    """ps that have been measured."""
+    length: float
+    """ps that are to be."""
+    seconds: float = 0.0
+    """CPU seconds that this takes."""
 
-    def bought(self, seconds: float) -> float:
-        """Ps that an allowance measures; 0 where that is too little to be worth it."""
-        if self.price is None:
-            return 0.0
-        length = self.price.bought(seconds)
-        return length if length >= min(LEAST, self.price.length) else 0.0
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left to simulate."""
+        return self.price is not None and self.length > self.price.length - 0.1
 
 
 def simulate_finalists(
@@ -69,14 +74,15 @@ def simulate_finalists(
     Returns:
       Whether all have ended; the same call goes on with those that have not.
     """
-    allowance = config.execution.dynamics or 0.0
+    execution = config.execution
+    seconds, workers = execution.dynamics, execution.workers
     last = max(round_ for round_, _ in ledger.rounds(CAMPAIGN))
     rounds = ledger.rounds(MOTION)
     told = rounds[-1][1] if rounds else {}
-    if (told.get("last"), told.get("allowance")) != (last, allowance):
-        finalists = _finalists(ledger, config, target)
-        proposals = _proposals(finalists, config, allowance)
-        detail = {"last": last, "allowance": allowance, "finalists": _plain(finalists, allowance)}
+    if (told.get("last"), told.get("terms")) != (last, [seconds, workers]):
+        finalists = _shared_out(_finalists(ledger, config, target), seconds, workers)
+        proposals = _proposals(finalists, config)
+        detail = {"last": last, "terms": [seconds, workers], "finalists": _plain(finalists)}
         ledger.propose(MOTION, len(rounds) + 1, proposals, detail)
     pending = ledger.pending(MOTION)
     if not pending:
@@ -102,54 +108,70 @@ def _finalists(ledger: Ledger, config: CampaignConfig, target: Oracle) -> list[_
     """What a whole run of each finalist takes, unless the campaign's own oracles are dynamics."""
     if not config.relax or any(each["name"] == "dynamics" for each in ledger.meta("oracles") or []):
         return []
-    from mfal.oracles.dynamics.short import run_of_length
+    from mfal.oracles.dynamics.short import length_of, run_of_length
 
+    done: dict[str, float] = {}
+    for answer in ledger.answers(MOTION):
+        if answer.value is not None:
+            length, crystal = length_of(answer.query.oracle), answer.query.crystal.hash
+            done[crystal] = max(length, done.get(crystal, 0.0))
     found = []
     for answer in best_new(ledger, config, target):
+        price, note = None, ""
         try:
             price = run_of_length(structure_of(answer.detail["arrangement"]), config.ion).price
-            found.append(_Finalist(answer.query, price, ""))
         except MfalError as error:
-            found.append(_Finalist(answer.query, None, str(error)))
+            note = str(error)
+        before = done.get(answer.query.crystal.hash, 0.0)
+        found.append(_Finalist(answer.query, price, note, before, before))
     return found
 
 
-def _proposals(
-    finalists: list[_Finalist], config: CampaignConfig, allowance: float
-) -> list[Proposal]:
-    if not any(one.bought(allowance) for one in finalists):
-        return []
-    from mfal.oracles.dynamics.short import short_dynamics
-
-    proposals = []
+def _shared_out(finalists: list[_Finalist], seconds: float, workers: int) -> list[_Finalist]:
+    """The finalists with their lengths: in turn each takes what it can of the freest worker."""
+    free, shared = [seconds] * workers, []
     for one in finalists:
-        length = one.bought(allowance)
-        if one.price is not None and length:
-            oracle = short_dynamics(config.ion, length)
-            proposals.append(
-                Proposal(
-                    one.query.crystal,
-                    0,
-                    oracle.name,
-                    oracle.version,
-                    min(allowance, one.price.seconds),
-                    one.query.structures,
-                    {},
-                    (one.query.id,),
-                )
+        k = max(range(workers), key=lambda i: free[i])
+        if one.price is not None and not one.whole:
+            length = one.price.bought(free[k], one.done)
+            if length >= min(one.price.length, max(LEAST, one.done + LEAST / 2)):
+                took = min(free[k], one.price.seconds(one.done))
+                free[k] -= took
+                one = one._replace(length=length, seconds=took)
+        shared.append(one)
+    return shared
+
+
+def _proposals(finalists: list[_Finalist], config: CampaignConfig) -> list[Proposal]:
+    proposals = []
+    for one in (one for one in finalists if one.seconds):
+        from mfal.oracles.dynamics.short import short_dynamics
+
+        oracle, query = short_dynamics(config.ion, one.length), one.query
+        proposals.append(
+            Proposal(
+                query.crystal,
+                0,
+                oracle.name,
+                oracle.version,
+                one.seconds,
+                query.structures,
+                {},
+                (query.id,),
             )
+        )
     return proposals
 
 
-def _plain(finalists: list[_Finalist], allowance: float) -> dict[str, dict[str, Any]]:
-    """For the ledger, by crystal: CPU seconds and ps of a whole run, ps that are simulated."""
+def _plain(finalists: list[_Finalist]) -> dict[str, dict[str, Any]]:
+    """For the ledger, by crystal: ps of a whole run and of this, CPU seconds left for the whole."""
     return {
         one.query.crystal.hash: {"note": one.note}
         if one.price is None
         else {
-            "seconds": round(one.price.seconds, 1),
             "length_ps": one.price.length,
-            "simulated_ps": one.bought(allowance),
+            "simulated_ps": one.length,
+            "seconds_left": 0.0 if one.whole else round(one.price.seconds(one.length), 1),
         }
         for one in finalists
     }

@@ -97,7 +97,7 @@ def _understood(values: Mapping[str, Any], kind: type, prefix: str = "") -> dict
             raise _unknown(prefix + name)
         hint = _without_none(hints[name])
         if isinstance(value, str) and name in durations:
-            value = parse_duration(prefix + name, value)
+            value = 0.0 if value.strip() == "0" else parse_duration(prefix + name, value)
         elif dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
             value = _understood(value, typing.cast(type, hint), f"{prefix}{name}.")
         elif isinstance(value, str) and prefix + name in VERBATIM:

@@ -27,13 +27,13 @@ def with_last_answers(candidates: Sequence[Candidate], ledger: Ledger) -> list[C
 
 
 def unsimulated(ledger: Ledger) -> dict[str, float]:
-    """CPU seconds of whole runs of dynamics, by crystal, of finalists that have not had them."""
+    """CPU seconds to whole runs of dynamics, by crystal, of finalists that have not had them."""
     rounds = ledger.rounds(MOTION)
     finalists = rounds[-1][1].get("finalists", {}) if rounds else {}
     return {
-        name: float(found["seconds"])
+        name: float(found["seconds_left"])
         for name, found in finalists.items()
-        if "seconds" in found and found["simulated_ps"] < found["length_ps"] - 0.1
+        if found.get("seconds_left")
     }
 
 

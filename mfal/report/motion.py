@@ -105,7 +105,11 @@ def dynamics_command(summary: Summary, folder: Path | str) -> tuple[str, str]:
     each = [f"{formulas.get(h, h[:8])} {_minutes(left[h])}" for h in left]
     place = shlex.quote(str(folder))
     config = shlex.quote(str(Path(folder) / "config.toml"))
-    most = _minutes(max(left.values())).replace(" min", "m")
+    workers = summary.config.get("execution", {}).get("workers", 1)
+    busy = [0.0] * workers
+    for seconds in left.values():  # as the campaign shares them out
+        busy[busy.index(min(busy))] += seconds
+    most = _minutes(max(busy)).replace(" min", "m")
     return ", ".join(each), f"mfal discover --out {place} --config {config} --dynamics {most}"
 
 

@@ -256,7 +256,7 @@ def _next(c: Candidate, summary: Summary) -> str:
             said.append(f"Precursors to try: {' + '.join(_count(n, name) for name, n in parts)}.")
     if c.cif:
         file = f"{CIF_FOLDER}/{c.file_name}"
-        if c.motion is None:
+        if c.motion is None and not any(oracle.name == "dynamics" for oracle in summary.oracles):
             said.append(f"Simulate it: mfal score --oracles mfal.oracles:dynamics {file}.")
         said.append("Hand it to DFT or to the laboratory: mfal ask.")
     return " ".join(said) or "Ask for its atoms: a larger budget."

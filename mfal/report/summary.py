@@ -83,8 +83,8 @@ class Summary(NamedTuple):
     """Stability windows and Pareto ranks of the candidates by crystal hash, where the campaign
     looks at them."""
     unsimulated: dict[str, float] = {}  # noqa: RUF012 - a tuple's default, never written to
-    """CPU seconds that whole runs of dynamics would take of finalists that had none, or shorter
-    ones, by crystal hash."""
+    """CPU seconds that whole runs of dynamics would still take, of finalists that had none or
+    shorter ones, by crystal hash."""
 
     @property
     def baseline_name(self) -> str:

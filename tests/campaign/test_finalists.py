@@ -97,43 +97,50 @@ def test_stopped_in_between_they_are_asked_by_the_next_start(tmp_path):
         assert not ledger.pending(FINALISTS)
 
 
-def test_dynamics_take_what_they_are_allowed_and_later_go_on(tmp_path, monkeypatch):
+def test_dynamics_take_the_time_allowed_and_later_go_on(tmp_path, monkeypatch):
     monkeypatch.setenv("MFAL_CACHE", str(tmp_path / "cache"))
-    executor = Relaxing()
-    assert run(tmp_path / "it", executor)
-    assert executor.simulated == []
-    with read_campaign(tmp_path / "it") as ledger:
-        prices = summarise(ledger).unsimulated
+    executor, folder = Relaxing(), tmp_path / "it"
+
+    def simulated(seconds):
+        """Lengths by crystal of what is sent out in so many seconds on two workers."""
+        executor.simulated = []
+        execution = replace(MANY.execution, dynamics=seconds, workers=2)
+        assert run(folder, executor, replace(MANY, execution=execution))
+        lengths = {}
+        for task in executor.simulated:
+            (oracle,) = load_oracles(task.references)
+            assert oracle.name == task.oracle
+            assert "relax0" in oracle.version
+            assert task.found["arrangement"] == cell(task.crystal.composition["Li"])
+            lengths[task.crystal.hash] = length_of(oracle.name)
+        return lengths
+
+    def left():
+        with read_campaign(folder) as ledger:
+            return summarise(ledger).unsimulated
+
+    assert simulated(0.0) == {}
+    whole = left()
+    with read_campaign(folder) as ledger:
         finalists = [a.query.crystal.hash for a in ledger.answers(FINALISTS)]
-    assert sorted(prices) == sorted(finalists)
-    assert all(50 < seconds < 5000 for seconds in prices.values())
-
-    def allowed(seconds):
-        return replace(MANY, execution=replace(MANY.execution, dynamics=seconds))
-
-    # Too little to see anything is not begun.
-    assert run(tmp_path / "it", executor, allowed(20.0))
-    assert executor.simulated == []
-    enough = max(prices.values()) + 1.0
-    for config in (allowed(0.8 * enough), allowed(0.8 * enough), allowed(enough)):
-        assert run(tmp_path / "it", executor, config)
+    assert list(whole) == finalists
+    assert all(50 < seconds < 5000 for seconds in whole.values())
+    assert simulated(20.0) == {}  # too little to see anything is not begun
+    # Each of the best two has a worker, and nothing is left for the third.
+    first = simulated(0.8 * min(whole.values()))
+    assert list(first) == finalists[:2]
+    assert all(2.0 <= length < 10.0 for length in first.values())
+    rest = left()
+    assert rest[finalists[2]] == whole[finalists[2]]
+    assert all(rest[name] < 0.5 * whole[name] for name in finalists[:2])
+    # With time for all, all end; what was done is not bought again, and nothing is asked twice.
+    second = simulated(sum(rest.values()))
+    assert sorted(second) == sorted(finalists)
+    assert all(second[name] > first[name] for name in first)
+    assert left() == {}
+    assert simulated(2 * sum(rest.values())) == {}
     assert len(executor.asked) == 3  # their vibrations once
-    lengths = {}
-    for task in executor.simulated:
-        (reference,) = task.references
-        (oracle,) = load_oracles((reference,))
-        assert (oracle.name, task.found["arrangement"]) == (
-            task.oracle,
-            cell(task.crystal.composition["Li"]),
-        )
-        assert "relax0" in oracle.version
-        lengths.setdefault(task.crystal.hash, []).append(length_of(oracle.name))
-    assert sorted(lengths) == sorted(finalists)
-    longest = max(prices, key=prices.get)
-    short, long = lengths[longest]
-    assert 2.0 <= short < long
-    with read_campaign(tmp_path / "it") as ledger:
+    with read_campaign(folder) as ledger:
         summary = summarise(ledger)
-    assert summary.unsimulated == {}
     assert summary.spent <= MANY.budget
     assert [c.rank for c in summary.candidates if c.dynamics is not None] == [1, 2, 3]

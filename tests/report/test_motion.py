@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
         "LiI": (-4.0, {}),
     }
     with Ledger(path / "ledger.sqlite") as ledger:
-        ledger.start({"config": {}, "oracles": [TARGET]})
+        ledger.start({"config": {"execution": {"workers": 2}}, "oracles": [TARGET]})
         ledger.propose("campaign", 1, [_proposal(formula) for formula in answers], {})
         for query in ledger.pending("campaign"):
             value, detail = answers[query.crystal.formula]
@@ -60,7 +60,7 @@ def folder(tmp_path_factory):
         ledger.propose("campaign", 2, [], {"final": True})
         facts = {
             _proposal(formula).crystal.hash: {
-                "seconds": seconds,
+                "seconds_left": seconds,
                 "length_ps": 10.0,
                 "simulated_ps": simulated,
             }

@@ -36,23 +36,28 @@ class RunPrice(NamedTuple):
     """Steps of the whole run."""
 
     @property
-    def seconds(self) -> float:
-        """CPU seconds of the whole run."""
-        return COMPILING + self.step * self.total
-
-    @property
     def length(self) -> float:
         """Ps that the whole run measures."""
         return 1e-3 * self.timestep * (self.total - self.equilibration)
 
-    def bought(self, seconds: float) -> float:
-        """Ps that so many CPU seconds measure, in whole tenths, and no more than the whole run.
+    def seconds(self, done: float = 0.0) -> float:
+        """CPU seconds of the whole run, or of what is left when so many ps have been measured."""
+        return COMPILING + self.step * (self.total - self._steps(done))
+
+    def bought(self, seconds: float, done: float = 0.0) -> float:
+        """Ps that have been measured in so many more CPU seconds, in whole tenths.
+
+        No more than the whole run.
 
         >>> RunPrice(0.02, 2.0, 500, 3000).bought(54.0)
         3.0
         """
-        steps = min((seconds - COMPILING) / self.step, self.total) - self.equilibration
-        return max(0.0, np.floor(1e-2 * self.timestep * steps + 1e-9) / 10)
+        steps = self._steps(done) + max(0.0, seconds - COMPILING) / self.step
+        measured = min(steps, self.total) - self.equilibration
+        return max(0.0, float(np.floor(1e-2 * self.timestep * measured + 1e-6) / 10))
+
+    def _steps(self, done: float) -> int:
+        return self.equilibration + round(1e3 * done / self.timestep) if done else 0
 
 
 def run_price(

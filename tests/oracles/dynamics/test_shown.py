@@ -116,9 +116,13 @@ def test_without_three_coefficients_no_line_is_drawn() -> None:
 
 def test_an_allowance_buys_what_is_left_after_compiling_and_equilibration() -> None:
     price = RunPrice(step=0.02, timestep=2.0, equilibration=500, total=3000)
-    assert price.seconds == pytest.approx(14 + 60)
+    assert price.seconds() == pytest.approx(14 + 60)
     assert price.length == pytest.approx(5.0)
     assert price.bought(14 + 10) == 0.0
     assert price.bought(1.0) == 0.0
     assert price.bought(14 + 10 + 20) == pytest.approx(2.0)
     assert price.bought(1e6) == pytest.approx(5.0)
+    # What is done needn't be bought again, but for the program.
+    assert price.bought(14 + 20, done=2.0) == pytest.approx(4.0)
+    assert price.seconds(4.0) == pytest.approx(14 + 10)
+    assert price.bought(0.0, done=2.0) == pytest.approx(2.0)
