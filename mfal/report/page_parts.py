@@ -261,7 +261,7 @@ def motion_words(summary: Summary) -> str:
         what = "Whole runs" if shown else "No finalist has been simulated. Whole runs"
         parts.append(
             f"<p>{what} take about, in CPU time: {text(each)}. In the folder of this page:</p>"
-            f'<pre tabindex="0" aria-label="Command">{text(command)}</pre>'
+            f'<pre tabindex="0" role="region" aria-label="Command">{text(command)}</pre>'
         )
     elif not parts:
         parts.append(

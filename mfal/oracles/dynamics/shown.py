@@ -139,6 +139,9 @@ def draw_arrhenius(axes: Any, record: Mapping[str, Any], colours: Sequence[str] 
             textcoords="offset points", fontsize=8, ha="right",
         )  # fmt: skip
     axes.set(xlabel="1000 K / T", ylabel="diffusion coefficient (cm²/s)", yscale="log")
+    # In plain text: a report draws no mathematics, as names may hold any sign.
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
+    axes.yaxis.set_minor_formatter(lambda value, _: "")
     if labelled:
         axes.legend(fontsize=8, frameon=False)
 
