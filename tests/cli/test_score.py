@@ -228,6 +228,16 @@ def test_a_simulation_tells_how_far_it_is_and_leaves_files(tmp_path, monkeypatch
     assert len(result["oracles"][0]["files"]) == 2
 
 
+@pytest.mark.slow
+def test_several_processes_tell_how_far_they_are(tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.cif").write_text(rock_salt_cif())
+    oracles = ["--oracles", "score_oracles:simulated", "--processes", "2"]
+    assert main(["score", str(tmp_path), *oracles]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert {"moving: 0 %", "moving: 50 %", "moving: 100 %"} <= set(said)
+
+
 @pytest.mark.usefixtures("heed_ctrl_c")
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_ctrl_c_keeps_what_is_done(tmp_path, processes):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from mfal.crystals.structures import standard_setting
 from mfal.errors import MfalError
 from mfal.oracles import dynamics_oracle, load_oracles
 from mfal.oracles.dynamics import DynamicsOptions, write_dynamics_files
@@ -18,6 +19,8 @@ from mfal.oracles.dynamics.estimates import (
     simulated_conductivity,
 )
 from mfal.oracles.dynamics.running import simulate_cell
+from mfal.oracles.dynamics.short import run_of_length
+from mfal.oracles.dynamics.store import steps_done
 from mfal.oracles.progress import listening
 from tests.potentials.analytic import lennard_jones
 
@@ -204,3 +207,28 @@ def test_the_command_lines_name_leads_to_it() -> None:
 def test_a_potential_by_another_name_has_another_version() -> None:
     other = STILL._replace(name="springs", version="7")
     assert dynamics_oracle(QUICK, other).version.startswith("3-springs-7-Li-1000K")
+
+
+@pytest.mark.slow
+def test_chgnet_simulates_a_crystal_at_rest_for_as_long_as_its_name_says(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    salt = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(6.0), ["Li+", "I-"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    planned = run_of_length(salt, "Li", 1.0)
+    assert planned.price.total == 1000
+    assert planned.price.bought(planned.price.seconds()) == 1.0
+    heard: list[tuple[str, int, int, str]] = []
+    for name, steps in (("Li_1000fs", [0, 1000]), ("Li_1400fs", [1000, 1200])):
+        (oracle,) = load_oracles((f"mfal.oracles.dynamics.short:{name}",))
+        heard.clear()
+        with listening(lambda *said: heard.append(said)):
+            (answer,) = oracle.evaluate([standard_setting(salt)])
+        assert answer.status == "ok", answer.status
+        moving = [done for what, done, *_ in heard if "at 1000 K" in what or "to 1000 K" in what]
+        assert [moving[0], moving[-1]] == steps  # what is kept is not simulated again
+        assert steps_done(planned.folder) == steps[-1]
+        (run,) = answer.provenance["simulated"]
+        assert run["duration_ps"] == pytest.approx(1e-3 * 2.0 * (steps[-1] - 500), abs=0.05)
+        assert run["msd"][-1] > 0.1  # it is hot
+    files = write_dynamics_files(answer.provenance, tmp_path / "shown", "LiI")
+    assert [one.suffix for one in files] == [".csv", ".png", ".cube"]
