@@ -227,7 +227,7 @@ def campaign(
 ) -> dict[str, Any]:
     """Whether a campaign found the conductor, after how many CPU seconds, and what else it did."""
     start, thought = time.time(), time.process_time()
-    config = replace(config, hide=(one.formula,), space=one.space)
+    config = replace(config, hide=(one.formula,), space=one.space, finalists=0)
     run_campaign(folder, config, executor=executor)
     with read_campaign(folder) as ledger:
         answers = ledger.answers(CAMPAIGN)
