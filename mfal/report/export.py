@@ -68,12 +68,12 @@ def candidate_table(summary: Summary) -> tuple[list[str], list[list[Any]]]:
         header += _STABILITY
     if _relaxed(summary):
         header += _EXISTENCE
-    if any(candidate.motion for candidate in summary.candidates):
-        header += _MOTION
+    moved = any(candidate.motion for candidate in summary.candidates)
+    header += _MOTION if moved else []
     header += ["a [Å]", "b [Å]", "c [Å]", "alpha [°]", "beta [°]", "gamma [°]"]
     header += ["cell", "oxidation_states", "round", "arrangements_tried", "measured", "cif", "id"]
     header += ["source"]
-    return header, [_row(candidate, summary) for candidate in summary.candidates]
+    return header, [_row(candidate, summary, moved) for candidate in summary.candidates]
 
 
 def write_candidates(summary: Summary, folder: Path) -> list[Path]:
@@ -99,7 +99,7 @@ def write_candidates(summary: Summary, folder: Path) -> list[Path]:
     return written
 
 
-def _row(candidate: Candidate, summary: Summary) -> list[Any]:
+def _row(candidate: Candidate, summary: Summary, moved: bool) -> list[Any]:
     crystal = candidate.crystal
     row: list[Any] = [candidate.rank, crystal.formula, crystal.space_group]
     row += [candidate.group_of_atoms or ""]
@@ -119,8 +119,7 @@ def _row(candidate: Candidate, summary: Summary) -> list[Any]:
         row += _stability(summary.tradeoffs.get(crystal.hash))
     if _relaxed(summary):
         row += _existence(candidate)
-    if any(each.motion for each in summary.candidates):
-        row += _moved(candidate)
+    row += _moved(candidate) if moved else []
     row += [f"{x:.4f}" for x in crystal.lattice]
     row += [
         " ".join(f"{symbol}{count}" for symbol, count in crystal.composition.items()),
