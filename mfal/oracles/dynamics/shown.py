@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mfal.oracles.dynamics.displacements import HOP
+
 __all__ = [
     "COLOURS",
     "draw_arrhenius",
@@ -48,7 +50,10 @@ def run_words(run: Mapping[str, Any]) -> str:
         return f"{hops} in {duration:g} ps at {kelvin:g} K: {limit}"
     value = _with_error(run["diffusion_cm2_per_s"], run["relative_error"] or 0.0)
     hops = f"{run['hops_of_displacement']:.0f} hops in {duration:g} ps"
-    return f"D = {value} cm²/s at {kelvin:g} K, {hops}"
+    said = f"D = {value} cm²/s at {kelvin:g} K, {hops}"
+    if all(squares[-1] > (HOP / 2) ** 2 for squares in run["msd_framework"].values()):
+        said += f", but all of the framework got farther than {HOP / 2:g} Å too"
+    return said
 
 
 def draw_displacements(

@@ -60,6 +60,11 @@ def test_words_say_coefficient_bound_or_melting() -> None:
     )
     assert rest.endswith(f"cm²/s at 850 K, {hops:.0f} hops in 10 ps")
     assert all(run_words(run) in record["warnings"] for run in (cold, hot))
+    # A framework that is no liquid yet, but doesn't stay either.
+    loose = {**warm, "msd_framework": {"Br": [0.0, 3.1], "Ge": [0.0, 2.6]}}
+    assert run_words(loose).endswith("but all of the framework got farther than 1.5 Å too")
+    firm = {**warm, "msd_framework": {"Br": [0.0, 3.1], "Ge": [0.0, 0.4]}}
+    assert run_words(firm) == run_words(warm)
 
 
 def test_the_slope_that_is_drawn_is_the_coefficient_and_the_bound_is_steeper() -> None:
