@@ -1,16 +1,16 @@
 """Does the sampler learn more where some of its trajectories lead to crystals that exist?
 
 The GFlowNet of a finished campaign's next round is trained with and without a share of each batch
-that is drawn backward, from exchanges in known crystals, from relaxed candidates that are new and
-near the hull, and from the campaign's own: a terminal state in proportion to its reward, a
-trajectory that leads there by the backward policy. The loss is trajectory balance either way, so
+that is drawn backward, from exchanges in known crystals and from relaxed candidates that are new
+and near the hull: a terminal state in proportion to its reward, a trajectory that leads there by
+the backward policy. The loss is trajectory balance either way, so
 that what is learnt in the end is the same; the question is what is learnt in a few hundred steps.
 
 Judged on what each sampler then draws, without relaxing anything: mean worth of asking (against the
 reward's scale), mean chance of being new and near the hull, shares with a precedent, distinct
-formulas, distinct crystals among the worthiest, and the evidence lower bound, which is log Z less
-the divergence from the aimed-at distribution. Differences are paired by campaign and seed;
-intervals are 90 %, by bootstrap over the pairs.
+formulas in groups, the same among what is worth twice the scale, and the evidence lower bound,
+which is log Z less the divergence from the aimed-at distribution. Differences are paired by
+campaign and seed; intervals are 90 %, by bootstrap over the pairs.
 
     python experiments/backward_trajectories.py --campaign DIR [DIR ...]
 
@@ -18,7 +18,8 @@ Each trained sampler is a line of results/backward_trajectories.jsonl as soon as
 """
 
 import time
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,35 +42,32 @@ from mfal.campaign.strategy.informed import make_strategy
 from mfal.campaign.strategy.questions import uniform_states
 from mfal.campaign.strategy.sampler import Draws, Sampler
 from mfal.campaign.strategy.types import Round
-from mfal.crystals.types import Crystal
 from mfal.envs.crystal import from_crystal
 from mfal.envs.fidelity import FidelityState, with_fidelity
 from mfal.envs.random import log_density
 from mfal.errors import MfalError
 from mfal.gflownet import DataSet, PolicyConfig, TrainConfig, make_trainer
+from mfal.gflownet.train import Trainer
 
-ARMS = {"without": (0.0, 300), "quarter": (0.25, 300), "half": (0.5, 300)}
+ARMS = {"without": (0.0, 300), "quarter": (0.25, 300), "half": (0.5, 300), "longer": (0.0, 600)}
 """Share of each batch drawn backward, and training steps."""
 SAMPLES = 1024
+WORTHY = 2.0  # times the reward's scale
 QUANTILE = 0.95  # of the worth of uniformly drawn crystals: the reward's scale, as in campaigns
 
 
-class Rebuilt(NamedTuple):
-    """What the sampler of a finished campaign's next round is made of."""
+class Campaigns(NamedTuple):
+    """What the samplers of finished campaigns' next rounds are made of."""
 
     problem: Problem
     config: CampaignConfig
     worth: Any
-    aim: Any
+    aims: list[Any]
+    """What the worth depends on, of each campaign."""
 
 
-@lru_cache
-def rebuilt(folder: Path) -> Rebuilt:
-    """From a finished campaign's ledger."""
-    with read_campaign(folder) as ledger:
-        config = stored_config(ledger)
-        answers = ledger.answers(CAMPAIGN, limit=config.proxy.capacity)
-    problem = make_problem(config.space, config.oracles)
+def rebuilt(folders: Sequence[Path]) -> Campaigns:
+    """From the ledgers of campaigns with one configuration, but for the seed."""
     seen: list[Any] = []
 
     def watching(problem: Problem, _: Any, worth: Any) -> Sampler:
@@ -79,115 +77,131 @@ def rebuilt(folder: Path) -> Rebuilt:
 
         return Sampler(draw, 0.0)
 
-    number = config.rounds + 1
-    make_strategy(problem, config, sampler=watching, choose=lambda *_, **__: []).propose(
-        Round(
-            number=number,
-            rounds=number + 1,
-            answers=answers,
-            pending=[],
-            told=[],
-            allowance=np.inf,
-            allowances=(np.inf,) * len(problem.oracles),
-            asked=lambda _: set(),
-            report_progress=lambda *_: None,
+    strategy = None
+    for folder in folders:
+        with read_campaign(folder) as ledger:
+            config = stored_config(ledger)
+            answers = ledger.answers(CAMPAIGN, limit=config.proxy.capacity)
+        problem = make_problem(config.space, config.oracles)
+        strategy = strategy or make_strategy(
+            problem, config, sampler=watching, choose=lambda *_, **__: []
         )
-    )
-    return Rebuilt(problem, config, *seen[0])
+        strategy.propose(
+            Round(
+                number=config.rounds + 1,
+                rounds=config.rounds + 2,
+                answers=answers,
+                pending=[],
+                told=[],
+                allowance=np.inf,
+                allowances=(np.inf,) * len(problem.oracles),
+                asked=lambda _: set(),
+                report_progress=lambda *_: None,
+            )
+        )
+    return Campaigns(problem, config, seen[0][0], [aim for _, aim in seen])
 
 
-def existing(made: Rebuilt) -> list[Any]:
-    """Terminal states of crystals that exist or may well: exchanged ones, relaxed ones, its own."""
+def existing(made: Campaigns) -> Any:
+    """Terminal states of crystals that may well exist, [N]: exchanged ones and relaxed ones."""
     spec = make_spec(made.config.space)
     past = past_experience(made.problem, made.config)
     met, told = past.labels(made.config.stability.max_hull_distance)
-    rows = np.flatnonzero((met > 0) & told)
+    relaxed = jax.tree.map(lambda leaf: leaf[(met > 0) & told], past.crystal)
     exchanged = crystal_arrays(list(exchanged_crystals(made.problem, made.config.space)))
-    crystals = [jax.tree.map(lambda leaf, at=i: leaf[at], past.crystal) for i in rows]
-    number = len(exchanged.space_group_number)
-    crystals += [jax.tree.map(lambda leaf, at=i: leaf[at], exchanged) for i in range(number)]
+    both = jax.tree.map(lambda *leaves: np.concatenate(leaves), relaxed, exchanged)
     states = []
-    for crystal in crystals:
+    for number in range(len(both.space_group_number)):
         try:
-            states.append(from_crystal(spec, crystal))
+            states.append(from_crystal(spec, jax.tree.map(lambda leaf, at=number: leaf[at], both)))
         except MfalError:  # a cell that the space doesn't hold
             continue
-    return states
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *states)
 
 
-@lru_cache
-def trainer_of(problem: Problem, config: CampaignConfig, worth: Any, share: float) -> Any:
-    """A trainer as the campaign's, with a share of each batch drawn backward."""
+def make_trainers(made: Campaigns) -> dict[str, Trainer]:
+    """A campaign's trainer, and those with a share of each batch drawn backward."""
+    problem, sizes = made.problem, made.config.sampler
     levels, environment = len(problem.oracles), problem.environment
     assert environment is not None
 
     def log_reward(params: Any, state: FidelityState) -> jax.Array:
         reward, aim = params
-        value = worth(aim, problem.to_crystal(state.inner))
+        value = made.worth(aim, problem.to_crystal(state.inner))
         chosen = jnp.sum(jnp.where(jnp.arange(levels) == state.fidelity, value, 0.0))
         return bounded_log_reward(reward, chosen) + log_density(environment, state.inner)
 
-    sizes = config.sampler
-    settings = TrainConfig(
-        batch_size=sizes.batch,
-        policy=PolicyConfig(hidden=(sizes.width, sizes.width)),
-        learning_rate=sizes.learning_rate,
-        data_share=share,
-    )
-    return make_trainer(with_fidelity(environment, levels), log_reward, settings)
-
-
-def trained(folder: Path, share: float, steps: int, seed: int) -> dict[str, Any]:
-    """Train one sampler, draw, and judge what was drawn."""
-    made = rebuilt(folder)
-    problem, config, worth, aim = made
-    levels = len(problem.oracles)
-    worths = jax.jit(jax.vmap(worth, in_axes=(None, 0)))
-    to_crystals = jax.jit(jax.vmap(problem.to_crystal))
-    key_space, key_init, key_sample = jax.random.split(jax.random.key(seed), 3)
-    space = to_crystals(uniform_states(problem)(key_space, BUCKET))
-    scale = float(np.quantile(np.max(np.asarray(worths(aim, space)), axis=1), QUANTILE))
-    reward = default_reward(scale, config.sampler.sharpness)
-    states = existing(made)
-    inner = jax.tree.map(lambda *leaves: jnp.stack(leaves * levels), *states)
-    fidelity = jnp.repeat(jnp.arange(levels, dtype=jnp.int32), len(states))
-    value = worths(aim, to_crystals(inner))[jnp.arange(len(fidelity)), fidelity]
-    weight = jnp.exp(jax.vmap(bounded_log_reward, in_axes=(None, 0))(reward, value))
-    data = DataSet(FidelityState(inner, fidelity), weight) if share else None
-
-    trainer = trainer_of(problem, config, worth, share)
-    trainer.run(trainer.init(key_init, data), (reward, aim), 1, bar=False)  # compiles
-    start = time.process_time()
-    state, metrics = trainer.run(trainer.init(key_init, data), (reward, aim), steps, bar=False)
-    np.asarray(metrics.loss)
-    seconds = time.process_time() - start
-    drawn = trainer.sample(state, (reward, aim), key_sample, SAMPLES)
-    crystals: Crystal = to_crystals(drawn.states.inner)
-    value = np.asarray(worths(aim, crystals))[np.arange(SAMPLES), np.asarray(drawn.states.fidelity)]
-    chance = jax.vmap(chance_of, in_axes=(None, 0))(aim.stability, crystals)
-    precedent = np.asarray(
-        jax.vmap(precedent_of, in_axes=(None, 0))(aim.stability.precedents, crystals)
-    )
-    kinds = np.column_stack(
-        [np.asarray(crystals.composition), np.asarray(crystals.space_group_number)]
-    )
-    best = value > 3 * scale
-    bound = drawn.log_reward + drawn.log_pb - drawn.log_pf
     return {
-        "seconds": seconds,
-        "data": len(states),
-        "worth": float(np.mean(value) / scale),
-        "chance": float(jnp.mean(chance)),
-        "known": float(precedent[:, 0].mean()),
-        "exchanged": float(precedent[:, 1].mean()),
-        "formula known": float(precedent[:, 2].mean()),
-        "kinds": len(np.unique(kinds, axis=0)),
-        "worthiest": float(best.mean()),
-        "kinds among the worthiest": len(np.unique(kinds[best], axis=0)),
-        "bound": float(jnp.mean(bound)),
-        "log Z": float(metrics.log_z[-1]),
-        "loss": float(jnp.mean((metrics.log_z[-1] - bound) ** 2)),
+        arm: make_trainer(
+            with_fidelity(environment, levels),
+            log_reward,
+            TrainConfig(
+                batch_size=sizes.batch,
+                policy=PolicyConfig(hidden=(sizes.width, sizes.width)),
+                learning_rate=sizes.learning_rate,
+                data_share=share,
+            ),
+        )
+        for arm, (share, _) in ARMS.items()
     }
+
+
+def judged(made: Campaigns, trainers: dict[str, Trainer], exist: Any) -> Any:
+    """(aim, arm, seed) to what a sampler that is trained so draws."""
+    problem, levels = made.problem, len(made.problem.oracles)
+    worths = jax.jit(jax.vmap(made.worth, in_axes=(None, 0)))
+    to_crystals = jax.jit(jax.vmap(problem.to_crystal))
+    chances = jax.jit(jax.vmap(chance_of, in_axes=(None, 0)))
+    precedents = jax.jit(jax.vmap(precedent_of, in_axes=(None, 0)))
+    number = len(jax.tree.leaves(exist)[0])
+
+    def one(aim: Any, arm: str, seed: int) -> dict[str, Any]:
+        key_space, key_init, key_sample = jax.random.split(jax.random.key(seed), 3)
+        space = to_crystals(uniform_states(problem)(key_space, BUCKET))
+        scale = float(np.quantile(np.max(np.asarray(worths(aim, space)), axis=1), QUANTILE))
+        reward = default_reward(scale, made.config.sampler.sharpness)
+        fidelity = np.repeat(np.arange(levels, dtype=np.int32), number)
+        inner = jax.tree.map(lambda leaf: np.concatenate([leaf] * levels), exist)
+        value = np.asarray(worths(aim, to_crystals(exist))).T.ravel()
+        weight = np.exp(jax.vmap(bounded_log_reward, in_axes=(None, 0))(reward, value))
+        share, steps = ARMS[arm]
+        trainer = trainers[arm]
+
+        def train(steps: int) -> Any:
+            data = DataSet(FidelityState(inner, fidelity), weight)
+            state = trainer.init(key_init, data if share else None)
+            return jax.block_until_ready(trainer.run(state, (reward, aim), steps, bar=False))
+
+        train(1)  # compiles
+        start = time.process_time()
+        state, metrics = train(steps)
+        seconds = time.process_time() - start
+        drawn = trainer.sample(state, (reward, aim), key_sample, SAMPLES)
+        crystals = to_crystals(drawn.states.inner)
+        value = np.asarray(worths(aim, crystals))
+        value = value[np.arange(SAMPLES), np.asarray(drawn.states.fidelity)]
+        precedent = np.asarray(precedents(aim.stability.precedents, crystals))
+        kinds = np.column_stack(
+            [np.asarray(crystals.composition), np.asarray(crystals.space_group_number)]
+        )
+        best = value > WORTHY * scale
+        bound = drawn.log_reward + drawn.log_pb - drawn.log_pf
+        return {
+            "CPU s": seconds,
+            "worth": float(np.mean(value) / scale),
+            "chance": float(jnp.mean(chances(aim.stability, crystals))),
+            "known": float(precedent[:, 0].mean()),
+            "exchanged": float(precedent[:, 1].mean()),
+            "formula of either": float(precedent[:, 2].mean()),
+            "formulas and groups": len(np.unique(kinds, axis=0)),
+            "worthy": float(best.mean()),
+            "of these formulas, groups": len(np.unique(kinds[best], axis=0)),
+            "bound": float(jnp.mean(bound)),
+            "log Z": float(metrics.log_z[-1]),
+            "loss": float(jnp.mean((metrics.log_z[-1] - bound) ** 2)),
+        }
+
+    return one
 
 
 def main() -> None:
@@ -198,9 +212,11 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     options = parser.parse_args()
     start = time.perf_counter()
+    made = rebuilt(options.campaign)
+    one = judged(made, make_trainers(made), existing(made))
     tasks = {
-        f"{folder.name} {seed} {arm}": partial(trained, folder, *ARMS[arm], seed)
-        for folder in options.campaign
+        f"{folder.name} {seed} {arm}": partial(one, aim, arm, seed)
+        for folder, aim in zip(options.campaign, made.aims, strict=True)
         for seed in range(options.seeds)
         for arm in options.arms
     }

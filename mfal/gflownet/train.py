@@ -291,7 +291,8 @@ def _init(parts: Parts, key: jax.Array, data: DataSet | None = None) -> TrainSta
         key=key,
         step=jnp.zeros((), jnp.int32),
         replay=buffer,
-        data=data,
+        # A copy, since `run` donates the state: what was given serves the next trainer, too.
+        data=jax.tree.map(jnp.array, data),
     )
 
 

@@ -116,8 +116,10 @@ def test_training_with_replay_data_and_exploration_reaches_the_exact_distributio
     trainer = make_trainer(ENV, REWARD, config)
     corners = jnp.array([[0, 0], [4, 4], [1, 3]], jnp.int32)
     states = ENV.initial_state()._replace(position=corners, stopped=jnp.ones(3, bool))
-    state = trainer.init(jax.random.key(0), DataSet(states, jnp.array([1.0, 2.0, 0.5])))
+    data = DataSet(states, jnp.array([1.0, 2.0, 0.5]))
+    state = trainer.init(jax.random.key(0), data)
     state, metrics = trainer.run(state, HypergridReward(), 1200)
+    assert not data.weight.is_deleted()  # as the trainer's own state is
     measure = exact_metrics(enumerate_states(ENV), trainer.policy, REWARD)
     exact = measure(state.params["policy"], HypergridReward(), metrics.log_z[-1])
     assert exact.total_variation < 0.03
