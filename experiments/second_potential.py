@@ -26,6 +26,7 @@ Each phase and crystal is a line of results/second_potential.jsonl as soon as it
 run goes on where it was.
 """
 
+import itertools
 import json
 import math
 import time
@@ -172,12 +173,16 @@ def chosen(paths: Sequence[Path], sources: Sequence[str], count: int) -> dict[st
         for line in filter(None, path.read_text(encoding="utf-8").splitlines()):
             name, row = json.loads(line)
             rows[name] = row
-    found = {}
-    for source in sources:
-        names = [name for name in rows if name.split()[0] == source and rows[name]["valid"]]
-        names.sort(key=lambda name: int(name.split()[1]))
-        found |= {name: rows[name] for name in names[:count]}
-    return found
+    own = [
+        sorted(
+            (name for name in rows if name.split()[0] == source and rows[name]["valid"]),
+            key=lambda name: int(name.split()[1]),
+        )
+        for source in sources
+    ]
+    # The sources by turns, so that a stopped run compares equal numbers.
+    turns = itertools.zip_longest(*(names[:count] for names in own))
+    return {name: rows[name] for turn in turns for name in turn if name is not None}
 
 
 def kappa(pairs: Sequence[tuple[bool, bool]]) -> float:
@@ -230,10 +235,13 @@ def main() -> None:
 
     compared, left_out = [], 0
     for name, row in rows.items():
-        own = {phase: f"phase {phase.key}" for phase in rivals[name]}
-        if name not in done or any(each not in done for each in own.values()):
+        own = [f"phase {phase.key}" for phase in rivals[name]]
+        if name not in done or any(each not in done for each in own):
             continue
-        found = [phase._replace(energy=done[each]["energy"]) for phase, each in own.items()]
+        found = [
+            phase._replace(energy=done[each]["energy"])
+            for phase, each in zip(rivals[name], own, strict=True)
+        ]
         if done[name]["energy"] is None or any(phase.energy is None for phase in found):
             left_out += 1
             continue
