@@ -4,10 +4,12 @@
 
 A batch has a fixed number of places. Crystals that are done leave theirs to the next, so that one
 compiled program serves a whole group of crystals of about the same size. A step is only taken with
-neighbour tables that hold where it leads; else the program stops and the host makes new ones.
+neighbour tables that hold where it leads; else the program stops and the host makes new ones. A
+crystal whose new tables don't fit leaves the batch and begins again in a larger one, so that the
+others go on with the sums that they had.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -32,7 +34,7 @@ from mfal.potentials.descent import (
 )
 from mfal.potentials.neighbours import NeighbourTables, Sizes, sizes_of
 from mfal.potentials.pairs import pairs_within
-from mfal.potentials.renewal import renewed, with_rows
+from mfal.potentials.renewal import fresh_tables, with_rows
 from mfal.potentials.shapes import PaddedShape, grouped, rung
 from mfal.potentials.types import GPA, Energy, Potential, over_crystals, pad_atoms
 
@@ -78,7 +80,7 @@ class RelaxedCrystal(NamedTuple):
     stress: np.ndarray
     """[3, 3] GPa, left; positive where the crystal pulls inwards."""
     steps: int
-    """Evaluations of the potential."""
+    """Evaluations of the potential, since it began in the batch where it ended."""
     status: str
     """`converged`, `steps used up`, `exploded: ...` or `refused: ...`, the last where the potential
     could not begin."""
@@ -97,6 +99,7 @@ def relax_crystals(
     *,
     batch: int | None = None,
     shapes: Sequence[PaddedShape] = (),
+    independent: bool = False,
     dtype: Any = None,
     report: Callable[[int], None] | None = None,
 ) -> list[RelaxedCrystal]:
@@ -115,11 +118,15 @@ def relax_crystals(
         with an eighth to spare, and a larger one when it outgrows it. So programs that are compiled
         once serve crystals to come; what fits into none is padded to sizes that suit it and those
         that are relaxed with it.
+      independent: whether each crystal's answer is the same, bit for bit, whatever else is relaxed
+        with it: then each batch has all its places, filled or not, and what fits into none of the
+        shapes is padded to sizes of its own.
       dtype: of the computation; by default JAX's float.
       report: called with the number of crystals done so far whenever one is.
 
     Returns:
-      One answer for each crystal, in order. No crystal spoils another's answer.
+      One answer for each crystal, in order. No crystal spoils another's answer; but the order of
+      sums depends on padded sizes, and so may last digits, unless `independent`.
 
     Raises:
       MfalError: operations that don't fit their crystal, or settings that make no sense.
@@ -148,17 +155,20 @@ def relax_crystals(
             if symmetry is not None:
                 positions, cell = symmetrised(positions, cell, symmetry)
             starts[number] = (positions, cell, species)
-    atoms = {number: len(start[2]) for number, start in starts.items()}
-    for group, shape in grouped(atoms, sizes, shapes):
-        queue = [(n, starts[n], symmetries[n]) for n in group]
-        larger = [other.sizes for other in shapes if other.atoms == shape.atoms]
-        for number, descent, error in _relax_group(
-            potential, queue, settings, min(batch, rung(len(group))), shape, larger, dtype
-        ):
-            finish(
-                number,
-                _result(crystals[number], starts[number], symmetries[number], descent, error),
-            )
+    while starts.keys() - done.keys():
+        # At first all, then again those that outgrew their tables.
+        atoms = {number: len(starts[number][2]) for number in starts if number not in done}
+        for group, shape in grouped(atoms, sizes, shapes, merge=not independent):
+            queue = [(n, starts[n], symmetries[n]) for n in group]
+            places = batch if independent else min(batch, rung(len(group)))
+            for number, descent, end in _relax_group(
+                potential, queue, settings, places, shape, dtype
+            ):
+                if isinstance(end, Sizes):
+                    sizes[number] = Sizes(*map(max, sizes[number], end))
+                    continue
+                result = _result(crystals[number], starts[number], symmetries[number], descent, end)
+                finish(number, result)
     return [done[number] for number in range(len(crystals))]
 
 
@@ -195,10 +205,12 @@ def _relax_group(
     settings: RelaxSettings,
     places: int,
     shape: PaddedShape,
-    larger: Sequence[Sizes],
     dtype: Any,
-) -> Iterator[tuple[int, Descent, str]]:
-    """Each crystal's number, where it ended (arrays of numpy), and what went wrong if it did."""
+) -> Iterator[tuple[int, Descent, str | Sizes]]:
+    """Each crystal's number, where it ended (arrays of numpy), and what went wrong if it did.
+
+    For one that has outgrown its tables it is the sizes that it needs.
+    """
     waiting = list(reversed(queue))
     most = max(1 if s is None else len(s.rotations) for _, _, s in queue)
     # A point group has 48 operations at most; a cell may hold several lattice points. Averaging
@@ -225,6 +237,7 @@ def _relax_group(
         skin=settings.skin,
         sizes=shape.sizes,
     )
+    kept = sizes_of(neighbours)
     occupied: dict[int, int] = {}
     stale = np.zeros(places, bool)
     while True:
@@ -237,20 +250,19 @@ def _relax_group(
             return
         descent = with_rows(descent, entering)
         stale[list(entering)] = True
-        refused: Mapping[int, str] = {}
+        ended: dict[int, str | Sizes] = {}
         if stale.any():
             positions, cell = _trial(descent)
-            neighbours, refused = renewed(
-                potential,
-                neighbours,
-                np.nonzero(stale)[0],
-                positions,
-                cell,
-                np.asarray(descent.species),
-                larger,
-            )
-        if refused:
-            over = with_rows(descent.status, {row: np.int32(EXPLODED) for row in refused})
+            rows, species = np.nonzero(stale)[0], np.asarray(descent.species)
+            made, refused = fresh_tables(potential, neighbours, rows, positions, cell, species)
+            fitting = {row: one for row, one in made.items() if sizes_of(one) == kept}
+            neighbours = with_rows(neighbours, fitting)
+            ended |= refused
+            for row in made.keys() - fitting.keys():
+                one = (np.asarray(positions[row]), np.asarray(cell[row]), species[row])
+                ended[row] = sizes_of(potential.neighbours(*one, skin=settings.skin))
+        if ended:
+            over = with_rows(descent.status, {row: np.int32(EXPLODED) for row in ended})
             descent = descent._replace(status=over)
         descent, outdated_now = go_down(
             potential.energy, potential.params, targets, descent, neighbours
@@ -258,7 +270,7 @@ def _relax_group(
         stale, status = np.array(outdated_now), np.asarray(descent.status)
         for row in [row for row in occupied if status[row] != GOING]:
             one = jax.tree.map(lambda leaf, row=row: np.asarray(leaf[row]), descent)
-            yield occupied.pop(row), one, refused.get(row, "")
+            yield occupied.pop(row), one, ended.get(row, "")
 
 
 @jax.jit

@@ -1,6 +1,6 @@
 """Batches of crystals of which some rows are made anew, neighbour tables and all else. Host."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeVar
 
 import jax
@@ -9,37 +9,33 @@ import numpy as np
 
 from mfal.errors import MfalError
 from mfal.potentials.neighbours import NeighbourTables, Sizes, sizes_of
-from mfal.potentials.types import Potential
+from mfal.potentials.types import Array, Potential
 
-__all__ = ["renewed", "with_rows"]
+__all__ = ["fresh_tables", "renewed", "with_rows"]
 
 Tree = TypeVar("Tree")
 
 
-def renewed(
+def fresh_tables(
     potential: Potential,
     neighbours: NeighbourTables,
     rows: np.ndarray,
-    positions: jax.Array,
-    cell: jax.Array,
+    positions: Array,
+    cell: Array,
     species: np.ndarray,
-    larger: Sequence[Sizes] = (),
-) -> tuple[NeighbourTables, Mapping[int, str]]:
-    """The tables with those of some crystals made anew, at the sizes kept where they suffice.
+) -> tuple[dict[int, NeighbourTables], dict[int, str]]:
+    """New tables of some crystals of a batch, at the sizes of the old where they suffice.
 
     Args:
       potential: whose tables these are.
       neighbours: tables of all crystals.
-      rows: [rows] int, the crystals to be done; the others' tables are kept, padded further if need
-        be.
+      rows: [rows] int, the crystals to be done.
       positions: [crystals, N, 3] Å.
       cell: [crystals, 3, 3] Å.
       species: [crystals, N].
-      larger: sizes of which the first that suffices is taken where those kept don't; sizes of their
-        own where none does.
 
     Returns:
-      The tables, and why there are none for some of the rows, whose tables mean nothing.
+      Tables of each crystal, without the axis of the batch, and why there are none for others.
     """
     skin, sizes = float(neighbours.skin[0]), sizes_of(neighbours)
     made: dict[int, NeighbourTables] = {}
@@ -50,6 +46,27 @@ def renewed(
             made[row] = potential.neighbours(*one, skin=skin, sizes=sizes)
         except MfalError as error:
             refused[row] = error.what
+    return made, refused
+
+
+def renewed(
+    potential: Potential,
+    neighbours: NeighbourTables,
+    rows: np.ndarray,
+    positions: jax.Array,
+    cell: jax.Array,
+    species: np.ndarray,
+) -> tuple[NeighbourTables, Mapping[int, str]]:
+    """The tables with those of some crystals made anew, at the sizes kept where they suffice.
+
+    Where they don't, the others' tables are kept and padded further. For the arguments see
+    `fresh_tables`.
+
+    Returns:
+      The tables, and why there are none for some of the rows, whose tables mean nothing.
+    """
+    skin, sizes = float(neighbours.skin[0]), sizes_of(neighbours)
+    made, refused = fresh_tables(potential, neighbours, rows, positions, cell, species)
     needed = [sizes_of(fresh) for fresh in made.values()]
     if any(size != sizes for size in needed):
         # The others' tables are made again where they were made before, so they hold what they did.
@@ -59,8 +76,6 @@ def renewed(
         kinds = np.array(species)
         kinds[list(refused)] = 0
         largest = Sizes(*(max(column) for column in zip(*needed, strict=True)))
-        roomy = (s for s in larger if all(a <= b for a, b in zip(largest, s, strict=True)))
-        largest = next(roomy, largest)
         wider = potential.neighbours(places, cells, kinds, skin=skin, sizes=largest)
         return _like(neighbours, wider), refused
     return with_rows(neighbours, made), refused

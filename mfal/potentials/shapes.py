@@ -53,13 +53,17 @@ def rung(size: int) -> int:
 
 
 def grouped(
-    atoms: Mapping[int, int], sizes: Mapping[int, Sizes], shapes: Sequence[PaddedShape]
+    atoms: Mapping[int, int],
+    sizes: Mapping[int, Sizes],
+    shapes: Sequence[PaddedShape],
+    *,
+    merge: bool = True,
 ) -> Iterator[tuple[list[int], PaddedShape]]:
     """Crystals of one padded size, some at a time, the largest first, and that size.
 
     A crystal takes the first of the shapes that it fits into with an eighth to spare. Those that
     fit into none are split, by the work that they are, into the groups that take least time in all,
-    programs to be compiled included.
+    programs to be compiled included; without `merge`, each takes the rungs above its own sizes.
     """
     fitting: dict[PaddedShape, list[int]] = {}
     own: dict[PaddedShape, list[int]] = {}
@@ -71,7 +75,7 @@ def grouped(
             own.setdefault(_common([roomy]), []).append(number)
         else:
             fitting.setdefault(shape, []).append(number)
-    for shape, numbers in _merged(own):
+    for shape, numbers in _merged(own) if merge else own.items():
         fitting.setdefault(shape, []).extend(numbers)
     for shape, numbers in sorted(fitting.items(), key=lambda item: -item[0].work):
         numbers.sort(key=lambda number: -atoms[number])

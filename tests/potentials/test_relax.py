@@ -4,7 +4,9 @@ import pytest
 
 from mfal.crystals.operations import find_operations, no_symmetry, symmetrised
 from mfal.errors import MfalError
+from mfal.potentials.neighbours import Sizes, sizes_of
 from mfal.potentials.relax import RelaxSettings, relax_crystals
+from mfal.potentials.shapes import PaddedShape
 from mfal.potentials.types import GPA
 from tests.potentials.analytic import argon, lennard_jones
 
@@ -207,6 +209,29 @@ def test_what_has_no_bottom_explodes():
     hole = lennard_jones(-0.0104, 3.4, 5.0)
     (relaxed,) = relax_crystals(hole, [argon(1, 4.8)], settings=RelaxSettings(steps=400))
     assert relaxed.status.startswith("exploded: ")
+
+
+def test_an_independent_answer_is_the_same_to_the_last_bit_in_any_company():
+    """Even beside a crystal that shrinks out of its tables and begins again in larger ones."""
+    potential = lennard_jones(0.0104, 3.4, 8.0)
+    shapes = []
+    for edge in (6.7, 5.0):
+        sizes = sizes_of(potential.neighbours(*argon(1, edge), skin=TIGHT.skin))
+        shapes.append(PaddedShape(4, Sizes(*(size + -(-size // 4) for size in sizes))))
+
+    def relaxed(*crystals):
+        return relax_crystals(
+            potential, crystals, settings=TIGHT, batch=2, shapes=shapes, independent=True
+        )
+
+    crystals = [shaken(0, amplitude=0.1), argon(1, 6.7), argon(1, 6.75)]
+    together = relaxed(*crystals)
+    assert together[1].volume_change < -0.4
+    for one, alone in zip(together, map(relaxed, crystals), strict=True):
+        (alone,) = alone
+        assert (one.energy, one.steps, one.status) == (alone.energy, alone.steps, "converged")
+        np.testing.assert_array_equal(one.positions, alone.positions)
+        np.testing.assert_array_equal(one.cell, alone.cell)
 
 
 def test_bad_input_is_named():
