@@ -4,8 +4,10 @@
 
 One command, that ends within its minutes: work for which no time is left is named as left out. It
 needs jax, numpy, flax, optax, chex and distrax beside this package (`pip install --no-deps .`).
-Each device is measured in a process of its own, so that peaks of memory are its own; where there is
-no other device than the CPU, that one alone is measured. `--small` is for trying the script.
+Each device is measured in a process of its own, so that peaks of memory are its own (each is the
+highest since the process began); where there is no other device than the CPU, that one alone is
+measured. `--small` is for trying the script, `--pretend FLAGS` for trying the comparison without a
+device: the CPU stands for one, under other flags of XLA.
 
 For each piece of work: the seconds of the first call less those of a later one (compilation), work
 done per second of later calls, and whether the device's answer is the CPU's, within a tolerance
@@ -13,7 +15,8 @@ that stands beside. Products of networks are left at the device's default precis
 bfloat16), as in training; those of potentials ask for float32.
 
 - transitions: random trajectories of the crystal environment.
-- training: updates, hypergrid 4x8 and crystals.
+- training: updates, hypergrid 4x8 and crystals; crystals once more under `vmap` over one seed,
+  which turns the two conditionals of each step into selections.
 - fits: an ensemble of ten, and the exact process.
 - maps: bond-valence site energies.
 - potential: CHGNet's energies, forces and stresses of crystals of 32 atoms.
@@ -138,9 +141,23 @@ def training(small: bool) -> Iterator[Work]:
 
             amount = float(batch * updates)
             cpu = batch <= 2048
-            yield Work(
-                f"training, {name}", batch, amount, "trajectories/s", make, first_loss, 0.1, cpu
-            )
+            kind, unit = f"training, {name}", "trajectories/s"
+            yield Work(kind, batch, amount, unit, make, first_loss, 0.1, cpu)
+            if name == "crystals" and batch in (32, 2048):
+
+                def make_flat(config: Any = config, setting: Any = (env, reward, params)) -> Any:
+                    env, reward, params = setting
+                    trainer = make_trainer(env, reward, config)
+                    steps = config.steps_per_dispatch
+
+                    def run(key: jax.Array) -> Any:
+                        return trainer.run(trainer.init(key), params, steps, bar=False)[1]
+
+                    seeds = jax.jit(jax.vmap(run))
+                    return lambda: jax.tree.map(lambda x: x[0], seeds(jax.random.key(0)[None]))
+
+                flat = f"{kind}, flat"
+                yield Work(flat, batch, amount, unit, make_flat, first_loss, 0.1, small)
 
 
 def _lithium(scale: jax.Array, state: Any) -> jax.Array:
@@ -275,27 +292,45 @@ def measure(parts: list[str], small: bool, seconds: float, folder: Path) -> None
     about = f"{device.device_kind}, {platform.machine()}, {cores} cores"
     rows: list[dict[str, Any]] = []
     answers: dict[str, np.ndarray] = {}
-    for part in (part for part in PARTS if part.__name__ in parts):
-        for work in part(small):
-            row: dict[str, Any] = {"work": work.name, "size": work.size, "unit": work.unit}
-            if device.platform == "cpu" and not work.cpu:
-                continue
-            if time.monotonic() > end:
-                row["left_out"] = "no time left"
-            else:
-                try:
-                    row |= _timed(work, end, answers)
-                except (RuntimeError, MemoryError) as error:  # of XLA, too large for this device
-                    row["left_out"] = str(error).splitlines()[0][:100]
-            row["tolerance"] = work.tolerance
-            peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
-            kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            row["peak_gib"] = (peak if peak is not None else kilobytes * 1024) / 2**30
-            rows.append(row)
-            np.savez(folder / "answers.npz", **answers)  # type: ignore[arg-type]
-            text = json.dumps({"device": about, "platform": device.platform, "rows": rows})
-            (folder / "rows.json").write_text(text)
-            print(f"  {work.name} {work.size}", file=sys.stderr, flush=True)
+    planned = [
+        work
+        for part in PARTS
+        if part.__name__ in parts
+        for work in part(small)
+        if device.platform != "cpu" or work.cpu
+    ]
+    write = partial(_write, folder, {"device": about, "platform": device.platform}, planned)
+    write(rows)
+    for work in planned:
+        row: dict[str, Any] = {"work": work.name, "size": work.size, "unit": work.unit}
+        if time.monotonic() > end:
+            row["left_out"] = "no time left"
+        else:
+            try:
+                row |= _timed(work, end, answers)
+            except (RuntimeError, MemoryError) as error:  # of XLA, too large for this device
+                row["left_out"] = str(error).splitlines()[0][:100]
+        row["tolerance"] = work.tolerance
+        peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
+        kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        row["peak_gib"] = (peak if peak is not None else kilobytes * 1024) / 2**30
+        rows.append(row)
+        np.savez(folder / "answers.npz", **answers)  # type: ignore[arg-type]
+        write(rows)
+        print(f"  {work.name} {work.size}", file=sys.stderr, flush=True)
+
+
+def _write(
+    folder: Path, about: dict[str, str], planned: list[Work], rows: list[dict[str, Any]]
+) -> None:
+    """What has been done, and by name what hasn't: the process may be stopped at any time."""
+    left = [
+        {"work": work.name, "size": work.size, "unit": work.unit, "left_out": "stopped before"}
+        for work in planned[len(rows) :]
+    ]
+    fresh = folder / "fresh.json"
+    fresh.write_text(json.dumps({**about, "rows": rows + left}))
+    fresh.replace(folder / "rows.json")
 
 
 def _timed(work: Work, end: float, answers: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -321,7 +356,7 @@ def compared(cpu: Path, other: Path | None) -> dict[str, Any]:
     if other is not None:
         theirs = json.loads((other / "rows.json").read_text())
         report["device"] = theirs["device"]
-        ours, answers = np.load(cpu / "answers.npz"), np.load(other / "answers.npz")
+        ours, answers = _answers(cpu), _answers(other)
         for row in theirs["rows"]:
             rows.setdefault((row["work"], row["size"]), {})["device"] = row
             name = f"{row['work']} {row['size']}"
@@ -330,6 +365,11 @@ def compared(cpu: Path, other: Path | None) -> dict[str, Any]:
                 row["apart"], row["equal"] = apart, apart <= row["tolerance"]
     report["rows"] = [{"work": k[0], "size": k[1], **v} for k, v in rows.items()]
     return report
+
+
+def _answers(folder: Path) -> dict[str, np.ndarray]:
+    path = folder / "answers.npz"
+    return dict(np.load(path)) if path.exists() else {}
 
 
 def show(report: dict[str, Any]) -> None:
@@ -365,6 +405,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="in which it ends")
     parser.add_argument("--parts", nargs="+", choices=names, default=names)
     parser.add_argument("--small", action="store_true", help="sizes that take a CPU no time")
+    parser.add_argument("--pretend", metavar="FLAGS", help="XLA_FLAGS of a CPU as the device")
     parser.add_argument("--output", type=Path, help="JSON to write")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -375,14 +416,17 @@ def main() -> None:
     # Asked in another process: one that has seen a device holds its memory.
     ask = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
     backend = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.split()[-1]
-    shares = {"cpu": 1.0} if backend == "cpu" else {"cpu": 0.4, "device": 1.0}
+    alone = backend == "cpu" and options.pretend is None
+    shares = {"cpu": 1.0} if alone else {"cpu": 0.4, "device": 1.0}
     with tempfile.TemporaryDirectory() as made:
         folders = [Path(made) / name for name in shares]
         for folder, share in zip(folders, shares.values(), strict=True):
             folder.mkdir()
             environment = dict(os.environ)
-            if folder.name == "cpu":
+            if folder.name == "cpu" or options.pretend is not None:
                 environment["JAX_PLATFORMS"] = "cpu"
+            if folder.name == "device" and options.pretend is not None:
+                environment["XLA_FLAGS"] = options.pretend
             left = share * (budget - (time.monotonic() - start))
             words = [sys.executable, __file__, "--measure", str(folder), "--parts", *options.parts]
             # What is being compiled at its end can't be stopped from within.

@@ -109,7 +109,9 @@ def show(found: dict[str, Any]) -> None:
     """Print one campaign's table."""
     cpu, whole = found["cpu_s"], sum(found["stages"].values())
     parts = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in found["stages"].items())
-    print(f"seed {found['seed']}: {cpu:.0f} CPU s, of which {whole:.1f} ({whole / cpu:.1%}): {parts}")
+    print(
+        f"seed {found['seed']}: {cpu:.0f} CPU s, of which {whole:.1f} ({whole / cpu:.1%}): {parts}"
+    )
     rows = sorted(
         found["programs"].items(),
         key=lambda item: -sum(item[1].get(stage, 0.0) for stage in (*STAGES.values(), "loading")),

@@ -9,6 +9,7 @@ With an `overlap` the order in which answers come bears on it too; that order is
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -22,7 +23,9 @@ __all__ = [
     "COMMON_MAX_ATOMS",
     "ENSEMBLE",
     "NONE",
+    "NO_DEVICE",
     "STRATEGIES",
+    "WORKERS",
     "CampaignConfig",
     "ExecutionConfig",
     "ProxyConfig",
@@ -39,6 +42,8 @@ STRATEGIES = ("learned", "uniform", "single", "random", "funnel", "genetic", "su
 oracle alone; and searches that learn nothing."""
 NONE = "none"
 """Name of no baseline."""
+NO_DEVICE, WORKERS = "none", "workers"
+"""Values of the option `execution.device`, beside auto and a platform of JAX."""
 
 
 def _option(default: Any, text: str) -> Any:
@@ -175,7 +180,7 @@ class StabilityConfig:
 
 @dataclass(frozen=True)
 class ExecutionConfig:
-    """Where and how long queries run; nothing here changes an answer."""
+    """Where and how long queries run; no answer depends on it but for a device's rounding."""
 
     executor: str = _option(
         "local",
@@ -183,6 +188,12 @@ class ExecutionConfig:
         " or module:function returning a concurrent.futures.Executor",
     )
     workers: int = _option(2, "worker processes on this machine")
+    device: str = _option(
+        "auto",
+        "who relaxes candidates: auto (a GPU where JAX computes on one, else the workers), none"
+        " (the workers, on their CPUs), a platform of JAX (cuda, rocm, tpu, cpu), or workers: each"
+        " sees what JAX finds",
+    )
     timeout: float = _option(600.0, "seconds that one query may take before it is stopped")
     timeouts: tuple[str, ...] = _option(
         (), "seconds for the queries of single oracles instead, each as ORACLE=SECONDS"
@@ -317,6 +328,11 @@ class CampaignConfig:
                 f"execution.workers {self.execution.workers} with executor"
                 f" {self.execution.executor}",
                 "leave it out: workers are this machine's; the executor has its own",
+            )
+        if not re.fullmatch("[a-z]+", self.execution.device):
+            raise MfalError(
+                f"execution.device {self.execution.device!r}",
+                f"give auto, {NO_DEVICE}, {WORKERS}, or a platform of JAX: cuda, rocm, tpu, cpu",
             )
         _at_least("execution.retries", self.execution.retries, 0)
         if self.execution.dynamics:

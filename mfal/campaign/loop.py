@@ -36,7 +36,8 @@ from mfal.campaign.pool import prepare_pool
 from mfal.campaign.progress import best_crystals, describe_answer, describe_questions, progress_of
 from mfal.campaign.strategy.lessons import lessons
 from mfal.campaign.strategy.types import Decision, Round, Strategy
-from mfal.campaign.workers.clusters import open_executor
+from mfal.campaign.workers.clusters import environment_of, open_executor
+from mfal.campaign.workers.device import DeviceQueue, open_device
 from mfal.campaign.workers.dispatch import Dispatcher
 from mfal.campaign.workers.isolation import QueryLimits
 from mfal.errors import MfalError
@@ -106,9 +107,10 @@ def run_campaign(
         made = _strategies(folder, config, problem, baseline)
     with (
         nullcontext(executor) if executor is not None else open_executor(config) as runner,
+        open_device(config) as device,
         open_campaign(folder, config, oracles) as ledger,
     ):
-        return _Campaign(ledger, config, oracles, *made, runner, notify).run()
+        return _Campaign(ledger, config, oracles, *made, runner, notify, device).run()
 
 
 def rank_again(folder: Path, *, notify: Notify = silent, strategy: Strategy | None = None) -> bool:
@@ -179,6 +181,7 @@ class _Campaign:
         baseline: Strategy | None,
         executor: Executor,
         notify: Notify,
+        device: Callable[[], DeviceQueue | None] = lambda: None,
     ) -> None:
         self.ledger = ledger
         self.config = config
@@ -187,7 +190,7 @@ class _Campaign:
         self.baseline = baseline
         self.notify = notify
         self.limits = limits_of(by_oracle("limits", config.limits), oracles)
-        self.dispatcher = Dispatcher(ledger, executor, config, self.limits_of_query)
+        self.dispatcher = Dispatcher(ledger, executor, config, self.limits_of_query, device)
         hours = config.execution.hours
         # A clock that nobody can set: the wall's may jump.
         self.deadline = None if hours is None else time.monotonic() + 3600 * hours
@@ -369,7 +372,9 @@ class _Campaign:
         execution = self.config.execution
         timeouts = by_oracle("execution.timeouts", execution.timeouts)
         timeout = timeouts.get(query.oracle, max(execution.timeout, 5 * query.cost))
-        return QueryLimits(timeout, execution.retries, execution.memory)
+        return QueryLimits(
+            timeout, execution.retries, execution.memory, environment_of(self.config)
+        )
 
     def answer(self, stage: str, number: int, share: float = 0.0) -> None:
         """Ask whatever is open and wait for the answers, or for all but a share of the round's.

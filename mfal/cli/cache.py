@@ -8,7 +8,9 @@ __all__ = ["use_compilation_cache"]
 
 
 def use_compilation_cache() -> None:
-    """Let JAX, here and in the workers, keep compiled programs; call before importing JAX.
+    """Let JAX, here and in the workers, keep compiled programs, and share a device's memory.
+
+    Call it before importing JAX.
 
     Variables that are set already win. A folder that can't be written costs time and nothing else.
     """
@@ -21,5 +23,7 @@ def use_compilation_cache() -> None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
         # Loading a program takes 7 ms, so what compiles in 20 isn't worth a file.
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")
+    # The process that relaxes candidates may have the same device.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     # XLA's own notes about programs it loads from the cache would land between our lines.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -17,7 +17,8 @@ __all__ = ["Parser", "add_config_options", "config_from", "reveal"]
 _DESTINATION = "option:"
 _SHORT = {
     **{
-        f"execution.{name}": (f"--{name}",) for name in ("dynamics", "executor", "hours", "workers")
+        f"execution.{name}": (f"--{name}",)
+        for name in ("device", "dynamics", "executor", "hours", "workers")
     },
     **{
         f"space.{name}": (f"--{name.replace('_', '-')}",)

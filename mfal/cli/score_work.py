@@ -31,6 +31,7 @@ _LOOK = 0.5
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "JAX_PLATFORMS": "cpu",  # several processes can't share an accelerator
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
 """Environment of one process of several: each has its core."""

@@ -112,8 +112,9 @@ def relax_crystals(
         which it keeps: it starts from the nearest crystal that obeys them exactly. None where it
         may relax freely.
       settings: tolerances and limits.
-      batch: crystals that are computed at once; by default 64 on an accelerator and one on a CPU,
-        where more at once gain little and wait for one another.
+      batch: crystals that are computed at once; by default one on a CPU, where more at once gain
+        little and wait for one another, and on an accelerator 64, or what fits into half of its
+        memory.
       shapes: padded sizes, the smallest first, of which a crystal takes the first that it fits into
         with an eighth to spare, and a larger one when it outgrows it. So programs that are compiled
         once serve crystals to come; what fits into none is padded to sizes that suit it and those
@@ -132,8 +133,6 @@ def relax_crystals(
       MfalError: operations that don't fit their crystal, or settings that make no sense.
     """
     _check(settings)
-    if batch is None:
-        batch = 1 if jax.default_backend() == "cpu" else 64
     symmetries = [None] * len(crystals) if operations is None else list(operations)
     done: dict[int, RelaxedCrystal] = {}
 
@@ -160,7 +159,8 @@ def relax_crystals(
         atoms = {number: len(starts[number][2]) for number in starts if number not in done}
         for group, shape in grouped(atoms, sizes, shapes, merge=not independent):
             queue = [(n, starts[n], symmetries[n]) for n in group]
-            places = batch if independent else min(batch, rung(len(group)))
+            places = _places(shape) if batch is None else batch
+            places = places if independent else min(places, rung(len(group)))
             for number, descent, end in _relax_group(
                 potential, queue, settings, places, shape, dtype
             ):
@@ -170,6 +170,16 @@ def relax_crystals(
                 result = _result(crystals[number], starts[number], symmetries[number], descent, end)
                 finish(number, result)
     return [done[number] for number in range(len(crystals))]
+
+
+def _places(shape: PaddedShape) -> int:
+    """Crystals of one shape that are computed at once."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return 1
+    limit = (device.memory_stats() or {}).get("bytes_limit", 16 * 2**30)
+    fitting = max(int(limit / 2 / shape.memory), 1)
+    return min(64, 1 << (fitting.bit_length() - 1))
 
 
 def _check(settings: RelaxSettings) -> None:

@@ -12,6 +12,9 @@ _QUEUE = 256
 _PAIR, _ANGLE = 1e-5, 2e-5
 """CPU seconds that a pair and an angle take in one evaluation: a fit to CHGNet's energy, forces and
 stress of five oxides, fluorides and sulfides of 12 to 27 atoms on one core (7 to 118 ms)."""
+_PAIR_BYTES, _ANGLE_BYTES = 38e3, 45e3
+"""Scratch memory by the compiler's count for CHGNet's energy and gradient of a crystal under vmap:
+27, 160 and 341 MB for 576, 1,620 and 3,240 pairs with 180, 2,592 and 5,184 angles."""
 _EVALUATIONS = 15
 """Of one relaxation, about."""
 _PROGRAM = 5.0
@@ -31,6 +34,11 @@ class PaddedShape(NamedTuple):
         """CPU seconds of a relaxation, about."""
         pairs = self.sizes.near + self.sizes.far
         return _EVALUATIONS * (_PAIR * pairs + _ANGLE * self.sizes.angles)
+
+    @property
+    def memory(self) -> float:
+        """Bytes that energy and gradient take while they are computed, about."""
+        return _PAIR_BYTES * (self.sizes.near + self.sizes.far) + _ANGLE_BYTES * self.sizes.angles
 
     def holds(self, other: "PaddedShape") -> bool:
         """Whether what has the other shape fits into this one."""

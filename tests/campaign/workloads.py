@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 __all__ = [
+    "append",
     "crash",
     "flaky",
     "hoard",
@@ -23,6 +24,11 @@ __all__ = [
 
 def square(x: int) -> int:
     return x * x
+
+
+def append(path: str, text: str) -> None:
+    with Path(path).open("a") as file:
+        file.write(text)
 
 
 def process() -> int:

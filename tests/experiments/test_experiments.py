@@ -1,6 +1,7 @@
 """The arithmetic of the experiments, and that their scripts run."""
 
 import importlib
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -265,3 +266,52 @@ def test_limits_rank_below_what_hopped_and_failures_not_at_all(script):
     assert np.isnan(score("dynamics", piece("melted", 90, 0.3)))
     assert np.isnan(score("dynamics", piece("few hops", 0, -1.5, "failed: it exploded")))
     assert score("bvse", {"status": "ok", "value": "inf"}) == -5.0
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    folder = FOLDER / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    return importlib.import_module("accelerator")
+
+
+def test_a_device_is_compared_with_the_cpu_and_what_is_left_out_is_named(
+    accelerator, tmp_path, capsys
+):
+    folders = [tmp_path / name for name in ("cpu", "same", "other", "late")]
+    for folder in folders:
+        folder.mkdir()
+    cpu, same, other, late = folders
+    accelerator.measure(["maps"], True, 60.0, cpu)
+    for folder in (same, other):
+        for file in cpu.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+    answers = {name: value + 2e-3 for name, value in np.load(cpu / "answers.npz").items()}
+    np.savez(other / "answers.npz", **answers)
+    accelerator.measure(["maps"], True, 0.0, late)
+    shown = []
+    for device in (same, other, late):
+        accelerator.show(accelerator.compared(cpu, device))
+        shown.append(capsys.readouterr().out.splitlines()[1])
+    assert "1.00x" in shown[0]
+    assert "  equal (0.0e+00, 0.001 allowed)" in shown[0]
+    assert "NOT EQUAL (2.0e-03, 0.001 allowed)" in shown[1]
+    assert "device: left out (no time left)" in shown[2]
+
+
+@pytest.mark.slow
+def test_all_of_it_runs_with_a_cpu_in_the_devices_place(tmp_path):
+    output = tmp_path / "report.json"
+    done = subprocess.run(
+        [
+            *(sys.executable, str(FOLDER / "benchmarks" / "accelerator.py"), "--small"),
+            *("--pretend", "--xla_cpu_multi_thread_eigen=false", "--output", str(output)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(output.read_text())["rows"]
+    assert len(rows) == 9
+    assert all(row["device"]["equal"] for row in rows)

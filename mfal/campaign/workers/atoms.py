@@ -21,11 +21,15 @@ from mfal.numbers import finite_or_none
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+    from mfal.oracles.stability.arrangements import RelaxedArrangement
+
 __all__ = [
     "ATOMS_KEYS",
     "candidate_atoms",
     "own_atoms",
     "realise_record",
+    "relaxed_detail",
+    "starting_atoms",
     "stored_atoms",
 ]
 
@@ -82,22 +86,43 @@ def candidate_atoms(
 def _candidate_atoms(
     crystal: str, seed: int, count: int, known: tuple[str, ...], hide: tuple[str, ...]
 ) -> tuple[bool, dict[str, Any]]:
-    from mfal.data.novelty import known_crystals
     from mfal.oracles.stability.arrangements import lowest_arrangement
 
     record = CrystalRecord(*json.loads(crystal))
-    if record.structure is not None:
-        structures, detail = [own_atoms(record)], dict[str, Any]()
-    else:
-        structures, detail = realise_record(record, seed=seed, count=count, hide=hide)
+    structures, detail = starting_atoms(record, seed=seed, count=count, hide=hide)
     if not structures:
         return False, detail
     try:
         found = lowest_arrangement(structures)
     except MfalError as error:
         return False, detail | {"reason": error.what}
-    compared = known_crystals(known, own=record.pool_name is None, hide=hide)
-    return True, detail | {
+    return True, detail | relaxed_detail(record, found, known, hide)
+
+
+def starting_atoms(
+    crystal: CrystalRecord, *, seed: int, count: int, hide: tuple[str, ...] = ()
+) -> "tuple[list[Structure], dict[str, Any]]":
+    """What is relaxed: a candidate's own atoms, or up to `count` arrangements.
+
+    Raises:
+      MfalError: where the triple is none that atoms could be given to.
+    """
+    if crystal.structure is not None:
+        return [own_atoms(crystal)], {}
+    return realise_record(crystal, seed=seed, count=count, hide=hide)
+
+
+def relaxed_detail(
+    crystal: CrystalRecord,
+    found: "RelaxedArrangement",
+    known: tuple[str, ...],
+    hide: tuple[str, ...],
+) -> dict[str, Any]:
+    """What is said of a candidate's lowest arrangement; see `candidate_atoms`."""
+    from mfal.data.novelty import known_crystals
+
+    compared = known_crystals(known, own=crystal.pool_name is None, hide=hide)
+    return {
         "relaxation": found.record() | _place(found.energy, found.structure, hide),
         "known_as": compared.name_of(found.structure),
         "arrangement": plain_structure(found.structure),

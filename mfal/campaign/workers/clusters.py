@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mfal.campaign.config import CampaignConfig
+from mfal.campaign.config import WORKERS, CampaignConfig
 from mfal.campaign.workers.executors import WorkerPool
-from mfal.campaign.workers.isolation import ONE_THREAD
+from mfal.campaign.workers.isolation import ONE_THREAD, SEEING
 from mfal.errors import MfalError
 from mfal.references import make
 
-__all__ = ["open_executor"]
+__all__ = ["environment_of", "open_executor"]
 
 _DASK_PORT = 8786
 """Where `dask scheduler` listens unless told otherwise."""
@@ -71,8 +71,13 @@ def _pool(config: CampaignConfig) -> WorkerPool:
         timeout=execution.timeout,
         retries=execution.retries,
         memory=execution.memory,
-        environment=ONE_THREAD,
+        environment=environment_of(config),
     )
+
+
+def environment_of(config: CampaignConfig) -> dict[str, str]:
+    """Of the processes that answer queries."""
+    return SEEING if config.execution.device == WORKERS else ONE_THREAD
 
 
 @contextlib.contextmanager

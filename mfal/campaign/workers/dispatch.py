@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
+from mfal.campaign.workers.device import DeviceQueue, evaluated_by_parts
 from mfal.campaign.workers.executors import TaskFailure, WorkerPool
 from mfal.campaign.workers.isolation import QueryLimits, guarded
 from mfal.campaign.workers.tasks import evaluate, reference_of, task_of
@@ -40,13 +41,15 @@ class Dispatcher:
     keeps limits and repeats tasks by itself. For any other executor each task runs in a process
     of its own beside the executor's worker (see `guarded`), and one that is lost with its worker
     goes out again after a pause. Of several queries about a crystal whose atoms have yet to be
-    found and relaxed one goes out, and the others when it has an end.
+    found and relaxed one goes out, and the others when it has an end. Where a device relaxes
+    crystals, such a query goes out in parts (`evaluated_by_parts`).
 
     Args:
       ledger: where ends are written.
       executor: who runs the queries.
       config: of the campaign: its oracles, and what is done about atoms.
       limits: time, memory and repetitions of a query.
+      device: gives the queue before the device that relaxes crystals; None where workers do.
     """
 
     def __init__(
@@ -55,11 +58,13 @@ class Dispatcher:
         executor: Executor,
         config: CampaignConfig,
         limits: Callable[[Query], QueryLimits],
+        device: Callable[[], DeviceQueue | None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._executor = executor
         self._config = config
         self._limits = limits
+        self._device = device
         self._running: dict[Future[Outcome], tuple[Query, int]] = {}
         self._again: list[_Again] = []
         self._behind: list[Query] = []  # another is finding their crystal's atoms
@@ -158,12 +163,21 @@ class Dispatcher:
             hide=self._config.hide,
             found=found,
         )
-        limits = self._limits(query)
+        limits, executor = self._limits(query), self._executor
+
+        def submit(function: Callable[..., Any], *arguments: Any, first: bool = False) -> Future:
+            if isinstance(executor, WorkerPool):
+                send = executor.submit_first if first else executor.submit_with_timeout
+                return send(limits.timeout, function, *arguments)
+            part, *more = arguments
+            return executor.submit(guarded, part, limits, function, *more)
+
+        device = self._device() if self._relaxes(query) and found is None else None
         try:
-            if isinstance(self._executor, WorkerPool):
-                future = self._executor.submit_with_timeout(limits.timeout, evaluate, task)
+            if device is None:
+                future = submit(evaluate, task)
             else:
-                future = self._executor.submit(guarded, task, limits)
+                future = evaluated_by_parts(task, submit, device)
         except RuntimeError as error:  # broken by the loss of a worker, or shut down
             raise MfalError(
                 f"the executor takes no more queries: {error}",

@@ -15,6 +15,7 @@ four alternating runs on two busy cores), further ones 1.8 times (.7 ms against 
 """
 
 import contextlib
+import itertools
 import os
 import pickle
 import queue
@@ -72,7 +73,9 @@ class WorkerPool(Executor):
         self._retries = retries
         self._memory = memory
         self._environment = environment or {}
-        self._jobs: queue.Queue[_Job | None] = queue.Queue()
+        # Urgent ones first, then in their order; None, which ends a worker, comes last.
+        self._jobs: queue.PriorityQueue[tuple[int, int, _Job | None]] = queue.PriorityQueue()
+        self._numbers = itertools.count()
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._serve, name=f"mfal worker {i}", daemon=True)
@@ -92,10 +95,27 @@ class WorkerPool(Executor):
         self, timeout: float, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> "Future[Any]":
         """The same with a time limit of its own, in seconds."""
+        return self._queue(1, timeout, fn, args, kwargs)
+
+    def submit_first(
+        self, timeout: float, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> "Future[Any]":
+        """The same, to be begun before all that is not urgent: the last part of some work."""
+        return self._queue(0, timeout, fn, args, kwargs)
+
+    def _queue(
+        self,
+        rank: int,
+        timeout: float,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> "Future[Any]":
         if self._stopping.is_set():
             raise RuntimeError("the pool has been shut down")
         future: Future[Any] = Future()
-        self._jobs.put(_Job(future, pickle.dumps((fn, args, kwargs)), timeout))
+        job = _Job(future, pickle.dumps((fn, args, kwargs)), timeout)
+        self._jobs.put((rank, next(self._numbers), job))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -104,11 +124,11 @@ class WorkerPool(Executor):
             self._stopping.set()
             with contextlib.suppress(queue.Empty):
                 while True:
-                    job = self._jobs.get_nowait()
+                    _, _, job = self._jobs.get_nowait()
                     if job is not None:
                         job.future.cancel()
         for _ in self._threads:
-            self._jobs.put(None)
+            self._jobs.put((2, next(self._numbers), None))
         if wait:
             for thread in self._threads:
                 thread.join()
@@ -117,7 +137,7 @@ class WorkerPool(Executor):
     def _serve(self) -> None:
         worker: _Worker | None = None
         try:
-            while (job := self._jobs.get()) is not None:
+            while (job := self._jobs.get()[2]) is not None:
                 if not job.future.set_running_or_notify_cancel():
                     continue
                 worker = self._perform(job, worker)

@@ -1,7 +1,8 @@
 """One query, answered: what a worker runs.
 
 A task is plain data and an answer is plain data, so any executor can carry them. Nothing here
-knows of the ledger.
+knows of the ledger. Where a device relaxes crystals of several tasks together, a task goes out in
+three parts: `arrange`, `relax_together` on the device, `evaluate_relaxed`.
 """
 
 import os
@@ -21,7 +22,19 @@ from mfal.oracles.loading import ask_oracle, load_oracles
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["OTHER_ORACLES", "Task", "evaluate", "reference_of", "task_of"]
+    from mfal.oracles.stability.arrangements import LowestFound
+
+__all__ = [
+    "OTHER_ORACLES",
+    "Arranged",
+    "Task",
+    "arrange",
+    "evaluate",
+    "evaluate_relaxed",
+    "reference_of",
+    "relax_together",
+    "task_of",
+]
 
 OTHER_ORACLES = {"imaginary_modes": "mfal.oracles.stability.vibrations:vibrations_oracle"}
 """Oracles that a campaign may ask beside its own, by name."""
@@ -55,6 +68,15 @@ class Task(NamedTuple):
     """Formulas of compounds that nothing is to be known of (`CampaignConfig.hide`)."""
     found: dict[str, Any] | None = None
     """Detail of an earlier answer that holds the crystal's relaxed atoms, where there is one."""
+
+
+class Arranged(NamedTuple):
+    """A task's atoms before they are relaxed."""
+
+    structures: "list[Structure]"
+    detail: dict[str, Any]
+    seconds: float
+    """CPU seconds that it took to find them."""
 
 
 def task_of(
@@ -118,6 +140,66 @@ def evaluate(task: Task) -> Outcome:
         detail["cif"] = structure_to_cif(structures[typical])
     spread = statistics.stdev(values) if len(values) > 1 else None
     return Outcome(mean, spread, "ok", _cpu_seconds() - start, detail)
+
+
+def arrange(task: Task) -> Arranged | Outcome:
+    """The first part of a task whose crystal is to be relaxed: its atoms, or its end."""
+    from mfal.campaign.workers import atoms
+
+    start = _cpu_seconds()
+    try:
+        structures, detail = atoms.starting_atoms(
+            task.crystal, seed=task.seed, count=task.structures, hide=task.hide
+        )
+    except MfalError as error:
+        return _failed(str(error), start, {})
+    if not structures:
+        return _failed(_reason(detail), start, detail)
+    return Arranged(structures, detail, _cpu_seconds() - start)
+
+
+def relax_together(crystals: "list[list[Structure]]") -> "list[tuple[LowestFound, float]]":
+    """The lowest arrangement of each task's, and the seconds that fall to it.
+
+    The seconds are the CPU's where that computes, else those of the clock, during which the device
+    was this process' own; crystals share them by the work that they were.
+    """
+    import jax
+
+    from mfal.oracles.stability.arrangements import lowest_arrangements
+
+    clock = _cpu_seconds if jax.default_backend() == "cpu" else time.perf_counter
+    start = clock()
+    found = lowest_arrangements(crystals)
+    seconds, whole = clock() - start, sum(each.work for each in found)
+    shares = [each.work / whole if whole else 1 / len(found) for each in found]
+    return [(each, seconds * share) for each, share in zip(found, shares, strict=True)]
+
+
+def evaluate_relaxed(
+    task: Task, arranged: Arranged, lowest: "LowestFound", seconds: float
+) -> Outcome:
+    """The last part of a task: the oracle's answer about the crystal that was relaxed elsewhere.
+
+    Args:
+      task: the task.
+      arranged: its first part.
+      lowest: the lowest of its arrangements.
+      seconds: that finding this took.
+    """
+    from mfal.campaign.workers import atoms
+
+    start = _cpu_seconds()
+    if lowest.found is None:
+        detail = arranged.detail | {"reason": lowest.refusal}
+        if task.crystal.pool_name is not None:
+            detail["pool"] = task.crystal.source
+        outcome = _failed(_reason(detail), start, detail)
+    else:
+        relaxed = atoms.relaxed_detail(task.crystal, lowest.found, task.known, task.hide)
+        outcome = evaluate(task._replace(found=arranged.detail | relaxed))
+    taken = _cpu_seconds() - start + arranged.seconds + seconds
+    return outcome._replace(seconds=taken)
 
 
 def _atoms(task: Task) -> "tuple[list[Structure], dict[str, Any]]":

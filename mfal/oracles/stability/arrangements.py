@@ -1,6 +1,6 @@
 """Of several arrangements of one crystal's atoms the lowest in energy, relaxed.
 
-    found = lowest_arrangement(structures)
+    found = lowest_arrangement(structures)          # of several crystals: lowest_arrangements
     found.structure, found.energy, found.shift, found.survived
 
 Each arrangement is relaxed, positions and cell, within its own space group and in its primitive
@@ -8,7 +8,7 @@ cell, which is what makes it cheap; what comes back is in the cell that it came 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pymatgen.core import Structure
@@ -23,7 +23,14 @@ from mfal.potentials.relax import DEFAULT, RelaxSettings
 from mfal.potentials.shapes import PaddedShape
 from mfal.potentials.types import Potential
 
-__all__ = ["POTENTIAL", "SETTINGS", "RelaxedArrangement", "lowest_arrangement"]
+__all__ = [
+    "POTENTIAL",
+    "SETTINGS",
+    "LowestFound",
+    "RelaxedArrangement",
+    "lowest_arrangement",
+    "lowest_arrangements",
+]
 
 POTENTIAL = "CHGNet 0.3.0"
 """Whose weights come with the package and relax by default."""
@@ -108,6 +115,17 @@ class RelaxedArrangement(NamedTuple):
         }
 
 
+class LowestFound(NamedTuple):
+    """What came of a crystal's arrangements."""
+
+    found: RelaxedArrangement | None
+    """None where none has come through."""
+    refusal: str
+    """Why there is none."""
+    work: float
+    """Evaluations of the potential, each times the atoms of its primitive cell."""
+
+
 def lowest_arrangement(
     arrangements: Sequence[Structure],
     potential: Potential | None = None,
@@ -126,18 +144,53 @@ def lowest_arrangement(
     Raises:
       MfalError: where there is none, or none has come through; the message says what happened.
     """
-    answers: dict[int, RelaxedStructure] = {}
-    cells: dict[int, PrimitiveCell] = {}
-    refusals: dict[int, str] = {}
-    for number, structure in enumerate(arrangements):
-        try:
-            cells[number] = to_primitive(structure)
-        except MfalError as error:
-            refusals[number] = f"refused: {error.what}"
+    (one,) = lowest_arrangements([arrangements], potential, settings)
+    if one.found is None:
+        raise MfalError(one.refusal, "start from other arrangements")
+    return one.found
+
+
+def lowest_arrangements(
+    crystals: Sequence[Sequence[Structure]],
+    potential: Potential | None = None,
+    settings: RelaxSettings = SETTINGS,
+) -> list[LowestFound]:
+    """The same for several crystals, relaxed together: on an accelerator in batches.
+
+    Each answer is that of `lowest_arrangement`, to the last bit on one device, whatever crystals
+    it was relaxed with.
+    """
+    cells: dict[tuple[int, int], PrimitiveCell] = {}
+    refusals: dict[tuple[int, int], str] = {}
+    for crystal, arrangements in enumerate(crystals):
+        for number, structure in enumerate(arrangements):
+            try:
+                cells[crystal, number] = to_primitive(structure)
+            except MfalError as error:
+                refusals[crystal, number] = f"refused: {error.what}"
     relaxed = relax_structures(
-        [one.cell for one in cells.values()], potential, settings, shapes=SHAPES
+        [one.cell for one in cells.values()], potential, settings, shapes=SHAPES, independent=True
     )
     answers = dict(zip(cells, relaxed, strict=True))
+    return [
+        _lowest(
+            arrangements,
+            {number: cell for (of, number), cell in cells.items() if of == crystal},
+            {number: answer for (of, number), answer in answers.items() if of == crystal},
+            {number: refusal for (of, number), refusal in refusals.items() if of == crystal},
+        )
+        for crystal, arrangements in enumerate(crystals)
+    ]
+
+
+def _lowest(
+    arrangements: Sequence[Structure],
+    cells: Mapping[int, PrimitiveCell],
+    answers: Mapping[int, RelaxedStructure],
+    refusals: Mapping[int, str],
+) -> LowestFound:
+    """The lowest of one crystal's arrangements, given what became of each or why it was refused."""
+    work = sum(one.steps * len(one.structure) for one in answers.values())
     statuses = tuple(
         answers[number].status if number in answers else refusals[number]
         for number in range(len(arrangements))
@@ -148,14 +201,13 @@ def lowest_arrangement(
     )
     sound = [number for number, energy in enumerate(energies) if math.isfinite(energy)]
     if not sound:
-        raise MfalError(
-            "no arrangement of atoms came through its relaxation"
-            + (f" ({'; '.join(dict.fromkeys(statuses))})" if statuses else ""),
-            "start from other arrangements",
+        refusal = "no arrangement of atoms came through its relaxation" + (
+            f" ({'; '.join(dict.fromkeys(statuses))})" if statuses else ""
         )
+        return LowestFound(None, refusal, work)
     lowest = min(sound, key=lambda number: energies[number])
     answer, before = answers[lowest], arrangements[lowest]
-    return RelaxedArrangement(
+    found = RelaxedArrangement(
         structure=from_primitive(cells[lowest], answer.structure),
         before=before,
         lowest=lowest,
@@ -169,3 +221,4 @@ def lowest_arrangement(
         survived=same_crystal(cells[lowest].cell, answer.structure),
         steps=sum(one.steps for one in answers.values()),
     )
+    return LowestFound(found, "", work)

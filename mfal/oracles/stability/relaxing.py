@@ -61,6 +61,7 @@ def relax_structures(
     symprec: float = SYMPREC,
     batch: int | None = None,
     shapes: Sequence[PaddedShape] = (),
+    independent: bool = False,
     report: Callable[[int], None] | None = None,
 ) -> list[RelaxedStructure]:
     """Relax ordered structures, positions and cell, to the nearest minimum of the energy.
@@ -73,6 +74,7 @@ def relax_structures(
       symprec: Å, for the space groups.
       batch: crystals computed at once (`mfal.potentials.relax_crystals`).
       shapes: sizes to which crystals are padded (ditto).
+      independent: whether each answer is the same to the last bit in any company (ditto).
       report: called with the number of structures done so far.
 
     Returns:
@@ -100,7 +102,14 @@ def relax_structures(
             report(refused + done)
 
     relaxed = relax_crystals(
-        potential, crystals, operations, settings, batch=batch, shapes=shapes, report=count
+        potential,
+        crystals,
+        operations,
+        settings,
+        batch=batch,
+        shapes=shapes,
+        independent=independent,
+        report=count,
     )
     for number, one in zip(numbers, relaxed, strict=True):
         answers[number] = _answer(structures[number], one, symprec)

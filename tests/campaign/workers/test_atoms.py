@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from rock_salt import LATTICE, TASK, triple
 
 from mfal.campaign.ledger.crystals import pool_record
-from mfal.campaign.ledger.records import CrystalRecord, crystal_hash
 from mfal.campaign.workers.atoms import ATOMS_KEYS
 from mfal.campaign.workers.tasks import Task, evaluate
 from mfal.crystals.reading import parse_structure
@@ -15,25 +15,6 @@ from mfal.crystals.structures import crystal_from_structure, space_group_number
 from mfal.data import load_embedded
 from mfal.oracles import default_oracles
 from mfal.oracles.scoring import score_structure, scoring_oracles
-
-LATTICE = (6.3, 6.3, 6.3, 90.0, 90.0, 90.0)
-
-
-def triple(composition):
-    return CrystalRecord(
-        hash=crystal_hash(composition, 225, LATTICE),
-        formula="LiI",
-        composition=composition,
-        space_group=225,
-        lattice=LATTICE,
-        oxidation_states={"Li": 1.0, "I": -1.0},
-        source="sampled",
-    )
-
-
-TASK = Task(
-    triple({"Li": 4, "I": 4}), ("toy_oracles:three",), "volume", structures=2, seed=1, relax=True
-)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,146 @@
+"""Candidates relaxed together by the one process that has the device."""
+
+import json
+import threading
+from concurrent.futures import Executor, Future
+
+import pytest
+from rock_salt import TASK, triple
+
+from mfal.campaign.config import CampaignConfig, ExecutionConfig
+from mfal.campaign.workers.device import DeviceQueue, evaluated_by_parts, open_device
+from mfal.campaign.workers.executors import TaskFailure, WorkerPool
+from mfal.campaign.workers.isolation import ONE_THREAD
+from mfal.campaign.workers.tasks import evaluate
+from mfal.errors import MfalError
+
+WIDER = (6.35, 6.35, 6.35, 90.0, 90.0, 90.0)
+CROWDED = (2.6, 2.6, 2.6, 90.0, 90.0, 90.0)
+TASKS = [
+    TASK,
+    TASK._replace(crystal=triple({"Li": 4, "I": 4})._replace(hash="wider", lattice=WIDER)),
+    TASK._replace(crystal=triple({"Li": 4, "I": 4})._replace(hash="crowded", lattice=CROWDED)),
+]
+
+
+class Here(Executor):
+    """Computes at once, in this process."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        try:
+            future.set_result(fn(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def test_a_task_in_parts_has_the_answer_of_the_whole():
+    """All that the ledger keeps, to the last digit, whatever else is relaxed with it."""
+    taken, gathered = [], threading.Event()
+
+    def submit(tasks, function, crystals):
+        gathered.wait(timeout=60)
+        taken.append(tasks)
+        return Here().submit(function, crystals)
+
+    queue = DeviceQueue(submit)
+    nothing = queue.relax([])  # keeps the device busy while others gather
+    futures = [evaluated_by_parts(task, Here().submit, queue) for task in TASKS]
+    gathered.set()
+    outcomes = [future.result(timeout=120) for future in futures]
+    queue.close()
+    assert nothing.result()[0].found is None
+    assert taken == [1, 2]  # the crowded one has no arrangement to relax
+    for task, outcome in zip(TASKS, outcomes, strict=True):
+        whole = evaluate(task)
+        assert outcome[:3] == whole[:3]
+        kept, expected = (json.loads(json.dumps(each.detail)) for each in (outcome, whole))
+        for answer in (kept, expected):
+            answer.pop("oracle_seconds", None)
+        assert kept == expected
+        assert outcome.seconds > 0
+
+
+def test_what_ends_a_batch_takes_no_other_crystal_along():
+    """The batch fails, then each is tried alone, and one of them fails again."""
+    asked, gathered = [], threading.Event()
+
+    def submit(tasks, function, crystals):
+        asked.append(list(crystals))
+        future = Future()
+        if len(asked) == 1:
+            gathered.wait(timeout=10)
+        if "bad" in crystals:
+            future.set_exception(TaskFailure("killed"))
+        else:
+            future.set_result([(crystal, 1.0) for crystal in crystals])
+        return future
+
+    queue = DeviceQueue(submit)
+    futures = {name: queue.relax(name) for name in ("a", "bad", "b", "c")}
+    gathered.set()
+    assert futures["a"].result(timeout=10) == ("a", 1.0)
+    assert futures["b"].result(timeout=10) == ("b", 1.0)
+    with pytest.raises(TaskFailure, match="killed"):
+        futures["bad"].result(timeout=10)
+    assert max(map(len, asked)) > 1
+    assert ["bad"] in asked
+    queue.close()
+
+
+def test_what_has_not_begun_can_be_called_back():
+    class Never(Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            return Future()
+
+    queue = DeviceQueue(lambda tasks, function, crystals: Future())
+    waiting = evaluated_by_parts(TASK, Never().submit, queue)
+    assert waiting.cancel()
+    assert waiting.cancelled()
+    running = evaluated_by_parts(TASK, Never().submit, queue)
+    running.first.set_running_or_notify_cancel()
+    assert not running.cancel()
+    queue.close()
+
+
+@pytest.mark.parametrize("device", ["auto", "none", "workers"])
+def test_without_an_accelerator_workers_relax_by_themselves(device):
+    with open_device(CampaignConfig(execution=ExecutionConfig(device=device))) as given:
+        assert given() is None
+
+
+def test_a_device_that_is_not_there_is_named():
+    config = CampaignConfig(execution=ExecutionConfig(device="cuda", retries=0))
+    with open_device(config) as given, pytest.raises(MfalError, match="device cuda") as caught:
+        given()
+    assert "cpu, cuda" in caught.value.remedy
+    with pytest.raises(MfalError, match=r"execution.device 'GPU 0'"):
+        CampaignConfig(execution=ExecutionConfig(device="GPU 0"))
+
+
+def backend() -> str:
+    import jax
+
+    return str(jax.default_backend())
+
+
+@pytest.mark.slow
+def test_workers_see_no_accelerator(monkeypatch):
+    """Whatever this process was told to use."""
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with WorkerPool(1, environment=ONE_THREAD) as pool:
+        assert pool.submit(backend).result() == "cpu"
+
+
+def test_urgent_work_is_begun_first(tmp_path):
+    import workloads
+
+    order = tmp_path / "order"
+    with WorkerPool(1) as pool:
+        pool.submit(workloads.sleep, 0.3)
+        later = [pool.submit(workloads.append, str(order), name) for name in "ab"]
+        first = pool.submit_first(30.0, workloads.append, str(order), "c")
+        for future in (*later, first):
+            future.result(timeout=30)
+    assert order.read_text() == "cab"
