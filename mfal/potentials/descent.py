@@ -139,9 +139,8 @@ def cartesian_group(
         rotations[:count] = np.linalg.inv(cell) @ turned @ cell
         permutations[:count, :present] = symmetry.permutations
         weights[:count] = 1 / count
-    return CartesianGroup(
-        jnp.asarray(rotations, dtype), jnp.asarray(permutations), jnp.asarray(weights, dtype)
-    )
+    fields = (rotations.astype(dtype), permutations, weights.astype(dtype))
+    return CartesianGroup(*jax.device_put(fields))  # which, unlike asarray, compiles nothing
 
 
 def start_of_descent(

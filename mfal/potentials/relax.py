@@ -234,12 +234,16 @@ def _relax_group(
     )
 
     def at_start(crystal: Atoms, symmetry: Operations | None) -> Descent:
-        positions, cell, species = (part[0] for part in pad_atoms([crystal], shape.atoms, dtype))
+        padded = pad_atoms([crystal], shape.atoms, dtype)
+        positions, cell, species = (np.asarray(part)[0] for part in padded)
         group = cartesian_group(symmetry, crystal[1], shape.atoms, orders, positions.dtype)
-        return start_of_descent(positions, cell, species, group)
+        return _start(positions, cell, species, group)
 
     nobody = at_start((np.zeros((0, 3)), np.eye(3), np.zeros(0, int)), None)
-    descent = jax.tree.map(lambda leaf: jnp.stack([leaf] * places), nobody)
+    # In numpy: each operation on the device would be compiled for each shape.
+    descent = jax.device_put(
+        jax.tree.map(lambda leaf: np.stack([np.asarray(leaf)] * places), nobody)
+    )
     neighbours = potential.neighbours(
         descent.start_positions,
         descent.start_cell,
@@ -262,14 +266,14 @@ def _relax_group(
         stale[list(entering)] = True
         ended: dict[int, str | Sizes] = {}
         if stale.any():
-            positions, cell = _trial(descent)
+            positions, cell = map(np.asarray, _trial(descent))
             rows, species = np.nonzero(stale)[0], np.asarray(descent.species)
             made, refused = fresh_tables(potential, neighbours, rows, positions, cell, species)
             fitting = {row: one for row, one in made.items() if sizes_of(one) == kept}
             neighbours = with_rows(neighbours, fitting)
             ended |= refused
             for row in made.keys() - fitting.keys():
-                one = (np.asarray(positions[row]), np.asarray(cell[row]), species[row])
+                one = (positions[row], cell[row], species[row])
                 ended[row] = sizes_of(potential.neighbours(*one, skin=settings.skin))
         if ended:
             over = with_rows(descent.status, {row: np.int32(EXPLODED) for row in ended})
@@ -279,8 +283,11 @@ def _relax_group(
         )
         stale, status = np.array(outdated_now), np.asarray(descent.status)
         for row in [row for row in occupied if status[row] != GOING]:
-            one = jax.tree.map(lambda leaf, row=row: np.asarray(leaf[row]), descent)
+            one = jax.tree.map(lambda leaf, row=row: np.asarray(leaf)[row], descent)
             yield occupied.pop(row), one, ended.get(row, "")
+
+
+_start = jax.jit(start_of_descent)
 
 
 @jax.jit

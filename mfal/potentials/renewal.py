@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mfal.errors import MfalError
@@ -38,10 +37,11 @@ def fresh_tables(
       Tables of each crystal, without the axis of the batch, and why there are none for others.
     """
     skin, sizes = float(neighbours.skin[0]), sizes_of(neighbours)
+    positions, cell = np.asarray(positions), np.asarray(cell)
     made: dict[int, NeighbourTables] = {}
     refused: dict[int, str] = {}
     for row in np.asarray(rows).tolist():
-        one = (np.asarray(positions[row]), np.asarray(cell[row]), species[row])
+        one = (positions[row], cell[row], species[row])
         try:
             made[row] = potential.neighbours(*one, skin=skin, sizes=sizes)
         except MfalError as error:
@@ -90,11 +90,13 @@ def with_rows(batch: Tree, rows: Mapping[int, Tree]) -> Tree:
         # In numpy: nothing has to be compiled for each number of rows.
         array = np.array(leaf)
         array[list(rows)] = np.stack([np.asarray(part) for part in parts])
-        return jnp.asarray(array)
+        return jax.device_put(array)
 
     return jax.tree.map(replaced, batch, *rows.values())
 
 
 def _like(old: NeighbourTables, new: NeighbourTables) -> NeighbourTables:
     """The same dtypes."""
-    return NeighbourTables(*(jnp.asarray(n, o.dtype) for n, o in zip(new, old, strict=True)))
+    return NeighbourTables(
+        *(jax.device_put(np.asarray(n, o.dtype)) for n, o in zip(new, old, strict=True))
+    )

@@ -136,12 +136,12 @@ def over_crystals(function: Callable[..., Any]) -> Callable[..., Any]:
     once = jax.jit(function)  # both ways are traced, whatever the platform: this traces one
 
     def one_by_one(*batch: Any) -> Any:
-        if len(jax.tree.leaves(batch)[0]) > 1:
-            return jax.lax.map(lambda one: once(*one), batch)
-        alone = once(*jax.tree.map(lambda leaf: leaf[0], batch))
-        return jax.tree.map(lambda leaf: leaf[None], alone)
+        return jax.lax.map(lambda one: once(*one), batch)
 
     def over(*batch: Any) -> Any:
+        if len(jax.tree.leaves(batch)[0]) == 1:
+            alone = function(*jax.tree.map(lambda leaf: leaf[0], batch))
+            return jax.tree.map(lambda leaf: leaf[None], alone)
         return jax.lax.platform_dependent(*batch, cpu=one_by_one, default=jax.vmap(once))
 
     return over
