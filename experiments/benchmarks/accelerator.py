@@ -3,7 +3,8 @@
     python experiments/benchmarks/accelerator.py [--minutes 8] [--output accelerator.json]
 
 One command, that ends within its minutes: work for which no time is left is named as left out. It
-needs jax, numpy, flax, optax, chex and distrax beside this package (`pip install --no-deps .`).
+needs jax, numpy, flax, optax, chex, distrax and numba beside this package (`pip install --no-deps
+.`); without numba maps are left out.
 Each device is measured in a process of its own, so that peaks of memory are its own (each is the
 highest since the process began); where there is no other device than the CPU, that one alone is
 measured. `--small` is for trying the script, `--pretend FLAGS` for trying the comparison without a
@@ -54,7 +55,6 @@ from mfal.envs import (
 )
 from mfal.gflownet import PolicyConfig, TrainConfig, make_trainer
 from mfal.oracles.bond_valence.framework import Framework
-from mfal.oracles.bond_valence.site_energy import site_energies
 from mfal.potentials import (
     chgnet_potential,
     energy_forces_stress,
@@ -220,6 +220,8 @@ def maps(small: bool) -> Iterator[Work]:
         points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
 
         def make(points: Any = points) -> Callable[[], Any]:
+            from mfal.oracles.bond_valence.site_energy import site_energies  # needs numba
+
             return lambda: site_energies(framework, points)
 
         def low(energies: Any) -> Any:
@@ -308,7 +310,8 @@ def measure(parts: list[str], small: bool, seconds: float, folder: Path) -> None
         else:
             try:
                 row |= _timed(work, end, answers)
-            except (RuntimeError, MemoryError) as error:  # of XLA, too large for this device
+            # Of XLA, too large for this device; or there is no numba.
+            except (RuntimeError, MemoryError, ImportError) as error:
                 row["left_out"] = str(error).splitlines()[0][:100]
         row["tolerance"] = work.tolerance
         peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
