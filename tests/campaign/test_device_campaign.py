@@ -13,7 +13,7 @@ from mfal.campaign.folder import read_campaign
 pytestmark = pytest.mark.slow
 
 OPTIONS = [
-    *("--budget", "50", "--rounds", "1", "--initial", "6", "--baseline", "none"),
+    *("--budget", "90", "--rounds", "1", "--initial", "6", "--baseline", "none"),
     *("--finalists", "0", "--seed", "5", "--sampler-steps", "20", "--proxy-steps", "50"),
 ]
 
