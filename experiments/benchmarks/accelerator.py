@@ -2,7 +2,8 @@
 
     python experiments/benchmarks/accelerator.py [--minutes 8] [--output accelerator.json]
 
-One command, that ends within its minutes: work for which no time is left is named as left out. It
+One command, that ends within its minutes: work for which no time is left is named as left out;
+the least sizes of all come first. It
 needs jax, numpy, flax, optax, chex, distrax and numba beside this package (`pip install --no-deps
 .`); without numba maps are left out.
 Each device is measured in a process of its own, so that peaks of memory are its own (each is the
@@ -294,13 +295,16 @@ def measure(parts: list[str], small: bool, seconds: float, folder: Path) -> None
     about = f"{device.device_kind}, {platform.machine()}, {cores} cores"
     rows: list[dict[str, Any]] = []
     answers: dict[str, np.ndarray] = {}
-    planned = [
+    listed = [
         work
         for part in PARTS
         if part.__name__ in parts
         for work in part(small)
         if device.platform != "cpu" or work.cpu
     ]
+    # The least sizes of all parts come first: where time is short, each part has been compared.
+    sizes = {name: sorted({w.size for w in listed if w.name == name}) for name, *_ in listed}
+    planned = sorted(listed, key=lambda work: sizes[work.name].index(work.size))
     write = partial(_write, folder, {"device": about, "platform": device.platform}, planned)
     write(rows)
     for work in planned:

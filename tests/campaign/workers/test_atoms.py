@@ -1,6 +1,8 @@
 """A query about a triple, with its atoms relaxed by CHGNet."""
 
 import json
+import threading
+from concurrent.futures import Executor, Future
 
 import numpy as np
 import pytest
@@ -9,12 +11,30 @@ from rock_salt import LATTICE, TASK, triple
 
 from mfal.campaign.ledger.crystals import pool_record
 from mfal.campaign.workers.atoms import ATOMS_KEYS
+from mfal.campaign.workers.device import DeviceQueue, evaluated_by_parts
 from mfal.campaign.workers.tasks import Task, evaluate
 from mfal.crystals.reading import parse_structure
 from mfal.crystals.structures import crystal_from_structure, space_group_number
 from mfal.data import load_embedded
 from mfal.oracles import default_oracles
 from mfal.oracles.scoring import score_structure, scoring_oracles
+
+WIDER = triple({"Li": 4, "I": 4})._replace(
+    hash="wider", lattice=(6.35, 6.35, 6.35, 90.0, 90.0, 90.0)
+)
+CROWDED = triple({"Li": 4, "I": 4})._replace(lattice=(2.6, 2.6, 2.6, 90.0, 90.0, 90.0))
+
+
+class Here(Executor):
+    """Computes at once, in this process."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        try:
+            future.set_result(fn(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +103,35 @@ def test_the_cif_is_the_crystal_of_its_row(outcome):
     assert answer.detail["typical"] == 0
     barrier = score_structure(structure, scoring_oracles(decorations=0)[1:2])["oracles"][0]
     assert barrier["value"] == pytest.approx(answer.value, abs=1e-3)
+
+
+def test_a_task_in_parts_has_the_answer_of_the_whole(outcome):
+    """All that the ledger keeps, to the last digit, whatever else is relaxed with it."""
+    taken, gathered = [], threading.Event()
+
+    def submit(tasks, function, crystals):
+        gathered.wait(timeout=60)
+        taken.append(tasks)
+        return Here().submit(function, crystals)
+
+    queue = DeviceQueue(submit)
+    nothing = queue.relax([])  # keeps the device busy while others gather
+    crowded = TASK._replace(crystal=CROWDED)
+    tasks = [TASK, TASK._replace(crystal=WIDER), crowded]
+    futures = [evaluated_by_parts(task, Here().submit, queue) for task in tasks]
+    gathered.set()
+    outcomes = [future.result(timeout=120) for future in futures]
+    queue.close()
+    assert nothing.result()[0].found is None
+    assert taken == [1, 2]  # the crowded one has no arrangement to relax
+    assert outcomes[1].status == "ok"
+    for found, whole in ((outcomes[0], outcome), (outcomes[2], evaluate(crowded))):
+        assert found[:3] == whole[:3]
+        kept, expected = (json.loads(json.dumps(each.detail)) for each in (found, whole))
+        for answer in (kept, expected):
+            answer.pop("oracle_seconds", None)
+        assert kept == expected
+        assert found.seconds > 0
 
 
 def awkward():
@@ -158,8 +207,7 @@ def test_disordered_atoms_are_not_relaxed_and_it_is_said():
 
 
 def test_a_triple_without_a_sound_arrangement_says_why():
-    crowded = triple({"Li": 4, "I": 4})._replace(lattice=(2.6, 2.6, 2.6, 90.0, 90.0, 90.0))
-    failed = evaluate(TASK._replace(crystal=crowded))
+    failed = evaluate(TASK._replace(crystal=CROWDED))
     assert failed.value is None
     assert failed.status.startswith("failed: no ")
     assert "relaxation" not in failed.detail

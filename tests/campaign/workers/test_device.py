@@ -1,65 +1,16 @@
 """Candidates relaxed together by the one process that has the device."""
 
-import json
 import threading
 from concurrent.futures import Executor, Future
 
 import pytest
-from rock_salt import TASK, triple
+from rock_salt import TASK
 
 from mfal.campaign.config import CampaignConfig, ExecutionConfig
 from mfal.campaign.workers.device import DeviceQueue, evaluated_by_parts, open_device
 from mfal.campaign.workers.executors import TaskFailure, WorkerPool
 from mfal.campaign.workers.isolation import ONE_THREAD
-from mfal.campaign.workers.tasks import evaluate
 from mfal.errors import MfalError
-
-WIDER = (6.35, 6.35, 6.35, 90.0, 90.0, 90.0)
-CROWDED = (2.6, 2.6, 2.6, 90.0, 90.0, 90.0)
-TASKS = [
-    TASK,
-    TASK._replace(crystal=triple({"Li": 4, "I": 4})._replace(hash="wider", lattice=WIDER)),
-    TASK._replace(crystal=triple({"Li": 4, "I": 4})._replace(hash="crowded", lattice=CROWDED)),
-]
-
-
-class Here(Executor):
-    """Computes at once, in this process."""
-
-    def submit(self, fn, /, *args, **kwargs):
-        future = Future()
-        try:
-            future.set_result(fn(*args))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-def test_a_task_in_parts_has_the_answer_of_the_whole():
-    """All that the ledger keeps, to the last digit, whatever else is relaxed with it."""
-    taken, gathered = [], threading.Event()
-
-    def submit(tasks, function, crystals):
-        gathered.wait(timeout=60)
-        taken.append(tasks)
-        return Here().submit(function, crystals)
-
-    queue = DeviceQueue(submit)
-    nothing = queue.relax([])  # keeps the device busy while others gather
-    futures = [evaluated_by_parts(task, Here().submit, queue) for task in TASKS]
-    gathered.set()
-    outcomes = [future.result(timeout=120) for future in futures]
-    queue.close()
-    assert nothing.result()[0].found is None
-    assert taken == [1, 2]  # the crowded one has no arrangement to relax
-    for task, outcome in zip(TASKS, outcomes, strict=True):
-        whole = evaluate(task)
-        assert outcome[:3] == whole[:3]
-        kept, expected = (json.loads(json.dumps(each.detail)) for each in (outcome, whole))
-        for answer in (kept, expected):
-            answer.pop("oracle_seconds", None)
-        assert kept == expected
-        assert outcome.seconds > 0
 
 
 def test_what_ends_a_batch_takes_no_other_crystal_along():
