@@ -2,14 +2,13 @@
 
     python experiments/benchmarks/accelerator.py [--minutes 8] [--output accelerator.json]
 
-One command, that ends within its minutes: work for which no time is left is named as left out;
-the least sizes of all come first. It
-needs jax, numpy, flax, optax, chex, distrax and numba beside this package (`pip install --no-deps
-.`); without numba maps are left out.
-Each device is measured in a process of its own, so that peaks of memory are its own (each is the
-highest since the process began); where there is no other device than the CPU, that one alone is
-measured. `--small` is for trying the script, `--pretend FLAGS` for trying the comparison without a
-device: the CPU stands for one, under other flags of XLA.
+One command, that ends within its minutes: work for which no time is left is named as left out; the
+least sizes of all come first. It needs jax, numpy, flax, optax, chex, distrax and numba beside this
+package (`pip install --no-deps .`); without numba maps are left out. Each device is measured in a
+process of its own, so that peaks of memory are its own (each is the highest since the process
+began); where there is no other device than the CPU, that one alone is measured. `--small` is for
+trying the script, `--pretend=FLAGS` for trying the comparison without a device: the CPU stands for
+one, under other flags of XLA.
 
 For each piece of work: the seconds of the first call less those of a later one (compilation), work
 done per second of later calls, and whether the device's answer is the CPU's, within a tolerance

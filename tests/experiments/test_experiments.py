@@ -305,7 +305,7 @@ def test_all_of_it_runs_with_a_cpu_in_the_devices_place(tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, str(FOLDER / "benchmarks" / "accelerator.py"), "--small"),
-            *("--pretend", "--xla_cpu_multi_thread_eigen=false", "--output", str(output)),
+            *("--pretend=--xla_cpu_multi_thread_eigen=false", "--output", str(output)),
         ],
         capture_output=True,
         text=True,
