@@ -17,7 +17,7 @@ from mfal.report.plot import SERIES, Figure
 from mfal.report.summary import Summary
 
 __all__ = [
-    "Motion",
+    "MotionShown",
     "dynamics_command",
     "motion_figures",
     "motion_sentences",
@@ -31,7 +31,7 @@ _SHOWN = 5
 _COLOURS = tuple(style.colour for style in SERIES)
 
 
-class Motion(NamedTuple):
+class MotionShown(NamedTuple):
     """A candidate and the record of its dynamics."""
 
     candidate: Candidate
@@ -49,13 +49,13 @@ class Motion(NamedTuple):
         return f"{crystal.formula}, space group {crystal.space_group}"
 
 
-def motions(summary: Summary, number: int = _SHOWN) -> list[Motion]:
+def motions(summary: Summary, number: int = _SHOWN) -> list[MotionShown]:
     """The best candidates about which dynamics have answered."""
     found = ((candidate, candidate.motion) for candidate in summary.candidates)
-    return [Motion(candidate, record) for candidate, record in found if record][:number]
+    return [MotionShown(candidate, record) for candidate, record in found if record][:number]
 
 
-def motion_figures(shown: Sequence[Motion]) -> list[Figure]:
+def motion_figures(shown: Sequence[MotionShown]) -> list[Figure]:
     """Of each candidate its displacements and, with several temperatures, Arrhenius' plot."""
     figures = []
     for motion in shown:
@@ -65,12 +65,12 @@ def motion_figures(shown: Sequence[Motion]) -> list[Figure]:
     return figures
 
 
-def motion_sentences(motion: Motion) -> list[str]:
+def motion_sentences(motion: MotionShown) -> list[str]:
     """What was seen at each temperature."""
     return [run_words(run) for run in motion.record["simulated"]]
 
 
-def motion_table(shown: Sequence[Motion]) -> tuple[list[str], list[list[Any]]]:
+def motion_table(shown: Sequence[MotionShown]) -> tuple[list[str], list[list[Any]]]:
     """Head and rows, one for each candidate and temperature."""
     head = ["rank", "formula", "temperature, K", "what was seen", "state", "ions", "atoms"]
     head += ["measured, ps", "potential"]
@@ -117,7 +117,7 @@ def _minutes(seconds: float) -> str:
     return f"{max(1, math.ceil(seconds / 60))} min"
 
 
-def write_motion_files(shown: Sequence[Motion], folder: Path) -> list[Path]:
+def write_motion_files(shown: Sequence[MotionShown], folder: Path) -> list[Path]:
     """Densities of the mobile ions as cube files, of the runs that this machine keeps."""
     from mfal.oracles.dynamics.files import write_densities
 
@@ -127,7 +127,7 @@ def write_motion_files(shown: Sequence[Motion], folder: Path) -> list[Path]:
     return written
 
 
-def _displacements(motion: Motion) -> Figure:
+def _displacements(motion: MotionShown) -> Figure:
     record = motion.record
     mobile = record["protocol"]["mobile"]
     rows = [
@@ -149,7 +149,7 @@ def _displacements(motion: Motion) -> Figure:
     )
 
 
-def _arrhenius(motion: Motion) -> Figure:
+def _arrhenius(motion: MotionShown) -> Figure:
     record = motion.record
     rows = [
         [
