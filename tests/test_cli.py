@@ -133,6 +133,7 @@ def other_value(path, kind, default):
         "oracles": "toy_oracles:three",
         "proxy.model": "own_proxies:flat",
         "execution.executor": "dask://host:8786",
+        "execution.device": "cpu",
         "limits": "top=3",
         "execution.timeouts": "top=3",
         "stability.mode": "objective",
