@@ -3,9 +3,9 @@
 Each conductor is hidden (`mfal discover --hide FORMULA`): with its polymorphs it is taken out of
 the initial data, of the crystals that lend positions or whose ions are exchanged, of what counts as
 known, of the candidates relaxed beforehand and of the hull's phases. A campaign then searches the
-crystals of its elements in the default space, nothing said of formula or group, in one round of
-questions and at settings that are smaller than those of `mfal discover` (`--settings default
---budget 480 --rounds 5` are its own). It has found the
+crystals of its elements in the default space, nothing said of formula or group, with the budget of
+`mfal discover`, in one round in place of five and with a smaller sampler and proxy (`--settings
+default --rounds 5` are its own). It has found the
 conductor where a crystal that it relaxed is the hidden one, relaxed by the same potential too
 (`mfal.crystals.matching.same_crystal`: pymatgen's `StructureMatcher` at its usual tolerances).
 
@@ -18,10 +18,15 @@ Which conductors was settled before any campaign ran:
    its groups), hold three elements or more (of two, neutrality leaves no choice of the formula)
    and have a measured conductivity of 1e-7 S/cm or more, by falling conductivity.
 
+In a single round, or where a strategy doesn't learn, what is asked depends on no answer about
+candidates; and a crystal of another formula can't be the hidden one. So those are charged as ever
+and not computed: which questions are asked, what they cost by the ledger and what is found are
+those of the whole campaign (`--whole` computes it).
+
 What the weights of CHGNet, softBV's parameters, the statistics of exchanges and the default space's
 list of groups owe to these crystals can't be taken back.
 
-    python experiments/rediscovery.py [--strategies learned random] [--conductors Li3YCl6 ...]
+    python experiments/rediscovery.py [--conductors Li3YCl6 ...] [--whole]
 
 Each campaign is a line of results/rediscovery.jsonl as soon as it is done, and a folder under
 results/rediscovery: a stopped run goes on where it was.
@@ -29,6 +34,7 @@ results/rediscovery: a stopped run goes on where it was.
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -50,6 +56,7 @@ from mfal.campaign.config import (
 )
 from mfal.campaign.folder import CAMPAIGN, read_campaign
 from mfal.campaign.ledger.crystals import known_record, plain_structure, structure_of
+from mfal.campaign.ledger.records import Outcome
 from mfal.campaign.ledger.rows import Answer
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.problem import make_problem, make_spec
@@ -71,7 +78,8 @@ NAMED = ("Li3OCl", "Li3YCl6", "Li6PS5Cl", "LiTi2(PO4)3", "Li10GeP2S12")
 LARGEST = 60  # atoms; LiTi2(PO4)3 has 108, in a space whose crystals take minutes each to relax
 LEAST = 1e-7  # S/cm
 SEEDS = (0, 1, 2)
-BUDGET, ROUNDS = 100.0, 1  # CPU seconds
+BUDGET, ROUNDS = CampaignConfig().budget, 1  # CPU seconds
+UNLEARNED = ("random", "substitution")  # strategies that learn nothing from answers
 SMALL = CampaignConfig(  # as in `campaigns_compared.py`, but two arrangements as by default
     initial=12, proxy=ProxyConfig(steps=300), sampler=SamplerConfig(steps=150)
 )
@@ -216,6 +224,22 @@ def drawn_at_random(one: Conductor, space_group: int) -> dict[str, int]:
 
 
 # --- campaigns ------------------------------------------------------------------------------------
+
+
+class Sparing(WorkerPool):
+    """Workers that are not asked about candidates of other formulas than the hidden ones."""
+
+    def submit_with_timeout(
+        self, timeout: float, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> "Future[Any]":
+        """At once for such a candidate; its question has failed."""
+        (task,) = args
+        if not task.crystal.proposed or is_hidden(task.crystal.composition, task.hide):
+            return super().submit_with_timeout(timeout, fn, *args, **kwargs)
+        future: Future[Any] = Future()
+        why = "failed: of another formula, not computed"
+        future.set_result(Outcome(None, None, why, 0.0, {}))
+        return future
 
 
 def campaign(
@@ -374,7 +398,7 @@ def show(
 def main() -> None:
     """Relax what is hidden, run the campaigns, print and write."""
     parser = make_parser(__doc__ or "")
-    parser.add_argument("--strategies", nargs="+", default=["learned", "random"])
+    parser.add_argument("--strategies", nargs="+", default=["learned", "random", "substitution"])
     parser.add_argument("--conductors", nargs="+", help="formulas; all of the rule if left out")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--budget", type=float, default=BUDGET, help="CPU seconds of a campaign")
@@ -382,6 +406,7 @@ def main() -> None:
     parser.add_argument(
         "--settings", choices=("small", "default"), default="small", help="of proxy and sampler"
     )
+    parser.add_argument("--whole", action="store_true", help="compute every question")
     options = parser.parse_args()
     start = time.time()
     every = conductors()
@@ -399,9 +424,11 @@ def main() -> None:
     known = do_pieces(path, {f"facts {one.formula}": partial(facts, one) for one in chosen})
     known = {name.removeprefix("facts "): each for name, each in known.items()}
     tasks: dict[str, Callable[[], Any]] = {}
-    pool = WorkerPool(1, timeout=600.0, environment=ONE_THREAD)
+    whole = WorkerPool(1, environment=ONE_THREAD)
+    sparing = Sparing(1, environment=ONE_THREAD)
     try:
         for strategy in options.strategies:
+            spare = not options.whole and (options.rounds == 1 or strategy in UNLEARNED)
             for seed in options.seeds:
                 for one in chosen:
                     settled = replace(config, strategy=strategy, seed=seed)
@@ -409,10 +436,12 @@ def main() -> None:
                     name = f"{strategy} {one.formula} {seed}, {kind}"
                     folder = options.out / "rediscovery" / name.replace(" ", "_").replace(",", "")
                     crystals = known[one.formula]["crystals"]
+                    pool = sparing if spare else whole
                     tasks[name] = partial(campaign, one, crystals, settled, folder, pool)
         pieces = do_pieces(path, tasks, options.minutes)
     finally:
-        pool.shutdown(cancel_futures=True)
+        for pool in (whole, sparing):
+            pool.shutdown(cancel_futures=True)
     figures = show(chosen, known, pieces, options.strategies)
     write_record(
         options.out / "rediscovery.json",
