@@ -8,6 +8,7 @@
    have a measured conductivity of 1e-7 S/cm or more, by falling conductivity.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,20 +16,23 @@ import numpy as np
 from pymatgen.core import Structure
 
 from mfal.campaign.config import COMMON_GROUPS, COMMON_MAX_ATOMS, CampaignConfig, SpaceConfig
-from mfal.campaign.ledger.crystals import known_record, plain_structure
+from mfal.campaign.ledger.crystals import known_record, plain_structure, structure_of
 from mfal.campaign.problem import make_problem, make_spec
 from mfal.campaign.strategy.belief import BUCKET
 from mfal.campaign.strategy.exchanges import crystal_of, exchanged_crystals
 from mfal.campaign.strategy.questions import uniform_states
 from mfal.crystals.elements import SYMBOLS
 from mfal.crystals.hidden import is_hidden
+from mfal.crystals.structures import standard_setting
 from mfal.data import Material, known_crystals, load_embedded
 from mfal.data.table import CONDUCTIVITY
 from mfal.envs.crystal.validity import violations
+from mfal.oracles import default_oracles
+from mfal.oracles.loading import ask_oracle
 from mfal.oracles.stability.arrangements import lowest_arrangement
 from mfal.oracles.stability.hull import competing_phases, hull_distance
 
-__all__ = ["DRAWS", "Conductor", "conductors", "facts"]
+__all__ = ["DRAWS", "Conductor", "by_the_target", "conductors", "facts"]
 
 NAMED = ("Li3OCl", "Li3YCl6", "Li6PS5Cl", "LiTi2(PO4)3", "Li10GeP2S12")
 LARGEST = 60  # atoms; LiTi2(PO4)3 has 108, in a space whose crystals take minutes each to relax
@@ -155,6 +159,18 @@ def relaxed_crystals(one: Conductor) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def by_the_target(crystals: Sequence[dict[str, Any]], row: str) -> float | None:
+    """What a campaign would hear of the conductor: the target's answer, log10 S/cm; None if none.
+
+    Args:
+      crystals: as `relaxed_crystals` gives them.
+      row: which of them is asked about.
+    """
+    (atoms,) = [each["arrangement"] for each in crystals if each["id"] == row]
+    (answer,) = ask_oracle(default_oracles()[-1], [standard_setting(structure_of(atoms))])
+    return answer.value if answer.ok else None
 
 
 def drawn_at_random(one: Conductor, space_group: int) -> dict[str, int]:

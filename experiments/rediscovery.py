@@ -27,6 +27,7 @@ results/rediscovery: a stopped run goes on where it was.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -35,12 +36,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hidden_conductors import DRAWS, Conductor, conductors, facts
+from hidden_conductors import DRAWS, Conductor, by_the_target, conductors, facts
 from shared import do_pieces, interval, make_parser, write_record
 
 from mfal.campaign.config import NONE, CampaignConfig, ProxyConfig, SamplerConfig
 from mfal.campaign.folder import CAMPAIGN, read_campaign
 from mfal.campaign.ledger.crystals import structure_of
+from mfal.campaign.ledger.prices import price
 from mfal.campaign.ledger.records import Outcome
 from mfal.campaign.ledger.rows import Answer
 from mfal.campaign.loop import run_campaign
@@ -48,6 +50,7 @@ from mfal.campaign.workers.executors import WorkerPool
 from mfal.campaign.workers.isolation import ONE_THREAD
 from mfal.crystals.hidden import is_hidden
 from mfal.crystals.matching import same_crystal
+from mfal.oracles import default_oracles
 
 SEEDS = (0, 1, 2)
 BUDGET, ROUNDS = CampaignConfig().budget, 1  # CPU seconds
@@ -171,14 +174,17 @@ def show(
     known: dict[str, dict[str, Any]],
     pieces: dict[str, dict[str, Any]],
     strategies: Sequence[str],
+    questions: int,
 ) -> dict[str, Any]:
-    """Prints the tables and returns their figures."""
-    head = ("conductor", "group", "atoms", "S/cm", "prototypes", "exchange", "at random", "hull")
+    """Prints the tables and returns their figures; a random search asks so many questions."""
+    head = ("conductor", "group", "atoms", "S/cm", "prototypes", "exchange")
+    head += ("at random", "asked", "hull", "target")
     print("\n" + "".join(f"{name:>13s}" for name in head))
     for one in chosen:
         each = known[one.formula]
         lowest = min((c for c in each["crystals"] if c["id"] == one.row), key=lambda c: c["energy"])
         bound = "" if lowest["bounded"] else ">"
+        drawn = each["random"]["formula_and_group"]
         cells = [
             one.formula,
             each["space_group"],
@@ -186,15 +192,19 @@ def show(
             "" if one.conductivity is None else f"{one.conductivity:.1e}",
             len(each["prototypes"]),
             each["exchange"] or "no",
-            f"{each['random']['formula']}, {each['random']['formula_and_group']}",
+            f"{each['random']['formula']}, {drawn}",
+            f"{1 - (1 - drawn / DRAWS) ** questions:.2f}",
             f"{bound}{1000 * lowest['hull_distance']:.0f} meV",
+            "none" if each["target"] is None else f"{each['target']:.1f}",
         ]
         print("".join(f"{cell!s:>13s}" for cell in cells))
     print(
         "prototypes: other ordered crystals of its group with its counts in the embedded table;\n"
         "exchange: its place among the exchanges of ions in what is left, the likeliest first;\n"
         f"at random: of {DRAWS} random draws those with its formula, with formula and group;\n"
-        "hull: its distance from the hull of all other phases, per atom (> where these have gaps)"
+        f"asked: share of random searches of {questions} questions that ask about both, by these;\n"
+        "hull: distance from the hull of all other phases, per atom (> where these have gaps);\n"
+        "target: what the target oracle answers about it, log10 S/cm"
     )
     figures: dict[str, Any] = {}
     for strategy in strategies:
@@ -213,7 +223,8 @@ def show(
             print(
                 f"{one.formula:>13s}  found {len(costs)} of {len(own)}"
                 + (f", after {after} CPU s" if costs else "")
-                + (f" ({'; '.join(sorted(set(reasons)))})" if reasons else "")
+                + (f" ({'; '.join(f'{n} {why}' for why, n in Counter(reasons).items())})")
+                * bool(reasons)
                 + f"; {crystals:.0f} crystals a campaign"
             )
             figures.setdefault(strategy, {})[one.formula] = {
@@ -257,6 +268,12 @@ def main() -> None:
     path = options.out / "rediscovery.jsonl"
     known = do_pieces(path, {f"facts {one.formula}": partial(facts, one) for one in chosen})
     known = {name.removeprefix("facts "): each for name, each in known.items()}
+    asked = {
+        f"target {one.formula}": partial(by_the_target, known[one.formula]["crystals"], one.row)
+        for one in chosen
+    }
+    for name, value in do_pieces(path, asked).items():
+        known[name.removeprefix("target ")]["target"] = value
     tasks: dict[str, Callable[[], Any]] = {}
     whole = WorkerPool(1, environment=ONE_THREAD)
     sparing = Sparing(1, environment=ONE_THREAD)
@@ -276,7 +293,9 @@ def main() -> None:
     finally:
         for pool in (whole, sparing):
             pool.shutdown(cancel_futures=True)
-    figures = show(chosen, known, pieces, options.strategies)
+    target = default_oracles()[-1]
+    questions = int(options.budget / price(target, config.realisations, relax=True))
+    figures = show(chosen, known, pieces, options.strategies, questions)
     write_record(
         options.out / "rediscovery.json",
         {"figures": figures, "conductors": known, "campaigns": pieces},
