@@ -46,7 +46,7 @@ class Pick(NamedTuple):
 
 def choose_batch(
     belief: JointBelief,
-    worth: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    worth: Callable[[np.ndarray, np.ndarray, list[tuple[int, int]]], np.ndarray],
     costs: np.ndarray,
     budget: float,
     *,
@@ -54,22 +54,20 @@ def choose_batch(
     limits: np.ndarray | None = None,
     pending: Iterable[tuple[int, int]] = (),
     size: int | None = None,
-    formula: np.ndarray | None = None,
 ) -> list[Pick]:
     """The greedy batch; it never costs more than the budget, nor a fidelity more than its limit.
 
     Args:
       belief: about the N crystals.
-      worth: from the target's standard deviation [N] and that by which each answer moves its mean
-        [N, M] to what each question is worth per cost, [N, M].
+      worth: from the target's standard deviation [N], that by which each answer moves its mean
+        [N, M], and the questions (crystal, fidelity) that were chosen before or are pending, to
+        what each question is worth per cost, [N, M].
       costs: [N, M], positive.
       budget: what the batch may cost in all.
       available: [N, M] bool, which questions may be asked.
       limits: [M], what each fidelity may take of it; infinite where nothing limits it.
       pending: (crystal, fidelity) that are being asked already: they count as chosen.
       size: most questions; as many as the budget buys if left out.
-      formula: [N] int, equal for crystals of one formula, of which the target is asked about one
-        alone: its answer tells what another would have to improve on.
     """
     levels = belief.mean.shape[1]
     available, room = available.copy(), np.full(levels, np.inf)
@@ -77,13 +75,13 @@ def choose_batch(
         room = np.array(limits, float)
     covariance = np.einsum("nml,nkl->nmk", belief.root, belief.root)
     told: list[np.ndarray] = []
+    chosen: list[tuple[int, int]] = []
 
     def ask(i: int, m: int) -> None:
         """The covariances once (i, m) has been answered."""
         nonlocal covariance
         available[i, m] = False
-        if formula is not None and m == levels - 1:
-            available[formula == formula[i], m] = False
+        chosen.append((i, m))
         shared = belief.loading @ belief.loading[i]
         shared[i] = 1.0
         column = shared[:, None] * (belief.root @ belief.root[i, m])
@@ -104,7 +102,7 @@ def choose_batch(
             break
         variance = np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0.0)
         shift = np.abs(covariance[:, -1]) / np.sqrt(np.maximum(variance, _LEAST))
-        value = np.where(open_, worth(np.sqrt(variance[:, -1]), shift), -np.inf)
+        value = np.where(open_, worth(np.sqrt(variance[:, -1]), shift, chosen), -np.inf)
         i, m = divmod(int(np.argmax(value)), levels)
         if not value[i, m] > 0:
             break

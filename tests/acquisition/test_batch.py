@@ -36,7 +36,7 @@ def test_what_is_seen_after_each_choice_is_the_schur_complement():
     joint, levels = belief(0), 2
     seen = []
 
-    def worth(std, shift):
+    def worth(std, shift, chosen):
         seen.append((std, shift))
         return np.random.default_rng(len(seen)).uniform(1, 2, joint.mean.shape)
 
@@ -89,21 +89,25 @@ def test_alike_crystals_are_not_asked_twice_where_one_tells_of_the_other():
     z = np.array([[0.99, 0.0], [0.99, 0.0], [0.0, 0.6]])
     joint = JointBelief(np.zeros((3, 1)), np.array([[[1.0]], [[1.0]], [[0.9]]]), z)
     picks = choose_batch(
-        joint, lambda std, shift: shift, np.ones((3, 1)), 2.0, available=np.ones((3, 1), bool)
+        joint,
+        lambda std, shift, chosen: shift,
+        np.ones((3, 1)),
+        2.0,
+        available=np.ones((3, 1), bool),
     )
     assert [p.crystal for p in picks] == [0, 2]
 
 
-def test_the_target_is_asked_about_one_crystal_of_a_formula():
+def test_what_was_chosen_is_told_with_what_is_pending():
     joint = JointBelief(np.zeros((4, 2)), np.tile(np.eye(2), (4, 1, 1)), np.zeros((4, 1)))
     value = np.array([[5.0, 4.0], [3.0, 6.0], [2.0, 9.0], [1.0, 8.0]])
+    seen = []
 
-    def asked(pending=()):
-        picks = choose_batch(
-            joint, lambda *_: value, np.ones((4, 2)), 8.0,
-            available=np.ones((4, 2), bool), pending=pending, formula=np.array([0, 0, 1, 1]),
-        )  # fmt: skip
-        return [(p.crystal, p.fidelity) for p in picks]
+    def worth(std, shift, chosen):
+        seen.append(list(chosen))
+        return value
 
-    assert asked() == [(2, 1), (1, 1), (0, 0), (1, 0), (2, 0), (3, 0)]
-    assert asked([(0, 1), (3, 0)]) == [(2, 1), (0, 0), (1, 0), (2, 0)]
+    available = np.ones((4, 2), bool)
+    choose_batch(joint, worth, np.ones((4, 2)), 3.0, available=available, pending=[(0, 1), (3, 0)])
+    pending = [(0, 1), (3, 0)]
+    assert seen == [pending, [*pending, (2, 1)], [*pending, (2, 1), (3, 1)]]

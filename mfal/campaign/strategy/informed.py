@@ -164,7 +164,7 @@ def make_strategy(
         # A pool's candidates count each.
         own = np.array([record.pool_name is not None for record in pool.records], bool)
         rival = np.where(own, -np.inf, rival)
-        names = [counted_as(record) for record in pool.records]
+        names = np.array([counted_as(record) for record in pool.records])
         chance = np.asarray(chances(aim.answer, crystals))[:number] if number else np.zeros(0)
         # Where a question about the crystal was answered its atoms have been found.
         chance = np.where(found, 1.0, chance)
@@ -175,7 +175,16 @@ def make_strategy(
             expected = np.asarray(chances(aim.stability, crystals))[:number]
             stable = np.where(pool.judged.feasible == 0, expected, stable)
 
-        def worths(std: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        def worths(std: np.ndarray, shift: np.ndarray, chosen: list[tuple[int, int]]) -> np.ndarray:
+            asked = [i for i, m in chosen if m == levels - 1]
+            expected, none = rivals_asked(asked, names, joint.mean[:, -1], chance * stable)
+            without = rated(std, shift, rival)
+            if (none == 1.0).all():
+                return without
+            left = none[:, None]
+            return left * without + (1.0 - left) * rated(std, shift, np.maximum(rival, expected))
+
+        def rated(std: np.ndarray, shift: np.ndarray, rival: np.ndarray) -> np.ndarray:
             columns = (joint.mean[:, -1], std, shift, chance, stable)
             leaves: list[Any] = [pad(np.asarray(each, np.float32)) for each in columns]
             leaves += [pad(found), pad(rival)]
@@ -196,7 +205,6 @@ def make_strategy(
             available=pool.available,
             limits=np.array(round_.allowances),
             pending=pool.pending,
-            formula=np.unique(names, return_inverse=True)[1] if names else None,
         )
         parents = asked_before(round_).parents
         std = np.sqrt(np.einsum("nml,nml->nm", joint.root, joint.root))
@@ -340,6 +348,29 @@ def to_improve_on(rows: ScoredRows, target: int, meets: np.ndarray) -> tuple[flo
     if scores := sorted((score for score, _ in best.values()), reverse=True):
         return scores[min(_BEST, (len(scores) + 1) // 2) - 1], table
     return float(np.median(rows.score[at_target] if at_target.any() else rows.score)), table
+
+
+def rivals_asked(
+    asked: Sequence[int], names: np.ndarray, mean: np.ndarray, chance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a batch's own questions make of the other crystals of their formulas.
+
+    Args:
+      asked: crystals about which the target is to be asked.
+      names: [N], what each crystal counts as.
+      mean: [N], expected score at the target fidelity.
+      chance: [N], that the answer comes and counts.
+
+    Returns:
+      [N], the best of the others' expected scores, minus infinity where none is asked; and [N], the
+      chance that none of them comes and counts.
+    """
+    expected, none = np.full(len(names), -np.inf), np.ones(len(names))
+    for i in asked:
+        alike = (names == names[i]) & (np.arange(len(names)) != i)
+        expected[alike] = np.maximum(expected[alike], mean[i])
+        none[alike] *= 1.0 - chance[i]
+    return expected, none
 
 
 def rival_of(formulas: FormulaScores, crystal: Crystal) -> jax.Array:
