@@ -177,8 +177,10 @@ def show(
     questions: int,
 ) -> dict[str, Any]:
     """Prints the tables and returns their figures; a random search asks so many questions."""
-    head = ("conductor", "group", "atoms", "S/cm", "prototypes", "exchange")
-    head += ("at random", "asked", "hull", "target")
+    head = [
+        *("conductor", "group", "atoms", "S/cm", "prototypes", "exchange"),
+        *("at random", "asked", "hull", "target"),
+    ]
     print("\n" + "".join(f"{name:>13s}" for name in head))
     for one in chosen:
         each = known[one.formula]
