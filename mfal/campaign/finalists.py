@@ -106,8 +106,11 @@ def best_new(ledger: Ledger, config: CampaignConfig, target: Oracle) -> list[Ans
         largest=target.higher_is_better,
         proposed=True,
     )
-    found = [a for a in answers if "arrangement" in a.detail and counts(a, max_hull_distance)]
-    found = list({counted_as(a.query.crystal): a for a in reversed(found)}.values())[::-1]
+    best: dict[str, Answer] = {}
+    for answer in answers:
+        if "arrangement" in answer.detail and counts(answer, max_hull_distance):
+            best.setdefault(counted_as(answer.query.crystal), answer)
+    found = list(best.values())
     if number > 1:
         again = repeated(
             (a.query.crystal.hash, a.query.crystal.formula, a.detail.get("arrangement"))

@@ -4,9 +4,11 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
-from toy_campaign import CONFIG, InstantExecutor, strategy
+from toy_campaign import CONFIG, InstantExecutor, crystal, oracles, proposal, strategy
 
+from mfal.campaign.finalists import best_new
 from mfal.campaign.folder import FINALISTS, read_campaign
+from mfal.campaign.ledger.book import Ledger
 from mfal.campaign.ledger.records import Outcome
 from mfal.campaign.loop import run_campaign
 from mfal.campaign.workers.tasks import OTHER_ORACLES
@@ -84,6 +86,28 @@ def test_the_best_new_ones_are_asked_once_with_their_own_atoms(tmp_path):
     assert summary.spent <= MANY.budget
     assert run(tmp_path, executor)
     assert len(executor.asked) == 3
+
+
+def test_a_formula_stands_where_its_best_polymorph_does(tmp_path):
+    """The best formula's other polymorph is the worst of all."""
+    rows = [("Li2S", 1, 3.0), ("Li2O", 1, 2.0), ("Li2Se", 1, 1.0), ("Li2S", 2, 0.0)]
+    _, dear = oracles()
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.start({"config": {}, "oracles": []})
+        proposals = [
+            proposal(n, dear.fidelity)._replace(
+                crystal=crystal(n)._replace(formula=formula, space_group=group)
+            )
+            for n, (formula, group, _) in enumerate(rows)
+        ]
+        ledger.propose("campaign", 1, proposals, {})
+        for n, (query, (*_, value)) in enumerate(
+            zip(ledger.pending("campaign"), rows, strict=True)
+        ):
+            detail = {"arrangement": cell(n)}
+            ledger.conclude(query, Outcome(value, None, "ok", 1.0, detail))
+        found = best_new(ledger, MANY, dear)
+    assert [a.value for a in found] == [3.0, 2.0, 1.0]
 
 
 def test_stopped_in_between_they_are_asked_by_the_next_start(tmp_path):
