@@ -46,7 +46,7 @@ class Watch(InstantExecutor):
         self.limits: dict[str, QueryLimits] = {}
 
     def submit(self, fn, /, *args, **kwargs):
-        task, self.limits[args[0].oracle] = args
+        task, self.limits[args[0].oracle], _ = args
         return super().submit(fn, task)
 
 
