@@ -9,10 +9,15 @@ from typing import NamedTuple
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.standing import counted_as, counts
 
-__all__ = ["TOP_K", "Curve", "best_curve"]
+__all__ = ["TOP_K", "Curve", "best_curve", "compare"]
 
 TOP_K = 5
 """Answers whose mean the second curve follows."""
+_COMPARED = 10
+"""Answers by whose mean two searches are compared: what a campaign is to improve."""
+
+_ALIKE = 0.05
+"""Difference of two means that is called none; answers are shown with two digits."""
 
 
 class Curve(NamedTuple):
@@ -23,6 +28,8 @@ class Curve(NamedTuple):
     top: list[float | None]
     """Mean of the best five answers, of a formula each (of a candidate each in a pool); None before
     there are five."""
+    values: list[float]
+    """All that counts at the end, one for each formula (or candidate of a pool), best first."""
 
 
 def best_curve(
@@ -39,7 +46,7 @@ def best_curve(
 
     Known compounds, and what lies farther from the hull than `limit`, are paid for and don't count.
     """
-    curve, left = Curve([], [], []), dict(thoughts or {})
+    curve, left = Curve([], [], [], []), dict(thoughts or {})
     sign = 1.0 if better else -1.0
     seen: dict[str, float] = {}
     for answer in answers:
@@ -56,4 +63,31 @@ def best_curve(
             curve.cost.append(paid)
             curve.best.append(sign * ranked[0])
             curve.top.append(sign * statistics.fmean(ranked) if len(ranked) == TOP_K else None)
-    return curve
+    ranked = sorted(seen.values(), reverse=True)
+    return curve._replace(values=[sign * value for value in ranked])
+
+
+def compare(own: Curve, other: Curve, name: str, better: bool) -> str:
+    """How the best of two searches compare, in a sentence without its full stop.
+
+    Args:
+      own: the campaign's.
+      other: of the search beside it, at equal cost.
+      name: of that search.
+      better: whether larger values are.
+    """
+    number = min(_COMPARED, len(own.values), len(other.values))
+    if not number:
+        if own.values:
+            return f"the {name} found nothing that counts at equal CPU time"
+        found = (
+            f"only the {name} found something" if other.values else "neither search found anything"
+        )
+        return f"{found} that counts"
+    means = [statistics.fmean(curve.values[:number]) for curve in (own, other)]
+    gain = (means[0] - means[1]) * (1 if better else -1)
+    verdict = "as well as" if abs(gain) < _ALIKE else "better than" if gain > 0 else "worse than"
+    return (
+        f"by the mean of the {number} best ({means[0]:.2f} against {means[1]:.2f}) the campaign did"
+        f" {verdict} the {name} at equal CPU time"
+    )

@@ -70,6 +70,7 @@ def words(summary: Summary) -> str:
             f"At equal CPU time the baseline ({summary.baseline_name}) came to"
             f" {summary.baseline.best[-1]:.2f}, this campaign to {summary.campaign.best[-1]:.2f}."
         )
+    lines += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in summary.comparison]
     failed = sum(kinds["failed"] for kinds in summary.numbers.values())
     if failed:
         lines.append(f"{failed} questions failed and were charged.")

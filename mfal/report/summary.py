@@ -13,7 +13,7 @@ from mfal.campaign.standing import COUNTING, STANDINGS, Standing, counted_as, re
 from mfal.campaign.strategy.stability import stability_from_plain
 from mfal.numbers import finite_or_none
 from mfal.report.candidate import SIGNS, Candidate, candidates_html
-from mfal.report.curve import Curve, best_curve
+from mfal.report.curve import Curve, best_curve, compare
 from mfal.report.finalists import (
     dynamics_to_plain,
     unsimulated,
@@ -90,6 +90,14 @@ class Summary(NamedTuple):
     def baseline_name(self) -> str:
         """The strategy that ran beside the campaign."""
         return str(self.config.get("baseline", "funnel"))
+
+    @property
+    def comparison(self) -> list[str]:
+        """How the campaign compares with the search beside it; empty before the end."""
+        if self.baseline is None or not self.finished:
+            return []
+        better = self.target.higher_is_better
+        return [compare(self.campaign, self.baseline, self.baseline_name, better)]
 
     @property
     def begun_with(self) -> str:

@@ -147,6 +147,7 @@ def _facts(summary: Summary) -> list[str]:
             f"Best calculated proposal: {summary.campaign.best[-1]:.2f}; the baseline"
             f" ({summary.baseline_name}) at equal CPU time: {summary.baseline.best[-1]:.2f}."
         )
+    lines += [f"{sentence[0].upper()}{sentence[1:]}." for sentence in summary.comparison]
     if summary.best_known is not None:
         known = summary.best_known
         lines.append(

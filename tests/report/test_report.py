@@ -18,6 +18,7 @@ from mfal.campaign.measured import best_proposals
 from mfal.crystals import structure_to_cif
 from mfal.oracles.types import Oracle
 from mfal.report.advice import advice
+from mfal.report.curve import Curve, compare
 from mfal.report.display import show_progress
 from mfal.report.export import candidate_table, write_candidates
 from mfal.report.html import write_page
@@ -99,6 +100,29 @@ def test_candidates_are_ranked_by_answers_then_marked_expectations(ledger):
     assert summary.finished
     assert summary.best_known is not None
     assert summary.best_known.query.crystal.formula == "LiK"
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "better", "said"),
+    [
+        (
+            [-1.0, -3.0],
+            [-2.0, -4.0, -9.0],
+            True,
+            "2 best (-2.00 against -3.00) the campaign did better",
+        ),
+        ([-1.0, -3.0], [-2.0, -2.02], True, "did as well as the funnel"),
+        ([0.2], [0.5], False, "did better"),
+        ([0.5], [0.2], False, "did worse"),
+        ([-1.0] * 12, [-1.0] * 9 + [-2.0, 9.0], True, "10 best (-1.00 against -1.10)"),
+        ([1.0], [], True, "the funnel found nothing that counts"),
+        ([], [1.0], True, "only the funnel found something that counts"),
+        ([], [], True, "neither search found anything that counts"),
+    ],
+)
+def test_two_searches_are_compared_in_words(own, other, better, said):
+    curves = [Curve([], [], [], values) for values in (own, other)]
+    assert said in compare(*curves, "funnel", better)
 
 
 def polymorph(formula: str, group: int, source: str = "sampled") -> Proposal:
