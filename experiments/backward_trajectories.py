@@ -21,6 +21,7 @@ Each trained sampler is a line of results/backward_trajectories.jsonl as soon as
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from generation_quality import round_after
 from shared import do_pieces, interval, make_parser, write_record
 
 from mfal.acquisition import bounded_log_reward, default_reward
@@ -42,13 +44,12 @@ from mfal.campaign.strategy.exchanges import exchanged_crystals
 from mfal.campaign.strategy.experience import past_experience
 from mfal.campaign.strategy.informed import make_strategy
 from mfal.campaign.strategy.questions import uniform_states
-from mfal.campaign.strategy.sampler import Draws, Sampler
-from mfal.campaign.strategy.types import Round
+from mfal.campaign.strategy.sampler import Draws, Sampler, train_config
 from mfal.envs.crystal import from_crystal
 from mfal.envs.fidelity import FidelityState, with_fidelity
 from mfal.envs.random import log_density
 from mfal.errors import MfalError
-from mfal.gflownet import DataSet, PolicyConfig, TrainConfig, make_trainer
+from mfal.gflownet import DataSet, make_trainer
 from mfal.gflownet.train import Trainer
 
 
@@ -104,19 +105,7 @@ def rebuilt(folders: Sequence[Path]) -> Campaigns:
         strategy = strategy or make_strategy(
             problem, config, sampler=watching, choose=lambda *_, **__: []
         )
-        strategy.propose(
-            Round(
-                number=config.rounds + 1,
-                rounds=config.rounds + 2,
-                answers=answers,
-                pending=[],
-                told=[],
-                allowance=np.inf,
-                allowances=(np.inf,) * len(problem.oracles),
-                asked=lambda _: set(),
-                report_progress=lambda *_: None,
-            )
-        )
+        strategy.propose(round_after(problem, config.rounds + 1, answers))
     return Campaigns(problem, config, seen[0][0], [aim for _, aim in seen])
 
 
@@ -153,12 +142,7 @@ def make_trainers(made: Campaigns) -> dict[str, Trainer]:
         arm: make_trainer(
             with_fidelity(environment, levels),
             log_reward,
-            TrainConfig(
-                batch_size=sizes.batch,
-                policy=PolicyConfig(hidden=(sizes.width, sizes.width)),
-                learning_rate=sizes.learning_rate,
-                data_share=share,
-            ),
+            replace(train_config(sizes), data_share=share),
         )
         for arm, (share, _, _) in ARMS.items()
     }

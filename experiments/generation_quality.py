@@ -38,9 +38,10 @@ from shared import do_pieces, interval, make_parser, write_record
 
 from mfal.campaign.config import CampaignConfig
 from mfal.campaign.folder import CAMPAIGN, read_campaign, stored_config
+from mfal.campaign.ledger.book import Answer
 from mfal.campaign.ledger.crystals import structure_of
 from mfal.campaign.ledger.records import CrystalRecord, realisation_seed
-from mfal.campaign.problem import make_problem
+from mfal.campaign.problem import Problem, make_problem
 from mfal.campaign.strategy.exchanges import exchanged_crystals
 from mfal.campaign.strategy.informed import make_strategy
 from mfal.campaign.strategy.questions import uniform_records
@@ -100,21 +101,25 @@ def sampled_crystals(folder: Path, count: int) -> list[CrystalRecord]:
     strategy = make_strategy(problem, config, sampler=watched, choose=lambda *_, **__: [])
     number = config.rounds + 1
     while len(records) < count:
-        # Each sampler is trained afresh, as in a campaign; no round is the last.
-        end = Round(
-            number=number,
-            rounds=number + 1,
-            answers=answers,
-            pending=[],
-            told=[],
-            allowance=np.inf,
-            allowances=(np.inf,) * len(problem.oracles),
-            asked=lambda _: set(),
-            report_progress=lambda *_: None,
-        )
-        strategy.propose(end)
+        # Each sampler is trained afresh, as in a campaign.
+        strategy.propose(round_after(problem, number, answers))
         number += 1
     return records[:count]
+
+
+def round_after(problem: Problem, number: int, answers: list[Answer]) -> Round:
+    """A round that a finished campaign might have gone on with; it isn't the last."""
+    return Round(
+        number=number,
+        rounds=number + 1,
+        answers=answers,
+        pending=[],
+        told=[],
+        allowance=np.inf,
+        allowances=(np.inf,) * len(problem.oracles),
+        asked=lambda _: set(),
+        report_progress=lambda *_: None,
+    )
 
 
 def proposed_crystals(folders: Sequence[Path]) -> list[dict[str, Any]]:

@@ -12,8 +12,22 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
 
+from mfal.campaign.sections import (
+    COMMON_ELEMENTS,
+    COMMON_GROUPS,
+    COMMON_MAX_ATOMS,
+    ENSEMBLE,
+    NO_DEVICE,
+    WORKERS,
+    ExecutionConfig,
+    ProxyConfig,
+    SamplerConfig,
+    SpaceConfig,
+    StabilityConfig,
+    duration,
+    option,
+)
 from mfal.durations import parse_duration
 from mfal.errors import MfalError
 
@@ -35,243 +49,76 @@ __all__ = [
     "by_oracle",
 ]
 
-ENSEMBLE = "ensemble"
-"""Name of mfal's own proxy."""
 STRATEGIES = ("learned", "uniform", "single", "random", "funnel", "genetic", "substitution")
 """Names of strategies: ours; ours with uniform draws in place of the sampler; ours with the target
 oracle alone; and searches that learn nothing."""
 NONE = "none"
 """Name of no baseline."""
-NO_DEVICE, WORKERS = "none", "workers"
-"""Values of the option `execution.device`, beside auto and a platform of JAX."""
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
-def _duration(default: float, text: str) -> Any:
-    """An option in seconds that may be written as "20m", "2h" or "3d"."""
-    return field(default=default, metadata={"help": text, "duration": True})
-
-
-# fmt: off
-COMMON_GROUPS = (
-    14, 15, 31, 33, 36, 61, 62, 63, 82, 121, 122, 129, 136, 137, 139, 141, 148, 150, 161, 162,
-    164, 166, 167, 185, 186, 191, 194, 205, 206, 215, 216, 217, 221, 225, 227, 230,
-)
-# fmt: on
-"""Space groups in which the embedded table's lithium compounds are common, so that known crystals
-can lend their atomic positions to candidates."""
-
 DEFAULT_ORACLES = ("mfal.oracles:default_oracles",)
-COMMON_ELEMENTS = (
-    *("Li", "B", "N", "O", "F", "Mg", "Al", "Si", "P", "S", "Cl", "Ti", "Ge", "Y", "Zr", "Br"),
-)
-"""Elements of generated crystals, where the configuration names none."""
-COMMON_MAX_ATOMS = 36
-"""Most atoms in the conventional cell of a generated crystal, where the configuration says none."""
-
-
-@dataclass(frozen=True)
-class SpaceConfig:
-    """Which crystals may be proposed: generated ones, and those of a pool."""
-
-    elements: tuple[str, ...] | None = _option(
-        None,
-        "elements that a candidate may hold (default: in generated crystals, which always hold Li,"
-        " the common ones; in a pool's, any)",
-    )
-    must_contain: tuple[str, ...] = _option(("Li",), "elements that a candidate must hold")
-    banned: tuple[str, ...] = _option((), "elements that no candidate may hold")
-    max_price: float | None = _option(
-        None,
-        "USD a kilogram that no element of a candidate may cost more than, by a table of 2020;"
-        " elements without a price are left out (default: any price)",
-    )
-    banned_toxicity: tuple[str, ...] = _option(
-        (), "classes of toxicity (1, 2A, 2B, 3 of ICH Q3D) whose elements no candidate may hold"
-    )
-    anions: tuple[str, ...] = _option(
-        (), "the only anions that a candidate may have (default: any)"
-    )
-    formula: tuple[str, ...] = _option(
-        (), "formulas (Li3PS4) or chemical systems (Li-P-S, Li-*-S), of which one must fit"
-    )
-    groups: tuple[int, ...] | None = _option(
-        None,
-        "space group numbers that a candidate may have; an empty list in TOML allows all 230"
-        " (default: in generated crystals the common ones, in a pool's any)",
-    )
-    max_atoms: int | None = _option(
-        None,
-        f"most atoms in the conventional cell (default: {COMMON_MAX_ATOMS} in generated crystals,"
-        " any number in a pool's)",
-    )
-    min_elements: int = _option(2, "fewest distinct elements of a generated crystal, Li included")
-    max_elements: int = _option(4, "most distinct elements of a generated crystal, Li included")
-    min_atoms: int = _option(4, "fewest atoms in the conventional cell of a generated crystal")
-    min_length: float = _option(2.6, "shortest edge of a generated cell in Å")
-    max_length: float = _option(20.0, "longest edge of a generated cell in Å")
-    max_aspect: float = _option(4.0, "greatest ratio of two edges of a generated cell")
-    min_angle: float = _option(60.0, "smallest angle of a generated cell in degrees")
-    max_angle: float = _option(120.0, "largest angle of a generated cell in degrees")
-    min_packing: float = _option(1.2, "least volume of a generated cell over that of its ions")
-    max_packing: float = _option(1.9, "greatest volume of a generated cell over that of its ions")
-
-
-@dataclass(frozen=True)
-class ProxyConfig:
-    """What predicts an oracle's answer."""
-
-    model: str = _option(
-        ENSEMBLE,
-        "ensemble, or a model of your own as module:name, a mfal.proxies.Proxy or a function that"
-        " makes one for a number of fidelities",
-    )
-    members: int = _option(8, "networks in the ensemble")
-    width: int = _option(64, "hidden units per layer of the ensemble")
-    steps: int = _option(400, "optimiser steps of a fit of the ensemble")
-    capacity: int = _option(512, "most observations that a fit sees, the newest first")
-
-
-@dataclass(frozen=True)
-class SamplerConfig:
-    """The GFlowNet that proposes candidates."""
-
-    steps: int = _option(300, "training steps per round")
-    batch: int = _option(32, "trajectories per training step")
-    width: int = _option(128, "hidden units per layer of the policy")
-    samples: int = _option(512, "candidates drawn per round, from which the batch is chosen")
-    learning_rate: float = _option(1e-3, "step size of Adam")
-    sharpness: float = _option(
-        2.0, "power of the reward: 2 means that twice the worth is drawn four times as often"
-    )
-
-
-@dataclass(frozen=True)
-class StabilityConfig:
-    """What electrodes ask of a candidate, and how that bears on the search."""
-
-    mode: str = _option(
-        "constraint",
-        "off; constraint: only what may meet the requirement is asked for its promise; objective:"
-        " the width of the stability window counts beside the target oracle's value",
-    )
-    low: float = _option(0.0, "V against lithium to which the window must reach down")
-    high: float = _option(
-        0.0, "V against lithium to which it must reach up; no more than low asks nothing"
-    )
-    max_hull_distance: float = _option(
-        0.1, "eV per atom above the convex hull, at most; inf asks nothing"
-    )
-    unknown: float = _option(
-        0.5,
-        "weight from 0 to 1 of candidates of which it isn't known whether they meet the"
-        " requirement; 0 leaves them out",
-    )
-    energies: tuple[str, ...] = _option(
-        ("measured", "computed", "potential"),
-        "sources of energies, the most trusted first: measured, computed, potential, FILE.csv (of"
-        " `mfal data phases`), FILE.json, or exhaustive:FILE for one that holds every compound of"
-        " its elements",
-    )
-
-
-@dataclass(frozen=True)
-class ExecutionConfig:
-    """Where and how long queries run; no answer depends on it but for a device's rounding."""
-
-    executor: str = _option(
-        "local",
-        "who runs the queries: local, dask://HOST[:PORT], parsl:FILE (Python that sets `config`),"
-        " or module:function returning a concurrent.futures.Executor",
-    )
-    workers: int = _option(2, "worker processes on this machine")
-    device: str = _option(
-        "auto",
-        "who relaxes candidates: auto (a GPU where JAX computes on one, else the workers), none"
-        " (the workers, on their CPUs), a platform of JAX (cuda, rocm, tpu, cpu), or workers: each"
-        " sees what JAX finds",
-    )
-    timeout: float = _option(600.0, "seconds that one query may take before it is stopped")
-    timeouts: tuple[str, ...] = _option(
-        (), "seconds for the queries of single oracles instead, each as ORACLE=SECONDS"
-    )
-    retries: int = _option(1, "how often a query is tried again after a crash or a stop")
-    memory: float = _option(4.0, "GiB that one worker may hold before it is stopped")
-    dynamics: float = _duration(
-        60.0,
-        "time, as 10m or in seconds, that molecular dynamics of the finalists may take at the end;"
-        " with more a campaign that has ended goes on with them; 0 for none",
-    )
-    hours: float | None = _option(
-        None, "hours after which no more queries go out; the same command goes on"
-    )
 
 
 @dataclass(frozen=True)
 class CampaignConfig:
     """A whole campaign."""
 
-    budget: float = _duration(
+    budget: float = duration(
         480.0,
         "CPU time to spend in all, as 20m, 2h, 3d or a number of seconds: atoms, oracles and what"
         " the campaign itself computes, by their nominal prices",
     )
-    ion: str = _option("Li", "the ion that moves, by its symbol; another than Li needs a pool")
-    seed: int = _option(0, "seed of everything drawn at random")
-    limits: tuple[str, ...] = _option(
+    ion: str = option("Li", "the ion that moves, by its symbol; another than Li needs a pool")
+    seed: int = option(0, "seed of everything drawn at random")
+    limits: tuple[str, ...] = option(
         (), "CPU time that single oracles may take of the budget, each as ORACLE=TIME"
     )
-    rounds: int = _option(5, "rounds of fit, train, sample, query")
-    target: float | None = _option(
+    rounds: int = option(5, "rounds of fit, train, sample, query")
+    target: float | None = option(
         None, "value of the target oracle, in its unit, at which a proposal ends the campaign"
     )
-    overlap: float = _option(
+    overlap: float = option(
         0.0,
         "share of a round's queries that may still be open when the next round is decided; 0 waits"
         " for all, above 0 slow queries don't hold up new ones",
     )
-    initial: int = _option(24, "known crystals queried at the start, at all fidelities")
-    realisations: int = _option(
+    initial: int = option(24, "known crystals queried at the start, at all fidelities")
+    realisations: int = option(
         2, "atom arrangements per proposed crystal without atoms, those of lowest bond valence"
     )
-    relax: bool = _option(
+    relax: bool = option(
         True,
         "relax each proposed crystal's arrangements by CHGNet, cell and positions, and ask oracles"
         " about the lowest in energy alone",
     )
-    known: tuple[str, ...] = _option(
+    known: tuple[str, ...] = option(
         (),
         "tables of known crystals, which are no discoveries: .json or .csv files, folders of"
         " structures, obelix:FOLDER; the embedded ones always count",
     )
-    hide: tuple[str, ...] = _option(
+    hide: tuple[str, ...] = option(
         (),
         "formulas (Li6PS5Cl) of compounds to search for as if nobody knew them: none of their"
         " structures, energies or measured values is used or recognised",
     )
-    finalists: int = _option(
+    finalists: int = option(
         3, "best new candidates whose vibrations are computed at the end, which nobody pays for"
     )
-    pool: tuple[str, ...] = _option(
+    pool: tuple[str, ...] = option(
         (),
         "where candidates are taken from: folders and files of structures, tables (.json, .csv),"
         " embedded, substituted, obelix:FOLDER, mp:QUERY, optimade:PROVIDER:FILTER (default:"
         " crystals are generated)",
     )
-    generate: bool = _option(False, "beside a pool, let generated crystals compete with the pool's")
-    strategy: str = _option(
+    generate: bool = option(False, "beside a pool, let generated crystals compete with the pool's")
+    strategy: str = option(
         "learned",
         f"who decides what to ask: {', '.join(STRATEGIES)}, or module:function of a problem and a"
         " configuration",
     )
-    baseline: str = _option(
+    baseline: str = option(
         "funnel",
         "strategy that runs beside it at equal CPU time, on an account of its own; none for none",
     )
-    oracles: tuple[str, ...] = _option(
+    oracles: tuple[str, ...] = option(
         DEFAULT_ORACLES,
         "oracles as module:function, each returning an oracle or several, cheapest first",
     )

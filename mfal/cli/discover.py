@@ -69,8 +69,9 @@ def run(options: argparse.Namespace) -> int:
     from mfal.report.export import write_candidates
     from mfal.report.html import write_page
     from mfal.report.pareto import write_pareto
+    from mfal.report.plain import summary_to_json
     from mfal.report.questions import write_questions
-    from mfal.report.summary import summarise, summary_to_json
+    from mfal.report.summary import summarise
     from mfal.report.terminal import print_summary
 
     console = make_console(stderr=options.json)

@@ -36,8 +36,9 @@ def run(options: argparse.Namespace) -> int:
     from mfal.report.export import write_candidates
     from mfal.report.html import write_page
     from mfal.report.pareto import write_pareto
+    from mfal.report.plain import summary_to_json
     from mfal.report.questions import write_questions
-    from mfal.report.summary import summarise, summary_to_json
+    from mfal.report.summary import summarise
 
     with read_campaign(options.folder) as ledger:
         summary = summarise(ledger)

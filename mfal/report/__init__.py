@@ -13,14 +13,9 @@ if TYPE_CHECKING:
     from mfal.report.notebook import candidate_frame, read_summary
     from mfal.report.pareto import write_pareto
     from mfal.report.paths import energy_maps
+    from mfal.report.plain import summary_to_dict, summary_to_json
     from mfal.report.plot import Figure, write_figure
-    from mfal.report.summary import (
-        Candidate,
-        Summary,
-        summarise,
-        summary_to_dict,
-        summary_to_json,
-    )
+    from mfal.report.summary import Candidate, Summary, summarise
     from mfal.report.terminal import print_summary
 
 __all__ = [
@@ -56,8 +51,9 @@ __getattr__, __dir__ = lazily(
         "notebook": "candidate_frame read_summary",
         "pareto": "write_pareto",
         "paths": "energy_maps",
+        "plain": "summary_to_dict summary_to_json",
         "plot": "Figure write_figure",
-        "summary": "Candidate Summary summarise summary_to_dict summary_to_json",
+        "summary": "Candidate Summary summarise",
         "terminal": "print_summary",
     },
 )

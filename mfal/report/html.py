@@ -28,10 +28,11 @@ from mfal.report.page_parts import (
     worth_table,
 )
 from mfal.report.paths import EnergyMap, energy_maps, page_map, write_map
+from mfal.report.plain import summary_to_dict
 from mfal.report.plot import Figure, write_figure
 from mfal.report.portraits import portraits, portraits_to_plain
 from mfal.report.questions import questions_table
-from mfal.report.summary import Summary, summary_to_dict
+from mfal.report.summary import Summary
 from mfal.report.windows import Window, windows_of
 
 __all__ = ["render_page", "write_page"]

@@ -7,7 +7,8 @@ from typing import Any
 from mfal.acquisition.objectives import Tradeoff, write_tradeoff
 from mfal.errors import MfalError
 from mfal.numbers import finite_or_none
-from mfal.report.summary import Summary, tradeoff_to_plain
+from mfal.report.plain import tradeoff_to_plain
+from mfal.report.summary import Summary
 
 __all__ = ["PARETO_CSV", "PARETO_JSON", "write_pareto"]
 

@@ -14,7 +14,8 @@ from mfal.oracles.dynamics.options import DynamicsOptions
 from mfal.report.export import candidate_table
 from mfal.report.html import write_page
 from mfal.report.motion import dynamics_command, motions
-from mfal.report.summary import summarise, summary_to_dict
+from mfal.report.plain import summary_to_dict
+from mfal.report.summary import summarise
 from mfal.report.terminal import print_summary
 
 LATTICE = (4.0, 4.0, 4.0, 90.0, 90.0, 90.0)

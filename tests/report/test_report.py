@@ -24,9 +24,10 @@ from mfal.report.export import candidate_table, write_candidates
 from mfal.report.html import write_page
 from mfal.report.notebook import candidate_frame, read_summary
 from mfal.report.page_parts import candidate_rows, words
+from mfal.report.plain import summary_to_json
 from mfal.report.plot import write_figure
 from mfal.report.progress_figures import best_against_cost
-from mfal.report.summary import summarise, summary_to_json
+from mfal.report.summary import summarise
 from mfal.report.terminal import print_summary
 
 ORACLES = [

@@ -35,6 +35,7 @@ __all__ = [
     "Sampler",
     "all_sources",
     "gflownet_sampler",
+    "train_config",
     "uniform_sampler",
 ]
 
@@ -96,15 +97,7 @@ def gflownet_sampler(problem: Problem, config: SamplerConfig, worth: WorthOf) ->
         found = bounded_log_reward(reward, chosen) + log_density(environment, state.inner)
         return found + jnp.where(problem.allowed(crystal), 0.0, _FORBIDDEN)
 
-    trainer = make_trainer(
-        with_fidelity(environment, levels),
-        log_reward,
-        TrainConfig(
-            batch_size=config.batch,
-            policy=PolicyConfig(hidden=(config.width, config.width)),
-            learning_rate=config.learning_rate,
-        ),
-    )
+    trainer = make_trainer(with_fidelity(environment, levels), log_reward, train_config(config))
 
     def draw(aim: Any, key: jax.Array, round_: Round) -> Draws:
         key_space, key_init, key_sample = jax.random.split(key, 3)
@@ -134,6 +127,15 @@ def gflownet_sampler(problem: Problem, config: SamplerConfig, worth: WorthOf) ->
     default = SamplerConfig()
     size = config.steps * config.batch / (default.steps * default.batch)
     return Sampler(draw, TRAINING_COST * size)
+
+
+def train_config(config: SamplerConfig) -> TrainConfig:
+    """How the GFlowNet is trained."""
+    return TrainConfig(
+        batch_size=config.batch,
+        policy=PolicyConfig(hidden=(config.width, config.width)),
+        learning_rate=config.learning_rate,
+    )
 
 
 def uniform_sampler(problem: Problem, config: SamplerConfig, worth: WorthOf) -> Sampler:
