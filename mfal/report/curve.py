@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.standing import counted_as, counts
 
-__all__ = ["TOP_K", "Curve", "best_curve", "compare"]
+__all__ = ["TOP_K", "Curve", "best_curve", "compare_searches"]
 
 TOP_K = 5
 """Answers whose mean the second curve follows."""
@@ -67,7 +67,7 @@ def best_curve(
     return curve._replace(values=[sign * value for value in ranked])
 
 
-def compare(own: Curve, other: Curve, name: str, better: bool) -> str:
+def compare_searches(own: Curve, other: Curve, name: str, better: bool) -> str:
     """How the best of two searches compare, in a sentence without its full stop.
 
     Args:

@@ -11,7 +11,7 @@ from mfal.campaign.measured import Worth, measured_values, overruled
 from mfal.campaign.standing import COUNTING, STANDINGS, Standing, counted_as, repeated, standing_of
 from mfal.campaign.strategy.stability import stability_from_plain
 from mfal.report.candidate import SIGNS, Candidate, candidates_html
-from mfal.report.curve import Curve, best_curve, compare
+from mfal.report.curve import Curve, best_curve, compare_searches
 from mfal.report.finalists import unsimulated, with_last_answers
 
 __all__ = [
@@ -87,7 +87,7 @@ class Summary(NamedTuple):
         if self.baseline is None or not self.finished:
             return []
         better = self.target.higher_is_better
-        return [compare(self.campaign, self.baseline, self.baseline_name, better)]
+        return [compare_searches(self.campaign, self.baseline, self.baseline_name, better)]
 
     @property
     def begun_with(self) -> str:

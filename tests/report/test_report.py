@@ -18,7 +18,7 @@ from mfal.campaign.measured import best_proposals
 from mfal.crystals import structure_to_cif
 from mfal.oracles.types import Oracle
 from mfal.report.advice import advice
-from mfal.report.curve import Curve, compare
+from mfal.report.curve import Curve, compare_searches
 from mfal.report.display import show_progress
 from mfal.report.export import candidate_table, write_candidates
 from mfal.report.html import write_page
@@ -123,7 +123,7 @@ def test_candidates_are_ranked_by_answers_then_marked_expectations(ledger):
 )
 def test_two_searches_are_compared_in_words(own, other, better, said):
     curves = [Curve([], [], [], values) for values in (own, other)]
-    assert said in compare(*curves, "funnel", better)
+    assert said in compare_searches(*curves, "funnel", better)
 
 
 def polymorph(formula: str, group: int, source: str = "sampled") -> Proposal:
