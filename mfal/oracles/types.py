@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["Observation", "Oracle"]
+__all__ = ["Beforehand", "Observation", "Oracle"]
 
 
 class Observation(NamedTuple):
@@ -29,6 +29,19 @@ class Observation(NamedTuple):
     def ok(self) -> bool:
         """Whether there is a value."""
         return self.status == "ok" and not math.isnan(self.value)
+
+
+class Beforehand(NamedTuple):
+    """What a device can compute for many structures at once before an oracle is asked about them.
+
+    What comes of it is kept where `evaluate` finds it. Oracles with one function go together.
+    """
+
+    together: "Callable[[Sequence[tuple[Structure, Any]]], list[float]]"
+    """From structures, each with the terms of its oracle, to the work that each was, in proportion.
+    It raises for no structure: `evaluate` says what is wrong."""
+    terms: Any
+    """Whatever the function wants to know of the oracle."""
 
 
 class Oracle(NamedTuple):
@@ -53,3 +66,5 @@ class Oracle(NamedTuple):
     without: "Callable[[tuple[str, ...]], Oracle] | None" = None
     """From formulas to the same oracle where these compounds are left out of what it looks up, such
     as the phases that a structure competes with; None where it looks nothing up."""
+    beforehand: Beforehand | None = None
+    """What a device can do for it, if anything."""

@@ -36,7 +36,14 @@ from mfal.potentials.renewal import renewed
 from mfal.potentials.types import Energy, Potential, over_crystals, pad_atoms
 from mfal.potentials.units import BOLTZMANN
 
-__all__ = ["DynamicsState", "TrajectoryFrames", "advance", "run_dynamics", "start_dynamics"]
+__all__ = [
+    "DynamicsState",
+    "TrajectoryFrames",
+    "advance",
+    "exploded_after",
+    "run_dynamics",
+    "start_dynamics",
+]
 
 _FRAMES = 32
 """TrajectoryFrames held on the device before the host fetches them."""
@@ -209,15 +216,20 @@ def run_dynamics(
         if lost.any():
             state = state._replace(exploded=state.exploded | jnp.asarray(lost))
         if bool(state.exploded.all()):
-            raise MfalError(
-                f"the dynamics exploded after {now} steps",
-                "relax the crystal first, or use a shorter timestep",
-            )
+            raise exploded_after(now)
         if report is not None:
             report(now)
     if not collected:
         return state, _no_frames(state)
     return state, jax.tree.map(lambda *parts: np.concatenate(parts), *collected)
+
+
+def exploded_after(steps: int) -> MfalError:
+    """What is raised where nothing is left to go on with after so many steps."""
+    return MfalError(
+        f"the dynamics exploded after {steps} steps",
+        "relax the crystal first, or use a shorter timestep",
+    )
 
 
 def _advance(

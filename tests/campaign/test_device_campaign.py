@@ -8,13 +8,24 @@ import time
 
 import pytest
 
-from mfal.campaign.folder import read_campaign
+from mfal.campaign.folder import CAMPAIGN, MOTION, read_campaign
 
 pytestmark = pytest.mark.slow
 
 OPTIONS = [
     *("--budget", "90", "--rounds", "1", "--initial", "6", "--baseline", "none"),
-    *("--finalists", "0", "--seed", "5", "--sampler-steps", "20", "--proxy-steps", "50"),
+    *(
+        "--finalists",
+        "1",
+        "--dynamics",
+        "40",
+        "--seed",
+        "5",
+        "--sampler-steps",
+        "20",
+        "--proxy-steps",
+        "50",
+    ),
 ]
 
 
@@ -38,7 +49,8 @@ def finish(folder, device):
 def answers(folder):
     """What the ledger holds, without times."""
     with read_campaign(folder) as ledger:
-        found = ledger.answers("campaign")
+        found = [*ledger.answers(CAMPAIGN), *ledger.answers(MOTION)]
+        assert ledger.answers(MOTION)
     kept = []
     for answer in found:
         detail = {k: v for k, v in answer.detail.items() if "seconds" not in k}

@@ -5,9 +5,9 @@ import time
 
 from pymatgen.core import Structure
 
-from mfal.oracles.types import Observation, Oracle
+from mfal.oracles.types import Beforehand, Observation, Oracle
 
-__all__ = ["broken", "slow", "three"]
+__all__ = ["broken", "prepared", "slow", "three"]
 
 
 def _observe(value: float) -> Observation:
@@ -48,6 +48,27 @@ def _sleepy(structures: list[Structure]) -> list[Observation]:
 def slow() -> Oracle:
     """One that takes its time."""
     return Oracle("sleepy", "1", 0, 1.0, "cubic angstrom", False, (1.0, 200.0), _sleepy)
+
+
+_prepared: set[float] = set()
+
+
+def _prepare(asked: list[tuple[Structure, str]]) -> list[float]:
+    _prepared.update(structure.volume for structure, _ in asked)
+    return [float(len(structure)) for structure, _ in asked]
+
+
+def _after_preparation(structures: list[Structure]) -> list[Observation]:
+    said = "toy, prepared" if all(s.volume in _prepared for s in structures) else "toy"
+    return [each._replace(provenance={"method": said}) for each in _volume(structures)]
+
+
+def prepared() -> Oracle:
+    """One that has work done beforehand."""
+    return Oracle(
+        *("volume", "1", 0, 0.2, "cubic angstrom", False, (1.0, 200.0), _after_preparation),
+        beforehand=Beforehand(_prepare, "terms"),
+    )
 
 
 def _raises(structures: list[Structure]) -> list[Observation]:

@@ -1,9 +1,10 @@
-"""One process that owns a device and relaxes there what many tasks are waiting for.
+"""One process that owns a device and computes there what many tasks are waiting for.
 
-Workers find each candidate's arrangements by bond valence, on the CPU; these queue here. The
-process takes all that wait, relaxes them in batches, and the next ones gather meanwhile. What a
-crystal relaxes to does not depend on its company (`lowest_arrangements`), so neither does a
-campaign's course on how fast its workers are.
+Workers find each candidate's arrangements by bond valence, on the CPU; these queue here to be
+relaxed, and so do tasks whose oracle has simulations done beforehand (`Oracle.beforehand`). The
+process takes all of a kind that wait, computes them in batches, and the next ones gather meanwhile.
+What comes of a crystal does not depend on its company (`lowest_arrangements`, `simulate_cells`), so
+neither does a campaign's course on how fast its workers are.
 """
 
 import contextlib
@@ -19,7 +20,16 @@ from mfal.campaign.config import NO_DEVICE, WORKERS, CampaignConfig, ExecutionCo
 from mfal.campaign.ledger.records import Outcome
 from mfal.campaign.workers.executors import WorkerPool
 from mfal.campaign.workers.isolation import ONE_THREAD, SEEING
-from mfal.campaign.workers.tasks import Arranged, Task, arrange, evaluate_relaxed, relax_together
+from mfal.campaign.workers.tasks import (
+    Arranged,
+    Task,
+    arrange,
+    evaluate,
+    has_preparation,
+    prepare_together,
+    relax_together,
+    settle,
+)
 from mfal.errors import MfalError
 
 if TYPE_CHECKING:
@@ -34,14 +44,15 @@ Submit = Callable[..., "Future[Any]"]
 
 
 class _Waiting(NamedTuple):
-    future: "Future[tuple[LowestFound, float]]"
-    structures: "list[Structure]"
+    future: "Future[Any]"
+    together: Callable[[list[Any]], list[Any]]
+    item: Any
 
 
 class DeviceQueue:
-    """Arrangements of many tasks, relaxed together.
+    """What many tasks wait for, computed together.
 
-    Where a batch ends without an answer (a crash, a stop), each of its crystals is tried alone, so
+    Where a batch ends without an answer (a crash, a stop), each of its items is tried alone, so
     that one takes no other along.
 
     Args:
@@ -58,8 +69,15 @@ class DeviceQueue:
 
     def relax(self, structures: "list[Structure]") -> "Future[tuple[LowestFound, float]]":
         """The lowest of one crystal's arrangements, and the seconds that fall to it."""
-        future: Future[tuple[LowestFound, float]] = Future()
-        self._waiting.put(_Waiting(future, structures))
+        return self._put(relax_together, structures)
+
+    def prepare(self, task: Task) -> "Future[float]":
+        """What the task's oracle has done beforehand, and the seconds that it took."""
+        return self._put(prepare_together, task)
+
+    def _put(self, together: Callable[[list[Any]], list[Any]], item: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        self._waiting.put(_Waiting(future, together, item))
         return future
 
     def close(self) -> None:
@@ -79,18 +97,20 @@ class DeviceQueue:
                     together.append(one)
                 else:
                     self._waiting.put(None)
-            self._relax([one for one in together if one.future.set_running_or_notify_cancel()])
+            wanted = [one for one in together if one.future.set_running_or_notify_cancel()]
+            for kind in dict.fromkeys(one.together for one in wanted):
+                self._do([one for one in wanted if one.together is kind])
 
-    def _relax(self, together: list[_Waiting]) -> None:
+    def _do(self, together: list[_Waiting]) -> None:
         try:
-            structures = [one.structures for one in together]
-            answers = self._submit(len(together), relax_together, structures).result()
+            items = [one.item for one in together]
+            answers = self._submit(len(together), together[0].together, items).result()
         except Exception as error:
             if len(together) == 1:
                 together[0].future.set_exception(error)
                 return
             for one in together:
-                self._relax([one])
+                self._do([one])
             return
         for one, answer in zip(together, answers, strict=True):
             one.future.set_result(answer)
@@ -99,19 +119,22 @@ class DeviceQueue:
 class _ByParts(Future[Outcome]):
     """A task's outcome; it can be called back until its first part begins."""
 
-    first: "Future[Arranged | Outcome]"
+    first: "Future[Any]"
 
     def cancel(self) -> bool:
         return self.first.cancel() and super().cancel()
 
 
-def evaluated_by_parts(task: Task, submit: Submit, device: DeviceQueue) -> "Future[Outcome]":
-    """A task's answer: arranged by a worker, relaxed on the device, evaluated by a worker.
+def evaluated_by_parts(
+    task: Task, submit: Submit, device: DeviceQueue, *, unrelaxed: bool = True
+) -> "Future[Outcome]":
+    """A task's answer, of which some parts are the device's and the others a worker's.
 
     Args:
-      task: one whose crystal has to be relaxed.
+      task: one whose crystal has to be relaxed, or whose oracle has something done beforehand.
       submit: sends a part to a worker.
-      device: where it is relaxed.
+      device: where it is relaxed, and that is done.
+      unrelaxed: whether its crystal has to be relaxed.
     """
     whole = _ByParts()
 
@@ -132,13 +155,29 @@ def evaluated_by_parts(task: Task, submit: Submit, device: DeviceQueue) -> "Futu
         if isinstance(arranged, Outcome):
             whole.set_result(arranged)
         else:
-            then(device.relax(arranged.structures), functools.partial(conclude, arranged))
+            then(device.relax(arranged.structures), functools.partial(place, arranged))
 
-    def conclude(arranged: Arranged, answer: "tuple[LowestFound, float]") -> None:
-        then(submit(evaluate_relaxed, task, arranged, *answer, first=True), whole.set_result)
+    def place(arranged: Arranged, answer: "tuple[LowestFound, float]") -> None:
+        then(submit(settle, task, arranged, *answer, first=True), prepare)
 
-    whole.first = submit(arrange, task)
-    then(whole.first, relax)
+    def prepare(settled: tuple[Task, float] | Outcome) -> None:
+        if isinstance(settled, Outcome):
+            whole.set_result(settled)
+        elif has_preparation(task):
+            known, spent = settled
+            then(device.prepare(known), lambda seconds: ask(known, spent + seconds))
+        else:
+            ask(*settled)
+
+    def ask(known: Task, spent: float) -> None:
+        then(submit(evaluate, known, spent, first=True), whole.set_result)
+
+    if unrelaxed:
+        whole.first = submit(arrange, task)
+        then(whole.first, relax)
+    else:
+        whole.first = device.prepare(task)
+        then(whole.first, lambda seconds: ask(task, seconds))
     return whole
 
 

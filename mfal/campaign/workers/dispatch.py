@@ -12,7 +12,7 @@ from mfal.campaign.ledger.records import CrystalRecord, Outcome, Query
 from mfal.campaign.workers.device import DeviceQueue, evaluated_by_parts
 from mfal.campaign.workers.executors import TaskFailure, WorkerPool
 from mfal.campaign.workers.isolation import QueryLimits, guarded
-from mfal.campaign.workers.tasks import evaluate, reference_of, task_of
+from mfal.campaign.workers.tasks import evaluate, has_preparation, reference_of, task_of
 from mfal.errors import MfalError
 
 __all__ = ["Dispatcher", "OnEnd"]
@@ -41,15 +41,15 @@ class Dispatcher:
     keeps limits and repeats tasks by itself. For any other executor each task runs in a process
     of its own beside the executor's worker (see `guarded`), and one that is lost with its worker
     goes out again after a pause. Of several queries about a crystal whose atoms have yet to be
-    found and relaxed one goes out, and the others when it has an end. Where a device relaxes
-    crystals, such a query goes out in parts (`evaluated_by_parts`).
+    found and relaxed one goes out, and the others when it has an end. What a device can do for a
+    query goes there (`evaluated_by_parts`).
 
     Args:
       ledger: where ends are written.
       executor: who runs the queries.
       config: of the campaign: its oracles, and what is done about atoms.
       limits: time, memory and repetitions of a query.
-      device: gives the queue before the device that relaxes crystals; None where workers do.
+      device: gives the queue before the device; None where workers do all.
     """
 
     def __init__(
@@ -172,12 +172,13 @@ class Dispatcher:
             part, *more = arguments
             return executor.submit(guarded, part, limits, function, *more)
 
-        device = self._device() if self._relaxes(query) and found is None else None
+        unrelaxed = self._relaxes(query) and found is None
+        device = self._device() if unrelaxed or has_preparation(task) else None
         try:
             if device is None:
                 future = submit(evaluate, task)
             else:
-                future = evaluated_by_parts(task, submit, device)
+                future = evaluated_by_parts(task, submit, device, unrelaxed=unrelaxed)
         except RuntimeError as error:  # broken by the loss of a worker, or shut down
             raise MfalError(
                 f"the executor takes no more queries: {error}",

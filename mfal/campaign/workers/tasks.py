@@ -1,15 +1,16 @@
 """One query, answered: what a worker runs.
 
 A task is plain data and an answer is plain data, so any executor can carry them. Nothing here
-knows of the ledger. Where a device relaxes crystals of several tasks together, a task goes out in
-three parts: `arrange`, `relax_together` on the device, `evaluate_relaxed`.
+knows of the ledger. Where there is a device that serves several tasks at once, a task goes out in
+parts: `arrange`, `relax_together` on the device, `settle`, `prepare_together` on the device,
+`evaluate`, as far as its crystal and its oracle want them.
 """
 
 import os
 import re
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
     from mfal.oracles.stability.arrangements import LowestFound
+    from mfal.oracles.types import Oracle
 
 __all__ = [
     "OTHER_ORACLES",
@@ -30,9 +32,11 @@ __all__ = [
     "Task",
     "arrange",
     "evaluate",
-    "evaluate_relaxed",
+    "has_preparation",
+    "prepare_together",
     "reference_of",
     "relax_together",
+    "settle",
     "task_of",
 ]
 
@@ -102,8 +106,12 @@ def task_of(
     )
 
 
-def evaluate(task: Task) -> Outcome:
+def evaluate(task: Task, spent: float = 0.0) -> Outcome:
     """Finds the atoms where they aren't known, asks the oracle, and sums its answers up.
+
+    Args:
+      task: the question.
+      spent: seconds that earlier parts of it have taken.
 
     Relaxed, a triple of composition, space group and lattice is one crystal, and has one answer.
     Else the value is the mean over the structures that the oracle answered, each clipped to the
@@ -112,9 +120,8 @@ def evaluate(task: Task) -> Outcome:
     """
     from mfal.crystals.structures import standard_setting, structure_to_cif
 
-    start = _cpu_seconds()
-    oracles = load_oracles(task.references, task.hide)
-    oracle = next(each for each in oracles if each.name == task.oracle)
+    start = _cpu_seconds() - spent
+    oracle = _oracle(task)
     try:
         structures, detail = _atoms(task)
     except MfalError as error:
@@ -159,47 +166,86 @@ def arrange(task: Task) -> Arranged | Outcome:
 
 
 def relax_together(crystals: "list[list[Structure]]") -> "list[tuple[LowestFound, float]]":
-    """The lowest arrangement of each task's, and the seconds that fall to it.
-
-    The seconds are the CPU's where that computes, else those of the clock, during which the device
-    was this process' own; crystals share them by the work that they were.
-    """
-    import jax
-
+    """The lowest arrangement of each task's, and the seconds that fall to it."""
     from mfal.oracles.stability.arrangements import lowest_arrangements
 
-    clock = _cpu_seconds if jax.default_backend() == "cpu" else time.perf_counter
+    clock = _device_clock()
     start = clock()
     found = lowest_arrangements(crystals)
-    seconds, whole = clock() - start, sum(each.work for each in found)
-    shares = [each.work / whole if whole else 1 / len(found) for each in found]
-    return [(each, seconds * share) for each, share in zip(found, shares, strict=True)]
+    shares = _shared(clock() - start, [each.work for each in found])
+    return list(zip(found, shares, strict=True))
 
 
-def evaluate_relaxed(
+def settle(
     task: Task, arranged: Arranged, lowest: "LowestFound", seconds: float
-) -> Outcome:
-    """The last part of a task: the oracle's answer about the crystal that was relaxed elsewhere.
+) -> tuple[Task, float] | Outcome:
+    """The part after a crystal was relaxed elsewhere: the task with its atoms, or its end.
 
     Args:
       task: the task.
       arranged: its first part.
       lowest: the lowest of its arrangements.
       seconds: that finding this took.
+
+    Returns:
+      With the task the seconds that it has taken so far.
     """
     from mfal.campaign.workers import atoms
 
-    start = _cpu_seconds()
+    start = _cpu_seconds() - arranged.seconds - seconds
     if lowest.found is None:
         detail = arranged.detail | {"reason": lowest.refusal}
         if task.crystal.pool_name is not None:
             detail["pool"] = task.crystal.source
-        outcome = _failed(_reason(detail), start, detail)
-    else:
-        relaxed = atoms.relaxed_detail(task.crystal, lowest.found, task.known, task.hide)
-        outcome = evaluate(task._replace(found=arranged.detail | relaxed))
-    taken = _cpu_seconds() - start + arranged.seconds + seconds
-    return outcome._replace(seconds=taken)
+        return _failed(_reason(detail), start, detail)
+    relaxed = atoms.relaxed_detail(task.crystal, lowest.found, task.known, task.hide)
+    return task._replace(found=arranged.detail | relaxed), _cpu_seconds() - start
+
+
+def has_preparation(task: Task) -> bool:
+    """Whether a device can work for the task's oracle (`Oracle.beforehand`)."""
+    return _oracle(task).beforehand is not None
+
+
+def prepare_together(tasks: list[Task]) -> list[float]:
+    """What a device can do for the tasks' oracles, done; and the seconds that fall to each task."""
+    from mfal.crystals.structures import standard_setting
+
+    clock = _device_clock()
+    start = clock()
+    groups: dict[Any, list[tuple[int, tuple[Structure, Any]]]] = {}
+    for number, task in enumerate(tasks):
+        wanted = _oracle(task).beforehand
+        assert wanted is not None
+        try:
+            structures = [standard_setting(each) for each in _atoms(task)[0]]
+        except MfalError:  # which the evaluation will say
+            continue
+        asked = [(number, (each, wanted.terms)) for each in structures]
+        groups.setdefault(wanted.together, []).extend(asked)
+    work = [0.0] * len(tasks)
+    for together, group in groups.items():
+        for (number, _), share in zip(group, together([one for _, one in group]), strict=True):
+            work[number] += share
+    return _shared(clock() - start, work)
+
+
+def _device_clock() -> Callable[[], float]:
+    """Seconds of the CPU where that computes, else of the clock: the device is its own."""
+    import jax
+
+    return _cpu_seconds if jax.default_backend() == "cpu" else time.perf_counter
+
+
+def _shared(seconds: float, work: list[float]) -> list[float]:
+    """Seconds that fall to each by the work that it was."""
+    whole = sum(work)
+    return [seconds * (each / whole if whole else 1 / len(work)) for each in work]
+
+
+def _oracle(task: Task) -> "Oracle":
+    oracles = load_oracles(task.references, task.hide)
+    return next(each for each in oracles if each.name == task.oracle)
 
 
 def _atoms(task: Task) -> "tuple[list[Structure], dict[str, Any]]":

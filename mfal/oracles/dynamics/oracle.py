@@ -1,22 +1,26 @@
 """Molecular dynamics as an oracle."""
 
+import contextlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfal.oracles.answering import answer_each
 from mfal.oracles.bond_valence.maps import Estimate
 from mfal.oracles.dynamics.options import DynamicsOptions
-from mfal.oracles.types import Oracle
+from mfal.oracles.types import Beforehand, Oracle
 
 if TYPE_CHECKING:
     from ase.calculators.calculator import Calculator
     from pymatgen.core import Structure
 
+    from mfal.oracles.dynamics.cells import SimulatedCells
     from mfal.oracles.dynamics.displacements import Displacements
+    from mfal.oracles.dynamics.running import CellRun
     from mfal.potentials.types import Potential
 
-__all__ = ["dynamics", "dynamics_kept_in", "dynamics_oracle"]
+__all__ = ["dynamics", "dynamics_kept_in", "dynamics_oracle", "simulate_together"]
 
 DYNAMICS_COST = 300.0
 """CPU seconds of one evaluation: what a cell of some forty atoms takes at the default length."""
@@ -84,6 +88,9 @@ def dynamics_oracle(
         higher_is_better=True,
         bounds=(-20.0, 2.0) if options.several else (-4.0, 2.0),
         evaluate=answer_each(answer, name, version),
+        beforehand=(
+            None if used.version == UNKNOWN else Beforehand(simulate_together, (used, options))
+        ),
     )
 
 
@@ -122,30 +129,88 @@ def _key(structure: "Structure", potential: "Potential", options: DynamicsOption
     return [2, potential.name, potential.version, matrix, sites, fixed]
 
 
+def simulate_together(
+    asked: "Sequence[tuple[Structure, tuple[Potential, DynamicsOptions]]]",
+) -> list[float]:
+    """Simulates what oracles will be asked about, in batches (`simulate_cells`), and keeps it.
+
+    Args:
+      asked: structures, each with the potential and the options of its oracle.
+
+    Returns:
+      Steps times atoms that were computed for each, of a failed one perhaps too few.
+    """
+    from mfal.oracles.dynamics.running import CellRun, simulate_cells
+    from mfal.oracles.dynamics.store import locked, steps_done
+
+    def steps(runs: "list[CellRun]") -> int:
+        return sum(steps_done(run.folder) * len(run.crystal[2]) for run in runs)
+
+    of_folder: dict[Path, int] = {}
+    for number, (structure, (potential, options)) in enumerate(asked):
+        of_folder.setdefault(dynamics_kept_in(structure, potential, options), number)
+    planned: dict[int, list[CellRun]] = {}
+    with contextlib.ExitStack() as stack:
+        for folder, number in sorted(of_folder.items()):  # in one order, lest two wait in a ring
+            structure, (potential, options) = asked[number]
+            with contextlib.suppress(Exception):  # the oracle's own answer says what failed
+                stack.enter_context(locked(folder))
+                planned[number] = _planned(structure, potential, options, folder)[1]
+        before = {number: steps(runs) for number, runs in planned.items()}
+        potentials: dict[str, Potential] = {}
+        together: dict[str, list[CellRun]] = {}
+        for number, runs in planned.items():
+            potential = asked[number][1][0]
+            name = f"{potential.name} {potential.version}"
+            potentials[name] = potential
+            together.setdefault(name, []).extend(runs)
+        for name, runs in together.items():
+            simulate_cells(potentials[name], runs)
+        work = {number: steps(runs) - before[number] for number, runs in planned.items()}
+    return [float(work.get(number, 0)) for number in range(len(asked))]
+
+
+def _planned(
+    structure: "Structure", potential: "Potential", options: DynamicsOptions, folder: Path
+) -> "tuple[SimulatedCells, list[CellRun]]":
+    """The cells of a structure, found anew where the folder has none, and their runs."""
+    from mfal.oracles.dynamics.cells import SimulatedCells, simulated_cells
+    from mfal.oracles.dynamics.running import CellRun
+    from mfal.oracles.dynamics.store import read_json, run_folder, write_json
+    from mfal.oracles.progress import report_progress
+
+    start = read_json(folder / "start.json")
+    if start is None:
+        report_progress(f"{structure.composition.reduced_formula}: relaxing", 0, 1)
+        start = simulated_cells(structure, potential, options).to_json()
+        write_json(folder / "start.json", start)
+    made = SimulatedCells.from_json(start)
+    runs = [
+        CellRun(cell, kelvin, options, run_folder(folder, k, kelvin))
+        for kelvin in sorted(set(options.temperatures))
+        for k, cell in enumerate(made.cells)
+    ]
+    return made, runs
+
+
 def _simulated(
     structure: "Structure", potential: "Potential", options: DynamicsOptions, folder: Path
 ) -> Estimate:
     import numpy as np
 
-    from mfal.oracles.dynamics.cells import SimulatedCells, simulated_cells
     from mfal.oracles.dynamics.estimates import simulated_conductivity
     from mfal.oracles.dynamics.running import run_plan, simulate_cell
-    from mfal.oracles.dynamics.store import locked, read_json, run_folder, write_json
+    from mfal.oracles.dynamics.store import locked
     from mfal.oracles.progress import report_progress
 
     name = structure.composition.reduced_formula
     shown: dict[float, list[Displacements]] = {}
     with locked(folder):
-        start = read_json(folder / "start.json")
-        if start is None:
-            report_progress(f"{name}: relaxing", 0, 1)
-            start = simulated_cells(structure, potential, options).to_json()
-            write_json(folder / "start.json", start)
-        made = SimulatedCells.from_json(start)
-        runs = [(t, k) for t in sorted(set(options.temperatures)) for k in range(len(made.cells))]
+        made, runs = _planned(structure, potential, options, folder)
         notes = []
-        for number, (kelvin, k) in enumerate(runs):
-            plan = run_plan(made.cells[k][2], options)
+        for number, one in enumerate(runs):
+            kelvin, species = one.temperature, one.crystal[2]
+            plan = run_plan(species, options)
 
             def report(done: int, total: int, hops: int, run: Any = (number, kelvin, plan)) -> None:
                 at, kelvin, plan = run
@@ -157,12 +222,11 @@ def _simulated(
                 what = f"{name}: {stage} {kelvin:g} K"
                 report_progress(what, at * total + done, len(runs) * total, note)
 
-            where = run_folder(folder, k, kelvin)
-            run = simulate_cell(potential, made.cells[k], kelvin, options, where, report)
+            run = simulate_cell(potential, one, report)
             mean = float(run.temperature.mean())
             if abs(mean / kelvin - 1) > 0.05:
                 notes.append(f"the run at {kelvin:g} K was at {mean:.0f} K in the mean")
-            shown.setdefault(kelvin, []).append(_displacements(run, made.cells[k][2], options))
+            shown.setdefault(kelvin, []).append(_displacements(run, species, options))
     volume = float(np.mean([abs(np.linalg.det(cell)) for _, cell, _ in made.cells]))
     found = simulated_conductivity(shown, volume, options)
     provenance = {

@@ -40,6 +40,40 @@ def test_what_ends_a_batch_takes_no_other_crystal_along():
     queue.close()
 
 
+def test_a_task_goes_out_in_the_parts_that_it_wants():
+    """Its crystal relaxed, and its oracle's work done beforehand, each in one batch."""
+    done = []
+
+    def submit(tasks, function, items):
+        done.append((function.__name__, len(items)))
+        future = Future()
+        future.set_result(function(items))
+        return future
+
+    def worker(function, *arguments, first=False):
+        done.append((function.__name__, 1))
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+    queue = DeviceQueue(submit)
+    outcome = evaluated_by_parts(TASK, worker, queue).result(timeout=300)
+    assert [name for name, _ in done] == ["arrange", "relax_together", "settle", "evaluate"]
+    assert outcome.status == "ok"
+    prepared = TASK._replace(references=("toy_oracles:prepared",), found=outcome.detail)
+    done.clear()
+    again = evaluated_by_parts(prepared, worker, queue, unrelaxed=False).result(timeout=60)
+    assert [name for name, _ in done] == ["prepare_together", "evaluate"]
+    assert again.value == pytest.approx(outcome.value)
+    assert again.detail["provenance"]["method"] == "toy, prepared"
+    done.clear()
+    whole = evaluated_by_parts(prepared._replace(found=None), worker, queue).result(timeout=300)
+    assert [name for name, _ in done][-3:] == ["settle", "prepare_together", "evaluate"]
+    assert whole.value == pytest.approx(outcome.value)
+    assert whole.seconds > again.seconds
+    queue.close()
+
+
 def test_what_has_not_begun_can_be_called_back():
     class Never(Executor):
         def submit(self, fn, /, *args, **kwargs):

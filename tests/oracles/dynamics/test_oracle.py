@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 from mfal.crystals.structures import standard_setting
 from mfal.errors import MfalError
 from mfal.oracles import dynamics_oracle, load_oracles
-from mfal.oracles.dynamics import DynamicsOptions, write_dynamics_files
+from mfal.oracles.dynamics import DynamicsOptions, running, write_dynamics_files
 from mfal.oracles.dynamics.cells import fill_mobile_sites, simulated_cells
 from mfal.oracles.dynamics.displacements import Displacements, diffusion
 from mfal.oracles.dynamics.estimates import (
@@ -18,10 +18,13 @@ from mfal.oracles.dynamics.estimates import (
     conductivity_of,
     simulated_conductivity,
 )
-from mfal.oracles.dynamics.running import simulate_cell
+from mfal.oracles.dynamics.oracle import simulate_together
+from mfal.oracles.dynamics.running import CellRun, kept_trajectory, simulate_cell, simulate_cells
 from mfal.oracles.dynamics.short import run_of_length
 from mfal.oracles.dynamics.store import steps_done
 from mfal.oracles.progress import listening
+from mfal.potentials import neighbours
+from mfal.potentials.neighbours import sizes_of
 from tests.potentials.analytic import lennard_jones
 
 QUICK = DynamicsOptions(
@@ -77,7 +80,8 @@ def test_a_still_crystal_is_answered_by_a_limit_and_files_tell_of_it(tmp_path) -
 
 def test_a_killed_run_goes_on_bit_for_bit_and_nothing_is_simulated_twice(tmp_path) -> None:  # type: ignore[no-untyped-def]
     crystal = simulated_cells(_crystal(), STILL, QUICK).cells[0]
-    whole = simulate_cell(STILL, crystal, 1000.0, QUICK, tmp_path / "whole")
+    whole = simulate_cell(STILL, CellRun(crystal, 1000.0, QUICK, tmp_path / "whole"))
+    run = CellRun(crystal, 1000.0, QUICK, tmp_path / "parts")
 
     class Killed(Exception):
         pass
@@ -89,15 +93,95 @@ def test_a_killed_run_goes_on_bit_for_bit_and_nothing_is_simulated_twice(tmp_pat
 
     seen: list[int] = []
     with pytest.raises(Killed):
-        simulate_cell(STILL, crystal, 1000.0, QUICK, tmp_path / "parts", kill)
+        simulate_cell(STILL, run, kill)
     # A file that was being written when it was killed counts for nothing.
     (tmp_path / "parts" / "frames-000000300.npz").write_bytes(b"half")
-    parts = simulate_cell(
-        STILL, crystal, 1000.0, QUICK, tmp_path / "parts", lambda *s: seen.append(s[0])
-    )
+    parts = simulate_cell(STILL, run, lambda *s: seen.append(s[0]))
     assert seen == sorted(seen)
     assert seen.count(seen[2]) == 2  # where it was killed, told twice and simulated once
     assert parts.positions.tobytes() == whole.positions.tobytes()
+
+
+def _bits(run: CellRun) -> bytes:
+    found = kept_trajectory(run.folder, run.crystal[2], run.options)
+    assert found is not None
+    return found.positions.tobytes()
+
+
+def _shapes(run: CellRun) -> dict[str, tuple[int, ...]]:
+    with np.load(run.folder / "state.npz") as file:
+        return {name: file[name].shape for name in file.files}
+
+
+@pytest.mark.parametrize("outgrown", [False, True])
+def test_runs_of_a_batch_have_the_bits_that_they_have_alone(
+    tmp_path, monkeypatch, outgrown
+) -> None:  # type: ignore[no-untyped-def]
+    """Colder, hotter, longer, begun before, and one of another size."""
+    if outgrown:  # tables for the crystal at rest, which the hottest run outgrows
+
+        def at_rest(potential, crystal, temperature, skin):  # type: ignore[no-untyped-def]
+            return sizes_of(potential.neighbours(*crystal, skin=skin))
+
+        monkeypatch.setattr(running, "hot_sizes", at_rest)
+        monkeypatch.setattr(neighbours, "_ROOM", (1.0,) * 5)
+    small, other = _crystal(3.9 if outgrown else 3.74), _crystal()
+    other.make_supercell([2, 2, 2])
+    cells = [simulated_cells(each, STILL, QUICK).cells[0] for each in (small, other)]
+    longer = DynamicsOptions(**{**vars(QUICK), "length": 1.6})
+    asked = [(0, 1000.0, QUICK), (0, 20.0, QUICK), (0, 30.0, longer), (1, 700.0, QUICK)]
+
+    def runs(place: str) -> list[CellRun]:
+        return [
+            CellRun(cells[k], kelvin, options, tmp_path / place / str(number))
+            for number, (k, kelvin, options) in enumerate(asked)
+        ]
+
+    begun = DynamicsOptions(**{**vars(QUICK), "length": 0.8})
+    simulate_cell(STILL, runs("plain")[1])
+    simulate_cells(STILL, [runs("together")[1]._replace(options=begun)], places=3)
+    assert simulate_cells(STILL, runs("together"), places=3) == [None] * 4
+    for each in runs("alone"):
+        assert simulate_cells(STILL, [each], places=3) == [None]
+    assert [_bits(a) for a in runs("together")] == [_bits(a) for a in runs("alone")]
+    # And tables as large: the order of sums depends on them.
+    assert [_shapes(a) for a in runs("together")] == [_shapes(a) for a in runs("alone")]
+    assert (_shapes(runs("alone")[0]) != _shapes(runs("alone")[1])) == outgrown
+    # On a CPU places change nothing, as crystals are computed one after another.
+    assert _bits(runs("together")[1]) == _bits(runs("plain")[1])
+
+
+def test_a_run_that_explodes_takes_no_other_along(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    crystal = simulated_cells(_crystal(), STILL, QUICK).cells[0]
+    close = (crystal[0].copy(), *crystal[1:])
+    close[0][1] = close[0][0] + 0.4  # two atoms on top of one another
+    good, bad = (
+        CellRun(cell, 1000.0, QUICK, tmp_path / name)
+        for cell, name in ((crystal, "good"), (close, "bad"))
+    )
+    errors = simulate_cells(STILL, [bad, good], places=2)
+    assert errors[1] is None
+    assert errors[0] is not None
+    assert "exploded" in errors[0].what
+    alone = good._replace(folder=tmp_path / "alone")
+    simulate_cells(STILL, [alone], places=2)
+    assert _bits(good) == _bits(alone)
+
+
+def test_what_was_simulated_beforehand_is_only_analysed() -> None:
+    oracle = dynamics_oracle(QUICK, STILL)
+    assert oracle.beforehand is not None
+    assert oracle.beforehand.together is simulate_together
+    nothing = Structure(Lattice.cubic(4.0), ["Na", "F"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    asked = [_crystal(), nothing, _crystal(3.76), _crystal()]
+    work = oracle.beforehand.together([(each, oracle.beforehand.terms) for each in asked])
+    assert [each > 0 for each in work] == [True, False, True, False]
+    heard: list[float] = []
+    with listening(lambda what, done, total, note: heard.append(done / total)):
+        answers = oracle.evaluate(asked)
+    assert set(heard) <= {0.0, 1.0}
+    assert [each.ok for each in answers] == [True, False, True, True]
+    assert answers[0].value == answers[3].value
 
 
 def test_three_temperatures_follow_arrhenius_exactly() -> None:
