@@ -28,7 +28,15 @@ import numpy as np
 
 from mfal.potentials.pairs import Pairs, pairs_within
 
-__all__ = ["NeighbourTables", "Sizes", "bucket", "neighbour_tables", "outdated", "sizes_of"]
+__all__ = [
+    "NeighbourTables",
+    "Sizes",
+    "bucket",
+    "enlarged",
+    "neighbour_tables",
+    "outdated",
+    "sizes_of",
+]
 
 _NO_PAIRS = Pairs(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 3), np.int32), np.zeros(0))
 _TOLERANCE = 1e-3
@@ -108,6 +116,20 @@ def _fine(number: int) -> int:
         return bucket(number)
     step = 1 << ((number - 1).bit_length() - 4)
     return -(-number // step) * step
+
+
+def enlarged(sizes: Sizes, factors: Sequence[float]) -> Sizes:
+    """Sizes times factors, one for each, rounded up where a factor is above 1.
+
+    >>> enlarged(Sizes(100, 200, 30, 7, 3), (1, 1, 1.1, 1.2, 1.4))
+    Sizes(near=100, far=200, neighbours=40, angles=10, fan=5)
+    """
+    return Sizes(
+        *(
+            size if factor == 1 else _fine(math.ceil(size * factor - 1e-9))
+            for size, factor in zip(sizes, factors, strict=True)
+        )
+    )
 
 
 def neighbour_tables(

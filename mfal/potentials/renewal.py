@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from mfal.errors import MfalError
-from mfal.potentials.neighbours import NeighbourTables, Sizes, sizes_of
+from mfal.potentials.neighbours import NeighbourTables, Sizes, enlarged, sizes_of
 from mfal.potentials.types import Array, Potential
 
 __all__ = ["fresh_tables", "renewed", "with_rows"]
@@ -59,8 +59,8 @@ def renewed(
 ) -> tuple[NeighbourTables, Mapping[int, str]]:
     """The tables with those of some crystals made anew, at the sizes kept where they suffice.
 
-    Where they don't, the others' tables are kept and padded further. For the arguments see
-    `fresh_tables`.
+    Where they don't, the others' tables are kept and padded further, by an eighth more than is
+    needed now, lest they be outgrown again soon. For the arguments see `fresh_tables`.
 
     Returns:
       The tables, and why there are none for some of the rows, whose tables mean nothing.
@@ -76,6 +76,8 @@ def renewed(
         kinds = np.array(species)
         kinds[list(refused)] = 0
         largest = Sizes(*(max(column) for column in zip(*needed, strict=True)))
+        room = [1.125 if a > b else 1.0 for a, b in zip(largest, sizes, strict=True)]
+        largest = enlarged(largest, room)
         wider = potential.neighbours(places, cells, kinds, skin=skin, sizes=largest)
         return _like(neighbours, wider), refused
     return with_rows(neighbours, made), refused

@@ -78,7 +78,7 @@ def dynamics_oracle(
             return _simulated(structure, used, options, Path(passing))
 
     name = "dynamics"
-    version = f"3-{used.name}-{used.version}-{options.tag()}"
+    version = f"4-{used.name}-{used.version}-{options.tag()}"
     return Oracle(
         name=name,
         version=version,

@@ -1,11 +1,11 @@
 """What dynamics by CHGNet will cost, before they are run.
 
-The time of a step follows the sizes of its neighbour tables. On one core that others shared it was,
-in CPU milliseconds: 93 for Li3BrO (40 atoms, 2,560 angles and 1,280 pairs in the tables), 81 for
-Li2S (54; 2,304 and 1,536), 25 for LiAl2SCl5 (54; 256 and 832), 23 for LiAl3(Br2Cl3)2 (56; 288 and
-640), 12 for LiZr2Br8Cl (24; 160 and 224), 9 for LiTiGeBr9 (24; 80 and 128), 263 for Li3N (112;
-6,656 and 4,608). The line below is within 10 % of each. On a quiet core dense cells take two thirds
-of it.
+The time of a step follows the sizes of its neighbour tables. On one core, the other one busy too,
+it was, in CPU milliseconds: 84 for Li3BrO (40 atoms; the tables have room for 3,072 angles and
+1,824 pairs), 77 for LiYO2 (48; 2,304 and 2,048), 39 for Li3YCl6 (60; 896 and 1,504), 38 for
+Li2CrCl4 (56; 768 and 1,344), 31 for Li2PS3 (36; 832 and 1,120), 24 for LiAl3Br4Cl6 (56; 384 and
+832), 17 for LiGaBr4 (48; 192 and 736), 12 for LiZr2Br8Cl (24; 160 and 304), 10 for LiTiGeBr9 (24;
+112 and 240). The line below is within a tenth of each.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ __all__ = ["RunPrice", "run_price"]
 
 COMPILING = 14.0
 """CPU seconds until the first step, a program that no cache holds included: 11 to 14 there."""
-_STEP, _ANGLE, _PAIR = 5e-3, 2.4e-5, 1.6e-5
+_STEP, _ANGLE, _PAIR = 5e-3, 1.9e-5, 1.2e-5
 """CPU seconds of a step, and of each angle and pair that its tables have room for."""
 
 
