@@ -204,7 +204,8 @@ def settle(
 
 def has_preparation(task: Task) -> bool:
     """Whether a device can work for the task's oracle (`Oracle.beforehand`)."""
-    return _oracle(task).beforehand is not None
+    oracles = load_oracles(task.references, task.hide)
+    return any(each.name == task.oracle and each.beforehand is not None for each in oracles)
 
 
 def prepare_together(tasks: list[Task]) -> list[float]:

@@ -146,7 +146,8 @@ def test_runs_of_a_batch_have_the_bits_that_they_have_alone(
     assert [_bits(a) for a in runs("together")] == [_bits(a) for a in runs("alone")]
     # And tables as large: the order of sums depends on them.
     assert [_shapes(a) for a in runs("together")] == [_shapes(a) for a in runs("alone")]
-    assert (_shapes(runs("alone")[0]) != _shapes(runs("alone")[1])) == outgrown
+    if outgrown:
+        assert _shapes(runs("alone")[0]) != _shapes(runs("alone")[1])
     # On a CPU places change nothing, as crystals are computed one after another.
     assert _bits(runs("together")[1]) == _bits(runs("plain")[1])
 
@@ -290,7 +291,7 @@ def test_the_command_lines_name_leads_to_it() -> None:
 
 def test_a_potential_by_another_name_has_another_version() -> None:
     other = STILL._replace(name="springs", version="7")
-    assert dynamics_oracle(QUICK, other).version.startswith("3-springs-7-Li-1000K")
+    assert dynamics_oracle(QUICK, other).version.startswith("4-springs-7-Li-1000K")
 
 
 @pytest.mark.slow
