@@ -1,12 +1,14 @@
 """How good are generated crystals, by the measures by which generators are judged?
 
-Crystals from four sources, each given its atoms and relaxed as a campaign does it (CHGNet, the
+Crystals from six sources, each given its atoms and relaxed as a campaign does it (CHGNet, the
 lowest of two arrangements):
 
 - random: legal actions of the environment at random, as the random search draws;
 - exchanged: ions exchanged in known crystals, the likeliest first, as campaigns look at beside what
   is sampled; there may be fewer than asked for;
 - sampler: the GFlowNet, trained as in the last round of a finished campaign;
+- metropolis, genetic: searches for the same reward, which they evaluate as often as its training
+  does; of the chains their last places, of all generations the best;
 - campaign: what finished campaigns proposed, with the relaxations in their ledgers.
 
 A crystal is *valid* where atoms were found and their relaxation came to rest; *unique* where it
@@ -33,19 +35,30 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import searches
 from shared import do_pieces, interval, make_parser, write_record
 
-from mfal.campaign.config import CampaignConfig
+from mfal.acquisition import RewardParams, bounded_log_reward, default_reward
+from mfal.campaign.config import CampaignConfig, SamplerConfig
 from mfal.campaign.folder import CAMPAIGN, read_campaign, stored_config
 from mfal.campaign.ledger.book import Answer
 from mfal.campaign.ledger.crystals import structure_of
 from mfal.campaign.ledger.records import CrystalRecord, realisation_seed
 from mfal.campaign.problem import Problem, make_problem
+from mfal.campaign.strategy.belief import BUCKET
 from mfal.campaign.strategy.exchanges import exchanged_crystals
 from mfal.campaign.strategy.informed import make_strategy
-from mfal.campaign.strategy.questions import uniform_records
-from mfal.campaign.strategy.sampler import Draws, Sampler, gflownet_sampler
+from mfal.campaign.strategy.questions import records_of, uniform_records, uniform_states
+from mfal.campaign.strategy.sampler import (
+    ANY,
+    Draws,
+    MakeSampler,
+    Sampler,
+    WorthOf,
+    gflownet_sampler,
+)
 from mfal.campaign.strategy.types import Round
 from mfal.campaign.workers.atoms import candidate_atoms
 from mfal.crystals.matching import same_crystal
@@ -54,8 +67,9 @@ from mfal.oracles.stability import hull_distance
 
 COUNT = 1000
 METASTABLE = 0.1  # eV per atom
-SOURCES = ("random", "exchanged", "sampler", "campaign")
-LEARNT = ("sampler", "campaign")  # of a finished campaign
+SEARCHES = {"metropolis": searches.metropolis, "genetic": searches.genetic}
+SOURCES = ("random", "exchanged", "sampler", *SEARCHES, "campaign")
+LEARNT = ("sampler", *SEARCHES, "campaign")  # of a finished campaign
 DRAWS = 256  # crystals of a source drawn in one dispatch
 PUBLISHED = {  # M.S.U.N. of generators trained on MP-20, LeMat-GenBench, arXiv 2512.04562
     "Crystalite": 0.226,
@@ -80,15 +94,17 @@ def random_crystals(config: CampaignConfig, count: int) -> list[CrystalRecord]:
     return records[:count]
 
 
-def sampled_crystals(folder: Path, count: int) -> list[CrystalRecord]:
-    """Draws of the GFlowNet, trained on what a finished campaign had learnt when it ended."""
+def sampled_crystals(
+    folder: Path, count: int, make: MakeSampler = gflownet_sampler
+) -> list[CrystalRecord]:
+    """Draws by what a finished campaign had learnt when it ended, of the GFlowNet by default."""
     with read_campaign(folder) as ledger:
         config = stored_config(ledger)
         answers = ledger.answers(CAMPAIGN, limit=config.proxy.capacity)
     records: list[CrystalRecord] = []
 
     def watched(*parts: Any) -> Sampler:
-        sampler = gflownet_sampler(*parts)
+        sampler = make(*parts)
 
         def draw(*given: Any) -> Draws:
             draws = sampler.draw(*given)
@@ -105,6 +121,46 @@ def sampled_crystals(folder: Path, count: int) -> list[CrystalRecord]:
         strategy.propose(round_after(problem, number, answers))
         number += 1
     return records[:count]
+
+
+def searcher(
+    search: Callable[..., searches.Visited], problem: Problem, config: SamplerConfig, worth: WorthOf
+) -> Sampler:
+    """A search for the crystals that a question at their best fidelity is worth most about.
+
+    The weight is that of `gflownet_sampler`, which is likewise relative to random draws.
+    """
+    environment = problem.environment
+    worths = jax.jit(jax.vmap(worth, in_axes=(None, 0)))
+    to_crystals = jax.jit(jax.vmap(problem.to_crystal))
+
+    def log_weight(params: tuple[RewardParams, Any], state: Any) -> jax.Array:
+        crystal = problem.to_crystal(state)
+        found = bounded_log_reward(params[0], jnp.max(worth(params[1], crystal)))
+        return found + jnp.where(problem.allowed(crystal), 0.0, -10.0)
+
+    @jax.jit
+    def run(params: Any, key: jax.Array) -> searches.Visited:
+        return search(environment, log_weight, params, key, config.batch, config.steps)
+
+    def draw(aim: Any, key: jax.Array, round_: Round) -> Draws:
+        key_space, key_run = jax.random.split(key)
+        space = to_crystals(uniform_states(problem)(key_space, BUCKET))
+        highest = np.max(np.asarray(worths(aim, space)), axis=1)
+        params = default_reward(float(np.quantile(highest, 0.95)), config.sharpness), aim
+        visited = run(params, key_run)
+        if search is searches.metropolis:
+            states = jax.tree.map(lambda leaf: leaf[-1], visited.states)
+        else:
+            _, first = np.unique(np.asarray(visited.log_weight).ravel(), return_index=True)
+            best = first[::-1][: config.batch]
+            states = jax.tree.map(
+                lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[best], visited.states
+            )
+        _, records = records_of(problem, states, "sampled")
+        return Draws(records, np.full(len(records), ANY), {})
+
+    return Sampler(draw, 0.0)
 
 
 def round_after(problem: Problem, number: int, answers: list[Answer]) -> Round:
@@ -260,6 +316,9 @@ def main() -> None:
         "random": lambda: random_crystals(config, options.count),
         "exchanged": lambda: list(exchanged_crystals(problem, config.space))[: options.count],
         "sampler": lambda: sampled_crystals(options.campaign[0], options.count),
+    } | {
+        name: partial(sampled_crystals, options.campaign[0], options.count, partial(searcher, one))
+        for name, one in SEARCHES.items()
     }
     names = [name for name in options.sources if options.campaign or name not in LEARNT]
     drawn = {name: draw[name]() for name in names if name in draw}

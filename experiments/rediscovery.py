@@ -55,7 +55,7 @@ from mfal.oracles import default_oracles
 SEEDS = (0, 1, 2)
 BUDGET, ROUNDS = CampaignConfig().budget, 1  # CPU seconds
 UNLEARNED = ("random", "substitution")  # strategies that learn nothing from answers
-SMALL = CampaignConfig(  # as in `campaigns_compared.py`, but two arrangements as by default
+SMALL = CampaignConfig(  # for the sake of time
     initial=12, proxy=ProxyConfig(steps=300), sampler=SamplerConfig(steps=150)
 )
 

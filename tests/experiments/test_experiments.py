@@ -70,11 +70,10 @@ def test_growth_of_a_power_law(script):
 
 
 def test_places_not_filled_count_as_the_floor(script):
-    best_so_far = script("campaigns_compared").best_so_far
-    history = [[1.0, "a", None, 0], [2.0, "b", -4.0, 2], [3.0, "c", -2.0, 2], [4.0, "d", -3.0, 2]]
-    assert best_so_far(history, 0.5, 1, -20.0) == -20.0
-    assert best_so_far(history, 2.0, 2, -20.0) == -12.0
-    assert best_so_far(history, 4.0, 2, -20.0) == -2.5
+    mean_of_best = script("campaigns_compared").mean_of_best
+    assert mean_of_best([], -20.0) == -20.0
+    assert mean_of_best([-4.0, -2.0], -20.0) == pytest.approx(-16.6)
+    assert mean_of_best([-3.0] * 4 + [-1.0] * 8, -20.0) == pytest.approx(-1.4)
 
 
 def test_window_of_a_binary_salt(script):
@@ -226,7 +225,7 @@ SMOKE = {
         "1",
     ],
     "gflownet_rewards": ["--labels", "10", "--steps", "20", "--samples", "3", "--top", "2"],
-    "campaigns_compared": ["--seeds", "1", "--budget", "40", "--rounds", "1"],
+    "campaigns_compared": ["--seeds", "1", "--budget", "60", "--strategies", "random"],
     "scale": ["--size", "small", "--axes", "ensemble rows", "observations"],
 }
 
