@@ -2,7 +2,7 @@
 
 The rows are embedded crystals that are named (by default a choice of small cells, of conductors
 and of those that are none), or with --data the rows of `transport_vs_experiment.py` that have been
-simulated, in the same order. A shorter run is the beginning of a longer one, which the cache
+simulated for the longest of the lengths. A shorter run is the beginning of a longer one, which the cache
 folder keeps, so asking for it costs its analysis. For each length: how many crystals have ten hops,
 how many are bounded, Spearman's rho of the answers with those of the whole runs (limits tied), how
 far coefficients are from the whole run's (root mean square over those that both measure, in
@@ -67,18 +67,19 @@ def embedded(options: argparse.Namespace) -> tuple[list["Structure"], list[float
 
 
 def of_obelix(options: argparse.Namespace) -> tuple[list["Structure"], list[float]]:
-    """The rows that `transport_vs_experiment.py` has simulated, and the CPU seconds of each."""
+    """The rows that `transport_vs_experiment.py` has simulated for long enough, and CPU seconds."""
     done: dict[str, dict[str, Any]] = {}
     path = options.pieces or PIECES / "transport.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.strip():
             name, piece = json.loads(line)
             done[name] = piece
-    found = [
-        (row.structure, done[f"{row.name} dynamics"]["cpu"])
-        for row in chosen(options.data)
-        if done.get(f"{row.name} dynamics", {}).get("status") == "ok"
-    ]
+    found = []
+    for row in chosen(options.data):
+        piece = done.get(f"{row.name} dynamics", {})
+        runs = piece.get("simulated", [])
+        if runs and min(run["duration_ps"] for run in runs) > max(options.lengths) - 0.2:
+            found.append((row.structure, piece["cpu"]))
     return [structure for structure, _ in found], [cpu for _, cpu in found]
 
 
