@@ -51,6 +51,7 @@ def choose_batch(
     budget: float,
     *,
     available: np.ndarray,
+    costs_later: np.ndarray | None = None,
     limits: np.ndarray | None = None,
     pending: Iterable[tuple[int, int]] = (),
     size: int | None = None,
@@ -64,13 +65,16 @@ def choose_batch(
         what each question is worth per cost, [N, M].
       costs: [N, M], positive.
       budget: what the batch may cost in all.
-      available: [N, M] bool, which questions may be asked.
+      available: [N, M] bool, which questions may be asked. Once the target is asked about a
+        crystal, nothing else is.
+      costs_later: [N, M], what questions cost about a crystal that another one is asked about in
+        the same batch or already; as before if left out.
       limits: [M], what each fidelity may take of it; infinite where nothing limits it.
       pending: (crystal, fidelity) that are being asked already: they count as chosen.
       size: most questions; as many as the budget buys if left out.
     """
     levels = belief.mean.shape[1]
-    available, room = available.copy(), np.full(levels, np.inf)
+    available, costs, room = available.copy(), costs.copy(), np.full(levels, np.inf)
     if limits is not None:
         room = np.array(limits, float)
     covariance = np.einsum("nml,nkl->nmk", belief.root, belief.root)
@@ -80,7 +84,9 @@ def choose_batch(
     def ask(i: int, m: int) -> None:
         """The covariances once (i, m) has been answered."""
         nonlocal covariance
-        available[i, m] = False
+        available[i, slice(None) if m == levels - 1 else m] = False
+        if costs_later is not None:
+            costs[i] = costs_later[i]
         chosen.append((i, m))
         shared = belief.loading @ belief.loading[i]
         shared[i] = 1.0

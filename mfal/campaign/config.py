@@ -62,7 +62,7 @@ class CampaignConfig:
     """A whole campaign."""
 
     budget: float = duration(
-        480.0,
+        420.0,
         "CPU time to spend in all, as 20m, 2h, 3d or a number of seconds: atoms, oracles and what"
         " the campaign itself computes, by their nominal prices",
     )

@@ -82,7 +82,8 @@ def test_budget_limits_and_what_is_open_are_kept(seed, budget, limit):
     room = limit - sum(costs[pair] for pair in pairs if pair[1] == 1)
     for pair in zip(*np.nonzero(available & (value > 0)), strict=True):
         fits = costs[pair] <= min(left, room if pair[1] == 1 else np.inf) * (1 - 1e-6)
-        assert pair in pairs or pair in pending or not fits
+        closed = (pair[0], 1) in [*pairs, *pending]  # its target has been asked
+        assert pair in pairs or closed or not fits
 
 
 def test_alike_crystals_are_not_asked_twice_where_one_tells_of_the_other():
@@ -96,6 +97,29 @@ def test_alike_crystals_are_not_asked_twice_where_one_tells_of_the_other():
         available=np.ones((3, 1), bool),
     )
     assert [p.crystal for p in picks] == [0, 2]
+
+
+def test_one_question_finds_a_crystals_atoms_for_the_others():
+    """The second question about it costs its oracle alone; after the target there is none."""
+    joint = JointBelief(np.zeros((3, 2)), np.tile(np.eye(2), (3, 1, 1)), np.zeros((3, 1)))
+    value = np.array([[9.0, 8.0], [1.0, 2.0], [3.0, 1.0]])
+    first, later = np.full((3, 2), 8.0), np.full((3, 2), 0.5)
+    picks = choose_batch(
+        joint,
+        lambda *_: value,
+        first,
+        16.9,
+        available=np.ones((3, 2), bool),
+        costs_later=later,
+        pending=[(2, 0)],
+    )
+    # 8, 0.5, then 8 for another crystal; 0.5 for the one that is being asked already.
+    assert [(p.crystal, p.fidelity) for p in picks] == [(0, 0), (0, 1), (1, 1)]
+    more = choose_batch(
+        joint, lambda *_: value, first, 17.1, available=np.ones((3, 2), bool), costs_later=later,
+        pending=[(2, 0)],
+    )  # fmt: skip
+    assert (2, 1) in [(p.crystal, p.fidelity) for p in more]
 
 
 def test_what_was_chosen_is_told_with_what_is_pending():

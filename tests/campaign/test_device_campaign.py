@@ -67,6 +67,19 @@ def by_workers(tmp_path_factory):
     return found
 
 
+def test_a_round_pays_for_a_crystals_atoms_once(by_workers, tmp_path):
+    folder = tmp_path / "a"
+    finish(folder, "none")
+    paid = set()
+    with read_campaign(folder) as ledger:
+        for answer in sorted(ledger.answers(CAMPAIGN), key=lambda each: each.query.id):
+            query = answer.query
+            if query.crystal.proposed and query.cost > 1.0:
+                assert query.crystal.hash not in paid
+                paid.add(query.crystal.hash)
+    assert paid
+
+
 def test_the_ledger_is_that_of_workers_that_relax_by_themselves(by_workers, tmp_path):
     finish(tmp_path / "a", "cpu")
     assert answers(tmp_path / "a") == by_workers

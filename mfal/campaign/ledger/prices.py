@@ -16,10 +16,11 @@ RELAXATION_COST = 3.0
 1 to 2 for most cells and 20 for the largest. It may be high: the 44 questions of a default campaign
 (seed 0), some of them about atoms found before, took 2.2 s in the mean, where a first one is priced
 at 8."""
-FIT_COST = 3.0
-"""CPU seconds of one fit of the default proxy: with two fits and `TRAINING_COST` 24 for a decision,
-of which one that had nothing to compile took 25."""
-TRAINING_COST = 18.0
+FIT_COST = 1.5
+"""CPU seconds of one fit of the default proxy: with two fits and `TRAINING_COST` 10 for a decision.
+Five of them and the last fit took 47 CPU seconds in each of three default campaigns on a loaded
+machine (seeds 22 to 24), programs loaded from a cache; 120 in two that compiled them."""
+TRAINING_COST = 7.0
 """CPU seconds of training the default sampler for a round and drawing from it."""
 
 

@@ -178,36 +178,46 @@ def make_strategy(
         def worths(std: np.ndarray, shift: np.ndarray, chosen: list[tuple[int, int]]) -> np.ndarray:
             asked = [i for i, m in chosen if m == levels - 1]
             expected, none = rivals_asked(asked, names, joint.mean[:, -1], chance * stable)
-            without = rated(std, shift, rival)
+            # One question finds a crystal's atoms for the others.
+            there = found.copy()
+            there[[i for i, _ in chosen]] = True
+            without = rated(std, shift, there, rival)
             if (none == 1.0).all():
                 return without
-            left = none[:, None]
-            return left * without + (1.0 - left) * rated(std, shift, np.maximum(rival, expected))
+            left, best = none[:, None], np.maximum(rival, expected)
+            return left * without + (1.0 - left) * rated(std, shift, there, best)
 
-        def rated(std: np.ndarray, shift: np.ndarray, rival: np.ndarray) -> np.ndarray:
+        def rated(
+            std: np.ndarray, shift: np.ndarray, there: np.ndarray, rival: np.ndarray
+        ) -> np.ndarray:
             columns = (joint.mean[:, -1], std, shift, chance, stable)
             leaves: list[Any] = [pad(np.asarray(each, np.float32)) for each in columns]
-            leaves += [pad(found), pad(rival)]
+            leaves += [pad(there), pad(rival)]
             question = Question(*leaves)
             return np.asarray(rates(aim.terms, question), float)[:number]
 
-        costs = np.array(
-            [
-                [asker.cost(m, record, found=bool(known)) for m in range(levels)]
-                for record, known in zip(pool.records, found, strict=True)
-            ]
-        ).reshape(number, levels)
+        def costs_of(known: np.ndarray) -> np.ndarray:
+            return np.array(
+                [
+                    [asker.cost(m, record, found=bool(there)) for m in range(levels)]
+                    for record, there in zip(pool.records, known, strict=True)
+                ]
+            ).reshape(number, levels)
+
         picks = choose(
             joint,
             worths,
-            costs,
+            costs_of(found),
             budget,
             available=pool.available,
+            costs_later=costs_of(np.ones(number, bool)),
             limits=np.array(round_.allowances),
             pending=pool.pending,
         )
         parents = asked_before(round_).parents
         std = np.sqrt(np.einsum("nml,nml->nm", joint.root, joint.root))
+        asking = [i for i, _ in pool.pending] + [i for i, _, _ in picks]
+        first = len(pool.pending)
         proposals = [
             asker.proposal(
                 pool.records[i],
@@ -220,9 +230,9 @@ def make_strategy(
                     **({"stability": pool.judged.plain(i)} if pool.judged else {}),
                 },
                 parents.get(pool.records[i].hash, ()),
-                found=bool(found[i]),
+                found=bool(found[i]) or i in asking[: first + place],
             )
-            for i, m, each in picks
+            for place, (i, m, each) in enumerate(picks)
         ]
         best = [
             max((p.worth for p in picks if p.fidelity == m), default=0.0) for m in range(levels)
