@@ -2,12 +2,12 @@
 
 The rows are embedded crystals that are named (by default a choice of small cells, of conductors
 and of those that are none), or with --data the rows of `transport_vs_experiment.py` that have been
-simulated for the longest of the lengths. A shorter run is the beginning of a longer one, which the cache
-folder keeps, so asking for it costs its analysis. For each length: how many crystals have ten hops,
-how many are bounded, Spearman's rho of the answers with those of the whole runs (limits tied), how
-far coefficients are from the whole run's (root mean square over those that both measure, in
-decades), and the CPU seconds that the simulation takes, of the whole run's by its share of the
-steps.
+simulated for the longest of the lengths. A shorter run is the beginning of a longer one, which the
+cache folder keeps, so asking for it costs its analysis. For each length: how many crystals have ten
+hops and how many melt, Spearman's rho of the answers with those of the whole runs (limits tied,
+melts as the median), how far coefficients are from the whole run's (root mean square over those
+that both measure, in decades), and the CPU seconds that the simulation takes, of the whole run's by
+its share of the steps.
 
     python experiments/dynamics_length.py [--embedded Li3YCl6 ...] [--lengths 2 4 6 9 12]
     python experiments/dynamics_length.py --data OBELIX
@@ -83,6 +83,12 @@ def of_obelix(options: argparse.Namespace) -> tuple[list["Structure"], list[floa
     return [structure for structure, _ in found], [cpu for _, cpu in found]
 
 
+def ranked_by(answers: list[dict[str, Any]]) -> np.ndarray:
+    """Scores; what has molten ranks as the median, as it tells nothing."""
+    scores = np.array([score("dynamics", one) for one in answers])
+    return np.where(np.isfinite(scores), scores, np.nanmedian(scores))
+
+
 def main() -> None:
     """Ask for each length, print the table."""
     parser = make_parser(__doc__ or "")
@@ -104,10 +110,10 @@ def main() -> None:
             {"status": one.status, "value": one.value, **one.provenance} for one in found
         ]
     whole = answers[max(answers)]
-    reference = np.array([score("dynamics", one) for one in whole])
+    reference = ranked_by(whole)
     table = []
     for length, found in answers.items():
-        scores = np.array([score("dynamics", one) for one in found])
+        scores = ranked_by(found)
         both = [
             (a["value"], b["value"])
             for a, b in zip(found, whole, strict=True)
@@ -123,6 +129,7 @@ def main() -> None:
         line = {
             "length": length,
             "diffusing": sum(one["state"] == "diffusing" for one in found),
+            "melted": sum(one["state"] == "melted" for one in found),
             "rows": len(found),
             "rho": float(spearmanr(scores, reference)[0]),
             "decades": apart,
@@ -130,8 +137,9 @@ def main() -> None:
         }
         table.append(line)
         print(
-            f"{length:5g} ps: {line['diffusing']} of {len(found)} hop, rho {line['rho']:.2f} "
-            f"with the longest, {apart:.2f} decades, {line['cpu_median']:.0f} CPU s"
+            f"{length:5g} ps: {line['diffusing']} of {len(found)} hop, {line['melted']} melt, rho "
+            f"{line['rho']:.2f} with the longest, {apart:.2f} decades, "
+            f"{line['cpu_median']:.0f} CPU s"
         )
     record = {"table": table}
     write_record(options.out / "dynamics_length.json", record, options, time.time() - start)
