@@ -1,5 +1,6 @@
 """What a command loads before it does anything: seconds on every call, if it is too much."""
 
+import os
 import subprocess
 import sys
 
@@ -43,3 +44,16 @@ default_oracles()
         *("pymatgen.io.cif", "pymatgen.io.vasp", "pyxtal", "scipy.signal", "scipy.stats", "sympy"),
     )
     assert loaded(code, needless) == "[]"
+
+
+def test_a_campaign_computes_on_one_thread_whatever_the_cores(monkeypatch):
+    """Decisions would depend on them; what the user has set is left alone."""
+    from mfal.cli.cache import use_one_thread
+
+    for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.setenv(name, "8")  # so that what the function sets is taken back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    use_one_thread()
+    assert os.environ["NPROC"] == os.environ["OMP_NUM_THREADS"] == "1"
+    assert os.environ["XLA_FLAGS"] == "--xla_force_host_platform_device_count=2"

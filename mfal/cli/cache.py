@@ -1,10 +1,28 @@
-"""Where the command line keeps compiled programs between runs."""
+"""How JAX is set up for the command line: compiled programs that are kept, and threads."""
 
 import os
 
 from mfal.cache import cache_folder
 
-__all__ = ["use_compilation_cache"]
+__all__ = ["use_compilation_cache", "use_one_thread"]
+
+_ONE_THREAD = {
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "NPROC": "1",  # threads of JAX's CPU client
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+def use_one_thread() -> None:
+    """Compute on one thread here, so that a campaign's decisions don't depend on a machine's cores.
+
+    Sums that threads share are rounded otherwise for each number of them. The workers, who have one
+    thread each, use the other cores. Call it before importing JAX. Variables that are set already
+    win.
+    """
+    for name, value in _ONE_THREAD.items():
+        os.environ.setdefault(name, value)
 
 
 def use_compilation_cache() -> None:

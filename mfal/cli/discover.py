@@ -56,10 +56,11 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run or resume the campaign, then write and show what it found."""
-    from mfal.cli.cache import use_compilation_cache
+    from mfal.cli.cache import use_compilation_cache, use_one_thread
 
     config = config_from(options)
     use_compilation_cache()
+    use_one_thread()
     from mfal.campaign.folder import read_campaign
     from mfal.campaign.ledger.interrupts import interruptible
     from mfal.campaign.loop import run_campaign
