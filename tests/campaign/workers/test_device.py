@@ -10,6 +10,7 @@ from mfal.campaign.config import CampaignConfig, ExecutionConfig
 from mfal.campaign.workers.device import DeviceQueue, evaluated_by_parts, open_device
 from mfal.campaign.workers.executors import TaskFailure, WorkerPool
 from mfal.campaign.workers.isolation import ONE_THREAD
+from mfal.campaign.workers.tasks import evaluate
 from mfal.errors import MfalError
 
 
@@ -87,6 +88,34 @@ def test_what_has_not_begun_can_be_called_back():
     running.first.set_running_or_notify_cancel()
     assert not running.cancel()
     queue.close()
+
+
+@pytest.mark.slow
+def test_dynamics_are_simulated_in_the_devices_process(tmp_path, monkeypatch):
+    """And the worker that is asked then only reads them, with the answer of one that simulates."""
+    oracle = "Li_1000fs"
+    task = TASK._replace(
+        references=(f"mfal.oracles.dynamics.short:{oracle}",),
+        oracle=oracle,
+        found=evaluate(TASK).detail,
+    )
+    config = CampaignConfig(execution=ExecutionConfig(device="cpu"))
+    monkeypatch.setenv("MFAL_CACHE", str(tmp_path / "together"))
+    with open_device(config) as given, WorkerPool(1, environment=ONE_THREAD) as pool:
+
+        def submit(function, *arguments, first=False):
+            return pool.submit(function, *arguments)
+
+        found = evaluated_by_parts(task, submit, given(), unrelaxed=False).result(timeout=600)
+    monkeypatch.setenv("MFAL_CACHE", str(tmp_path / "alone"))
+    with WorkerPool(1, environment=ONE_THREAD) as pool:
+        alone = pool.submit(evaluate, task).result(timeout=600)
+    assert found.status == alone.status == "ok"
+    assert found.value == alone.value
+    simulated = [each.detail["provenance"]["simulated"] for each in (found, alone)]
+    assert simulated[0] == simulated[1]
+    assert found.detail["oracle_seconds"] < alone.detail["oracle_seconds"] / 2
+    assert found.seconds > 2 * found.detail["oracle_seconds"]
 
 
 @pytest.mark.parametrize("device", ["auto", "none", "workers"])
