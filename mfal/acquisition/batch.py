@@ -74,7 +74,7 @@ def choose_batch(
       size: most questions; as many as the budget buys if left out.
     """
     levels = belief.mean.shape[1]
-    available, costs, room = available.copy(), costs.copy(), np.full(levels, np.inf)
+    available, costs, room = available.copy(), np.array(costs, float), np.full(levels, np.inf)
     if limits is not None:
         room = np.array(limits, float)
     covariance = np.einsum("nml,nkl->nmk", belief.root, belief.root)

@@ -171,8 +171,8 @@ class ExecutionConfig:
     workers: int = option(2, "worker processes on this machine")
     device: str = option(
         "auto",
-        "who relaxes candidates: auto (a GPU where JAX computes on one, else the workers), none"
-        " (the workers, on their CPUs), a platform of JAX (cuda, rocm, tpu, cpu), or workers: each"
+        "who relaxes and simulates candidates: auto (a GPU where JAX computes on one, else the"
+        " workers), none (the workers, on their CPUs), a platform of JAX (cuda, rocm, tpu, cpu), or workers: each"
         " sees what JAX finds",
     )
     timeout: float = option(600.0, "seconds that one query may take before it is stopped")

@@ -77,7 +77,7 @@ def run_ask(options: argparse.Namespace) -> int:
     """Choose by the present ranking and write the batch."""
     from mfal.campaign.folder import CAMPAIGN, HANDOFF, read_campaign
     from mfal.campaign.ledger.records import Proposal
-    from mfal.cli.cache import use_compilation_cache
+    from mfal.cli.cache import use_compilation_cache, use_one_thread
     from mfal.handoff.exchange import ask, measurement
     from mfal.handoff.measurements import quantity
     from mfal.report.summary import summarise
@@ -87,6 +87,7 @@ def run_ask(options: argparse.Namespace) -> int:
     wanted, number = options.measurement or _MEASUREMENT, options.number or _NUMBER
     quantity(wanted)
     use_compilation_cache()
+    use_one_thread()
     from mfal.campaign.loop import rank_again
 
     # What has been told since the last ranking teaches the proxy first.

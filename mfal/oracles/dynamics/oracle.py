@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfal.errors import MfalError
 from mfal.oracles.answering import answer_each
 from mfal.oracles.bond_valence.maps import Estimate
 from mfal.oracles.dynamics.options import DynamicsOptions
@@ -148,7 +149,8 @@ def simulate_together(
 
     of_folder: dict[Path, int] = {}
     for number, (structure, (potential, options)) in enumerate(asked):
-        of_folder.setdefault(dynamics_kept_in(structure, potential, options), number)
+        with contextlib.suppress(MfalError):  # no place to keep it, which the answer will say
+            of_folder.setdefault(dynamics_kept_in(structure, potential, options), number)
     planned: dict[int, list[CellRun]] = {}
     with contextlib.ExitStack() as stack:
         for folder, number in sorted(of_folder.items()):  # in one order, lest two wait in a ring
