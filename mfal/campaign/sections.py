@@ -172,8 +172,8 @@ class ExecutionConfig:
     device: str = option(
         "auto",
         "who relaxes and simulates candidates: auto (a GPU where JAX computes on one, else the"
-        " workers), none (the workers, on their CPUs), a platform of JAX (cuda, rocm, tpu, cpu), or workers: each"
-        " sees what JAX finds",
+        " workers), none (the workers, on their CPUs), a platform of JAX (cuda, rocm, tpu, cpu),"
+        " or workers: each sees what JAX finds",
     )
     timeout: float = option(600.0, "seconds that one query may take before it is stopped")
     timeouts: tuple[str, ...] = option(
