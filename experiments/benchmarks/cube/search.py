@@ -1,38 +1,31 @@
-"""Search of a unit cube at several fidelities: fit, guard, propose a batch, ask, recommend.
+"""Search of a unit cube at several fidelities by the rule of campaigns: believe, draw, choose, ask.
 
-The method that campaigns use on crystals, on functions of a few numbers instead: an exact Gaussian
-process of all fidelities (`mfal.proxies.gaussian_process`) stands for the ensemble, and candidates
-come from uniform draws, from around what looks best and from climbing the acquisition's gradient,
-in the sampler's place. It is what `experiments/benchmarks/acquisition.py` measures.
-
-Lower fidelities have to earn their part. A process of all answers and one of the target's alone are
-fitted in every turn:
-
-- as long as the target's answers do not prove the joint process (`guard`: a Bayes
-  factor and held-out densities), the turn is the target's own: its process chooses half a batch of
-  target queries and the recommendation;
-- once proven, the joint process chooses the batch, by information per cost at all fidelities; its
-  first query is the greatest expected improvement at the target fidelity, so that proof is tested
-  in each turn;
-- the last half batch's worth of the budget goes to the target alone, by expected improvement.
-
-So a fidelity that misleads costs its part of the initial design and no more.
+What decides is a campaign's own code: two beliefs weighed by evidence (`mfal.proxies.distrust`),
+what a question is worth per unit of cost (`mfal.acquisition.improvement_rate`), and the greedy
+batch in view of what is chosen before (`mfal.acquisition.choose_batch`). Two parts stand in for
+what needs crystals: exact Gaussian processes (`mfal.proxies.gaussian_process`) for the ensemble,
+and points that climb the utility for the GFlowNet's samples. Like a campaign's last round, the last
+half batch's worth of the budget asks the target alone. It is what
+`experiments/benchmarks/acquisition.py` measures.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .guard import GuardConfig, Verdict, guard
-from .problems import Problem
-from .proposals import CandidateConfig, Proposed, propose
-from .queries import Asked, ask, cost_of, design, folded
-from .surrogate import BLOCK, Surrogate, fit, held_out, target_evidence, target_moments
+from mfal.acquisition import JointBelief, Question, Terms, choose_batch, improvement_rate
 
-__all__ = ["SearchConfig", "Turn", "recommend", "search"]
+from .beliefs import Beliefs, believe, target_of
+from .candidates import CandidateConfig, Candidates, draw
+from .problems import Problem
+from .queries import Asked, ask, cost_of, design, folded
+from .surrogate import BLOCK
+
+__all__ = ["SearchConfig", "Turn", "plan", "recommend", "search"]
 
 
 @dataclass(frozen=True)
@@ -40,29 +33,19 @@ class SearchConfig:
     """Static choices of a search."""
 
     batch: int = 4
-    """Queries of a turn."""
+    """Most queries of a turn."""
     rounds: int = 20
     """Most turns: a bound on the wall clock, whatever the budget."""
     joint: bool = True
     """Whether lower fidelities are asked and modelled at all."""
-    guarded: bool = True
-    """Whether the joint model must earn its trust."""
+    distrust: bool = True
+    """Whether the belief in lower fidelities is weighed by evidence."""
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     """That compete for a place in the batch."""
     steps: int = 60
     """Updates of the hyperparameters in a fit."""
     caution: float = 0.5
     """Standard deviations that count against a recommendation."""
-    smoothness: float = 2.5
-    """Of the process, see `GPConfig`."""
-    thresholds: GuardConfig = field(
-        default_factory=lambda: GuardConfig(max_loss=0.0, min_evidence=3.0)
-    )
-    """Of the guard: both proofs must be positive. What useful and misleading fidelities reach was
-    looked up on seeds 100 to 108 of the benchmark's problems, like `margin`."""
-    margin: float = 0.25
-    """Nats per held-out target answer by which the joint process must predict better at first; once
-    trusted, it stays so until it predicts worse or the evidence falls short."""
 
 
 class Turn(NamedTuple):
@@ -71,16 +54,23 @@ class Turn(NamedTuple):
     cost: float
     """Cost units spent so far, the initial design included."""
     best: np.ndarray
-    """[D], where the acting model expects the greatest target value."""
-    followed: bool
-    """Whether the next batch is the joint model's."""
+    """[D], where the greatest target value is expected."""
+    weight: float
+    """Of the belief in lower fidelities, 0 to 1."""
     asked: Asked
-    verdict: Verdict | None = None
-    """The guard's, where there is one."""
+
+
+class Batch(NamedTuple):
+    """What to ask next, in the order of choice."""
+
+    x: np.ndarray
+    """[b, D]"""
+    fidelity: np.ndarray
+    """[b]"""
 
 
 def recommend(
-    surrogate: Surrogate, asked: Asked, caution: float, rng: np.random.Generator
+    beliefs: Beliefs, asked: Asked, caution: float, rng: np.random.Generator
 ) -> np.ndarray:
     """The point of greatest target mean less `caution` standard deviations, [D].
 
@@ -89,7 +79,7 @@ def recommend(
     """
 
     def worth(x: np.ndarray) -> np.ndarray:
-        expected, std = target_moments(surrogate, x)
+        expected, std = target_of(beliefs, x)
         return expected - caution * std
 
     pool = np.concatenate([rng.uniform(size=(2 * BLOCK, asked.x.shape[1])), asked.x])
@@ -124,104 +114,98 @@ def search(
     asked = design(problem, rng, initial, list(range(last + 1)) if config.joint else [last])
     turns: list[Turn] = []
 
-    def act(asked: Asked) -> tuple[Surrogate, Verdict | None]:
-        """The acting surrogate and the guard's word."""
-        if not config.joint:
-            return _fit(problem, asked, config, joint=False), None
-        joint = _fit(problem, asked, config, joint=True)
-        if not config.guarded:
-            return joint, None
-        own = _fit(problem, asked, config, joint=False)
-        trusted = bool(turns) and turns[-1].followed
-        verdict = judge(problem, config, asked, joint, own, trusted=trusted)
-        return joint if verdict.follow else own, verdict
-
-    def close(acting: Surrogate, verdict: Verdict | None) -> np.ndarray:
-        best = recommend(acting, asked, config.caution, rng)
-        turns.append(Turn(cost_of(problem, asked), best, acting.levels > 1, asked, verdict))
+    def turn() -> tuple[Beliefs, np.ndarray]:
+        beliefs = believe(
+            problem, asked, joint=config.joint, distrust=config.distrust, steps=config.steps
+        )
+        best = recommend(beliefs, asked, config.caution, rng)
+        turns.append(Turn(cost_of(problem, asked), best, beliefs.states.weight, asked))
         if callback:
             callback(turns[-1])
-        return best
+        return beliefs, best
 
     while True:
-        acting, verdict = act(asked)
-        best = close(acting, verdict)
+        beliefs, best = turn()
         # The last query asks the recommendation at the target fidelity: its cost stays in reserve.
         left = budget - cost_of(problem, asked) - problem.costs[last]
         if len(turns) == config.rounds:
             break
-        batch = plan(problem, config, acting, asked, left, rng)
+        batch = plan(problem, config, beliefs, asked, left, rng)
         if not len(batch.x):
             break
         asked = ask(problem, asked, batch.x, batch.fidelity)
     if cost_of(problem, asked) + problem.costs[last] <= budget + 1e-9:
         asked = ask(problem, asked, best[None], np.array([last]))
-        acting, verdict = act(asked)
-        close(acting, verdict)
+        turn()
     return turns
 
 
 def plan(
     problem: Problem,
     config: SearchConfig,
-    acting: Surrogate,
+    beliefs: Beliefs,
     asked: Asked,
     left: float,
     rng: np.random.Generator,
-) -> Proposed:
-    """The next batch; empty where nothing is affordable.
+) -> Batch:
+    """The next batch; empty where nothing is affordable or worth asking.
 
     Args:
       problem: what is asked.
       config: of the search.
-      acting: the surrogate that decides: of all fidelities, or of the target alone.
+      beliefs: about it.
       asked: all queries so far.
       left: cost units that the batch may spend.
       rng: of the candidates.
     """
-    half = max(config.batch // 2, 1)
-    if not config.joint:
-        size, improvements = config.batch, config.batch
-    elif acting.levels > 1 and left > half * problem.costs[-1] + 1e-9:
-        size, improvements = config.batch, 1
-    else:
-        size, improvements = half, half
-    return propose(
-        problem, acting, config.candidates, asked, left, size, rng, improvements=improvements
+    levels, target = beliefs.levels, len(problem.costs) - 1
+    half = max(config.batch // 2, 1) * problem.costs[target]
+    costs = np.array(problem.costs if levels > 1 else problem.costs[target:], float)
+    known = asked.value[asked.fidelity == target]
+    with jax.enable_x64(True):
+        terms = Terms(
+            best=jnp.asarray(known.max()),
+            costs=jnp.asarray(costs),
+            costs_later=jnp.asarray(costs),
+            tells_stability=jnp.zeros(levels, bool),
+            open=(jnp.arange(levels) == levels - 1) | (left > half * (1 + 1e-9)),
+        )
+    pool = draw(beliefs, config.candidates, terms, asked, rng)
+
+    def worth(std: np.ndarray, shift: np.ndarray, chosen: list[tuple[int, int]]) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(_rates(terms, pool.mean[:, -1], std, shift))
+
+    picks = choose_batch(
+        joint_belief(pool),
+        worth,
+        np.tile(costs, (len(pool.x), 1)),
+        left,
+        available=pool.available,
+        size=config.batch,
     )
+    fidelity = np.array([p.fidelity if levels > 1 else target for p in picks], int)
+    return Batch(pool.x[[p.crystal for p in picks]], fidelity)
 
 
-def judge(
-    problem: Problem,
-    config: SearchConfig,
-    asked: Asked,
-    joint: Surrogate,
-    own: Surrogate,
-    *,
-    trusted: bool,
-) -> Verdict:
-    """The guard's word on the joint process: proof alone counts here, not its own surety.
+def joint_belief(pool: Candidates) -> JointBelief:
+    """The form in which a campaign believes of its candidates."""
 
-    Args:
-      problem: what is asked.
-      config: of the search.
-      asked: all queries so far.
-      joint: fit of all fidelities.
-      own: fit of the target alone.
-      trusted: whether it has proved itself before.
-    """
-    target = asked.value[asked.fidelity == len(problem.costs) - 1]
-    margin = 0.0 if trusted else config.margin
-    return guard(
-        config.thresholds,
-        jnp.asarray(jnp.inf),
-        float(target.std()),
-        jnp.asarray(jnp.inf),
-        jnp.asarray(held_out(joint, target) - margin),
-        jnp.asarray(held_out(own, target)),
-        len(target) * (target_evidence(joint) - target_evidence(own)),
-    )
+    def root(matrix: np.ndarray) -> np.ndarray:
+        """The symmetric square root of [..., n, n]."""
+        values, vectors = np.linalg.eigh(matrix)
+        scaled = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+        return np.asarray(scaled @ np.swapaxes(vectors, -1, -2))
+
+    return JointBelief(pool.mean, root(pool.covariance), root(pool.correlation))
 
 
-def _fit(problem: Problem, asked: Asked, config: SearchConfig, *, joint: bool) -> Surrogate:
-    return fit(problem, asked, joint=joint, steps=config.steps, smoothness=config.smoothness)
+@jax.jit
+def _rates(terms: Terms, mean: jax.Array, std: jax.Array, shift: jax.Array) -> jax.Array:
+    """[N, M], what each question is worth per unit of cost."""
+
+    def rate(mean: jax.Array, std: jax.Array, shift: jax.Array) -> jax.Array:
+        one = jnp.ones(())
+        return improvement_rate(terms, Question(mean, std, shift, one, one, jnp.zeros((), bool)))
+
+    return jax.vmap(rate)(mean, std, shift)

@@ -4,28 +4,26 @@ Every function here keeps its shapes (padded data, points in blocks), so that a 
 recompiles at a few capacities only.
 """
 
-import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from mfal.proxies.calibration import held_out_score
 from mfal.proxies.dataset import capacity_for, make_dataset
 from mfal.proxies.gaussian_process import GaussianProcess, GPConfig, GPState, make_gaussian_process
 
 from .problems import Problem
 from .queries import Asked
 
-__all__ = ["Surrogate", "fit", "held_out", "moments_at", "target_evidence", "target_moments"]
+__all__ = ["BLOCK", "Surrogate", "fit", "log_densities_of_target"]
 
 BLOCK = 512
 """Points whose moments are computed in one dispatch."""
 
 # Finer than the default's doubling, as a factorisation costs the cube of its size.
 _CAPACITIES = (64, 96, 128, 192, 256)
+_LEAST_LOG_DENSITY = -12.5
+"""Of one standardised answer, as in `mfal.proxies.coupling`: a single outlier doesn't decide."""
 
 
 class Surrogate(NamedTuple):
@@ -34,15 +32,8 @@ class Surrogate(NamedTuple):
     process: GaussianProcess
     state: GPState
 
-    @property
-    def levels(self) -> int:
-        """Number of fidelities that it knows; one if it saw the target alone."""
-        return self.process.config.num_fidelities
 
-
-def fit(
-    problem: Problem, asked: Asked, *, joint: bool, steps: int = 60, smoothness: float = 2.5
-) -> Surrogate:
+def fit(problem: Problem, asked: Asked, *, joint: bool, steps: int = 60) -> Surrogate:
     """Fits to all fidelities, or to the target alone as the only fidelity.
 
     Args:
@@ -50,7 +41,6 @@ def fit(
       asked: the answers.
       joint: whether lower fidelities count.
       steps: updates of the hyperparameters.
-      smoothness: see `GPConfig`.
     """
     target = len(problem.costs) - 1
     keep = np.ones(len(asked.value), bool) if joint else asked.fidelity == target
@@ -60,62 +50,24 @@ def fit(
     data = make_dataset(
         asked.x[keep].astype(np.float32), fidelity, asked.value[keep], capacity=capacity
     )
-    config = GPConfig(target + 1 if joint else 1, smoothness=smoothness, steps=steps)
+    config = GPConfig(target + 1 if joint else 1, steps=steps)
     process = make_gaussian_process(config, _identity, problem.dimension)
     return Surrogate(process, process.fit(data))
 
 
-def target_moments(surrogate: Surrogate, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation [n] of the target's truth at points [n, D]."""
-    run = _many_moments(surrogate.process)
-    padded = np.concatenate([x, np.zeros((-len(x) % BLOCK, x.shape[1]))])
-    with jax.enable_x64(True):
-        blocks = np.split(padded, len(padded) // BLOCK)
-        parts = [run(surrogate.state, block) for block in blocks]
-    mean, std = (np.concatenate([np.asarray(p[i]) for p in parts]) for i in (0, 1))
-    return mean[: len(x)], std[: len(x)]
-
-
-def moments_at(
-    process: GaussianProcess, state: GPState, x: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The same at one point [D], to be traced and differentiated."""
-    belief = process.posterior(state, x)
-    return belief.mean[-1], jnp.sqrt(jnp.maximum(belief.covariance[-1, -1], 1e-12))
-
-
-def held_out(surrogate: Surrogate, target_values: np.ndarray) -> float:
-    """Mean log density of the target observations, each left out, nats.
+def log_densities_of_target(surrogate: Surrogate, values: np.ndarray) -> np.ndarray:
+    """Log density of each target answer given all others, nats, [n].
 
     Args:
       surrogate: of all fidelities or of the target.
-      target_values: [n], of the target observations in their order.
+      values: [n], the target's answers in their order.
     """
     process, state = surrogate
-    at_target = np.asarray(state.valid) & (np.asarray(state.fidelity) == surrogate.levels - 1)
-    value = np.zeros(len(at_target))
-    value[at_target] = target_values
-    with jax.enable_x64(True):
-        return float(_score(process, state, value, at_target))
-
-
-def target_evidence(surrogate: Surrogate) -> float:
-    """Log density of the target observations given the lower ones, nats each."""
-    return float(surrogate.process.evidence(surrogate.state))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _score(
-    process: GaussianProcess, state: GPState, value: jax.Array, at_target: jax.Array
-) -> jax.Array:
-    return held_out_score(value, *process.leave_one_out(state), at_target)
-
-
-@functools.cache
-def _many_moments(process: GaussianProcess) -> Callable[..., Any]:
-    """Compiled once a process and capacity."""
-    at = functools.partial(moments_at, process)
-    return jax.jit(jax.vmap(at, in_axes=(None, 0)))
+    last = process.config.num_fidelities - 1
+    at_target = np.asarray(state.valid) & (np.asarray(state.fidelity) == last)
+    mean, std = (np.asarray(leaf, float)[at_target] for leaf in process.leave_one_out(state))
+    z = (values - mean) / std
+    return np.maximum(-0.5 * z**2, _LEAST_LOG_DENSITY) - np.log(std) - 0.5 * np.log(2 * np.pi)
 
 
 def _identity(x: jax.Array) -> jax.Array:
