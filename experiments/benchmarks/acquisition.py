@@ -1,6 +1,6 @@
 """Multi-fidelity search on synthetic problems by a campaign's rule, everything charged, and botorch.
 
-Methods: ours (`cube.search`: two beliefs weighed by evidence, improvement per cost, greedy batches;
+Methods: ours (`cube.search`: two beliefs weighed by evidence, improvement per cost, greedy batch;
 the code that campaigns decide by), the same trusting cheap answers without evidence, the same at
 the target fidelity alone, random search, the cheapest source alone, and botorch's single fidelity
 log noisy EI and GIBBON and its multi-fidelity GIBBON with the default kernel and with a learned

@@ -14,9 +14,10 @@ LEAST = 5.0
 class DynamicsOptions:
     """Protocol of the simulations. Checked where it is made."""
 
-    temperatures: tuple[float, ...] = (1000.0,)
+    temperatures: tuple[float, ...] = (700.0,)
     """K. With one the answer is the conductivity there, which ranks; with three or more it is
-    extrapolated by Arrhenius' law to `target`."""
+    extrapolated by Arrhenius' law to `target`. At 700 K insulators rest and the fast still hop; at
+    1000 K halides and thioantimonates melt and poor conductors move (docs/oracles.md)."""
     target: float = 300.0
     """K, which several temperatures are extrapolated to."""
     length: float = 10.0
