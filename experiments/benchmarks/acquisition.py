@@ -1,4 +1,4 @@
-"""Multi-fidelity search on synthetic problems by a campaign's rule, everything charged, and botorch.
+"""Multi-fidelity search of synthetic problems by a campaign's rule, all charged, beside botorch.
 
 Methods: ours (`cube.search`: two beliefs weighed by evidence, improvement per cost, greedy batch;
 the code that campaigns decide by), the same trusting cheap answers without evidence, the same at
