@@ -11,7 +11,8 @@ one size varies and the rest stays at its default:
 - rows: a fit of that ensemble, and of the exact Gaussian process;
 - observations: the ledger: writing proposals and answers, reading a status and what a decision
   reads;
-- oracle atoms: the migration barrier and the conductivity of one structure, cells multiplied.
+- oracle atoms: the migration barrier and the conductivity of one structure, cells multiplied;
+- dynamics atoms: a step of molecular dynamics by CHGNet of the same, as the dynamics oracle takes.
 
 Printed: median and range of repeated timings, peak memory, and the exponent of growth (slope of
 log time against log size) with its 90 % interval by bootstrap over the timings.
@@ -43,6 +44,7 @@ AXES: dict[str, dict[str, tuple[int, ...]]] = {
         "process rows": (64, 128, 256),
         "observations": (1_000, 10_000, 100_000),
         "oracle atoms": (1, 2, 4),
+        "dynamics atoms": (1, 2),
     },
     "default": {
         "batch": (16, 64, 256, 1024, 4096),
@@ -54,6 +56,7 @@ AXES: dict[str, dict[str, tuple[int, ...]]] = {
         "process rows": (64, 128, 256, 512, 1024),
         "observations": (1_000, 10_000, 100_000),
         "oracle atoms": (1, 2, 4, 8),
+        "dynamics atoms": (1, 2, 4, 8),
     },
 }
 MEASURING = Path(__file__).with_name("scale_measurement.py")
@@ -73,6 +76,7 @@ UNITS = {
     "observations, reading 512": "s",
     "oracle atoms, bvse": "s a structure",
     "oracle atoms, conductivity": "s a structure",
+    "dynamics atoms": "s a step",
 }
 
 

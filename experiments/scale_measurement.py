@@ -12,9 +12,12 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 BATCH, STEPS = 128, 20  # of a timed training run
 CHUNK = 8192  # crystals scored at a time
@@ -205,10 +208,9 @@ def ledger(repeats: int, size: int) -> dict[str, Any]:
     return found
 
 
-def oracle(repeats: int, times: int) -> dict[str, Any]:
-    """Seconds of the oracles on Li3PO4 (or the first ordered phosphate), its cell multiplied."""
+def irregular(times: int) -> "Structure":
+    """Li3PO4, its cell multiplied, without symmetry that would help: the atoms are displaced."""
     from mfal.data import load_embedded
-    from mfal.oracles import bvse_oracle, conductivity_oracle
 
     table = load_embedded()
     number = next(
@@ -218,12 +220,54 @@ def oracle(repeats: int, times: int) -> dict[str, Any]:
     )
     structure = table.structure(number)
     assert structure is not None
-    # Without its symmetry's help: a displaced atom makes every cell an irregular one.
-    large = structure.copy().make_supercell((times, 1, 1)).perturb(0.02, seed=0)
+    return structure.copy().make_supercell((times, 1, 1)).perturb(0.02, seed=0)
+
+
+def oracle(repeats: int, times: int) -> dict[str, Any]:
+    """Seconds of the oracles on one structure."""
+    from mfal.oracles import bvse_oracle, conductivity_oracle
+
+    large = irregular(times)
     found: dict[str, Any] = {"atoms": len(large)}
     for asked in (bvse_oracle(), conductivity_oracle()):
         found[asked.name] = repeated(partial(asked.evaluate, [large]), min(repeats, 3))
     return found
+
+
+def dynamics(repeats: int, times: int) -> dict[str, Any]:
+    """Seconds of one step of molecular dynamics, of ten at once after a hundred."""
+    import jax
+
+    from mfal.oracles.dynamics import DynamicsOptions
+    from mfal.potentials import chgnet_potential, langevin, run_dynamics, start_dynamics
+
+    options, steps = DynamicsOptions(), 10
+    large = irregular(times)
+    crystal = (
+        np.asarray(large.cart_coords),
+        np.asarray(large.lattice.matrix),
+        np.asarray(large.atomic_numbers),
+    )
+    masses = np.array([float(site.specie.atomic_mass) for site in large])
+    (kelvins,) = options.temperatures
+    integrator = langevin(options.timestep, kelvins, options.friction)
+    potential = chgnet_potential()
+    state = start_dynamics(
+        potential,
+        [crystal],
+        [masses],
+        integrator,
+        jax.random.key(0),
+        temperature=kelvins,
+        skin=options.skin,
+    )
+    state, _ = run_dynamics(potential, integrator, state, 100, every=steps)
+
+    def run() -> None:
+        nonlocal state
+        state, _ = run_dynamics(potential, integrator, state, steps, every=steps)
+
+    return {"atoms": len(large), "": [each / steps for each in repeated(run, repeats)]}
 
 
 def measure(axis: str, size: int, repeats: int) -> dict[str, Any]:
@@ -235,7 +279,13 @@ def measure(axis: str, size: int, repeats: int) -> dict[str, Any]:
     elif axis in ("ensemble rows", "process rows"):
         times = fitting(repeats, size, axis == "process rows")
     else:
-        times = {"pool": pool, "observations": ledger, "oracle atoms": oracle}[axis](repeats, size)
+        others = {
+            "pool": pool,
+            "observations": ledger,
+            "oracle atoms": oracle,
+            "dynamics atoms": dynamics,
+        }
+        times = others[axis](repeats, size)
     at = times.pop("atoms", size)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kB on Linux
     return {"size": at, "seconds": times, "megabytes": peak}
