@@ -8,24 +8,25 @@ forgets the atoms, and asks:
    templates alone (other compounds of the group and counts), placement alone, placement on the
    known Wyckoff positions, and everything together; at which cost in CPU time; and whether what is
    not found was missed by the search or ranked too low by its energy;
-3. how much each oracle's answer varies between realisations of one triple, against its variation
+3. how often the lowest of two realisations, relaxed by CHGNet in positions and cell as a campaign
+   does it, is the known structure relaxed likewise, and whether it lies lower where it is not;
+4. how much each oracle's answer varies between realisations of one triple, against its variation
    between materials (intraclass correlation of one answer), without and with the known Wyckoff
    positions.
 
-    python experiments/triple_defines_crystal.py [--data OBELIX] [--size small] [--mlip chgnet]
+    python experiments/triple_defines_crystal.py [--data OBELIX] [--size small]
 
 "Recovered" means that pymatgen's StructureMatcher (its default tolerances, no scaling) finds the
-known structure among the best five. `--mlip` adds a route whose ten best are relaxed in their cell
-by an interatomic potential and ranked by its energy. Intervals are 90 %, by bootstrap over
-materials. A run that was stopped goes on where it was.
+known structure among the best five. Intervals are 90 %, by bootstrap over materials. A run that was
+stopped goes on where it was.
 """
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from known_crystals import MATCHER, Known, known_crystals, shared_triples
@@ -40,6 +41,7 @@ from shared import (
     write_record,
 )
 
+from mfal.campaign.config import CampaignConfig
 from mfal.crystals.contacts import least_distances
 from mfal.crystals.placement import assignments
 from mfal.crystals.realisation import Realisation, realise
@@ -48,27 +50,16 @@ from mfal.crystals.search import VALENCE_WEIGHT
 from mfal.crystals.templates import matching_arrangements
 from mfal.errors import MfalError
 from mfal.oracles import default_oracles
-from mfal.oracles.stability.potential_energy import (
-    RelaxationConfig,
-    Relaxed,
-    load_calculator,
-    relax_with,
-)
-
-if TYPE_CHECKING:
-    from ase.calculators.calculator import Calculator
-    from pymatgen.core import Structure
+from mfal.oracles.stability.arrangements import lowest_arrangement
 
 SIZES = {
-    "small": {"crystals": 24, "seeds": 1, "tries": 128, "oracles": 8},
-    "default": {"crystals": 1000, "seeds": 2, "tries": 128, "oracles": 30},
+    "small": {"crystals": 24, "seeds": 1, "tries": 128, "oracles": 8, "relaxed": 4},
+    "default": {"crystals": 1000, "seeds": 2, "tries": 128, "oracles": 30, "relaxed": 1000},
 }
 COUNT = 5  # structures that a realisation returns
 ANSWERED = 4  # of which are shown to the oracles
 ROUTES = ("templates", "placement", "placement on known sites", "all")
-MLIP = "all, relaxed and ranked by the MLIP"
-MLIP_RELAXES = 2 * COUNT  # structures
-MLIP_STEPS = 60
+LEVEL = 1e-3  # eV per atom, by which energies differ
 MOST_WAYS = 2000  # Wyckoff assignments that are counted
 
 
@@ -81,7 +72,7 @@ def realised(
     route: str,
     seed: int,
     tries: int,
-    calculator: "Calculator | None" = None,
+    count: int = COUNT,
 ) -> Realisation:
     """Structures of a triple by one route; its own formula is never a template."""
     charges = dict(known.prototype.species)
@@ -91,46 +82,18 @@ def realised(
             1 for _ in matching_arrangements(known.crystal, known.prototype.species, others)
         )
         tries = min(found, 16)
-    found = realise(
+    return realise(
         known.crystal,
         charges,
         seed=seed,
-        count=MLIP_RELAXES if route == MLIP else COUNT,
+        count=count,
         max_tries=tries,
-        templates=others if route in ("templates", "all", MLIP) else (),
+        templates=others if route in ("templates", "all") else (),
         sites=known.sites if route == "placement on known sites" else None,
     )
-    if route != MLIP or calculator is None:
-        return found
-    settings = RelaxationConfig(max_steps=MLIP_STEPS, cell=False)
-    ranked = rank_with(found.structures, calculator, settings)[:COUNT]
-    return found._replace(structures=[each.structure for each in ranked])
 
 
-def rank_with(
-    structures: "Sequence[Structure]", calculator: "Calculator", config: RelaxationConfig
-) -> list[Relaxed]:
-    """Relaxed structures of one composition, the lowest energy per atom first.
-
-    Those that the calculator fails on are left out; those that did not converge are kept.
-
-    Raises:
-      MfalError: where all of them failed.
-    """
-    relaxed, failure = [], None
-    for structure in structures:
-        try:
-            relaxed.append(relax_with(structure, calculator, config))
-        except MfalError as error:
-            failure = error
-    if failure and not relaxed:
-        raise failure
-    return sorted(relaxed, key=lambda each: each.energy / len(each.structure))
-
-
-def recover(
-    known: Known, crystals: list[Known], seeds: int, tries: int, mlip: str | None
-) -> dict[str, Any]:
+def recover(known: Known, crystals: list[Known], seeds: int, tries: int) -> dict[str, Any]:
     """What each route makes of a triple, and how the known structure's own score compares."""
     charges = dict(known.prototype.species)
     counts = known.prototype.counts
@@ -158,12 +121,11 @@ def recover(
         "ways": len(ways),
         "own score": float(own.energy[0] / sum(counts) + VALENCE_WEIGHT * own.instability[0] ** 2),
     }
-    calculator = load_calculator(mlip) if mlip else None
-    for route in (*ROUTES, MLIP) if mlip else ROUTES:
+    for route in ROUTES:
         among, first, seconds, scores, rms = [], [], [], [], []
         for seed in range(seeds):
             start = time.process_time()
-            found = realised(known, crystals, route, seed, tries, calculator)
+            found = realised(known, crystals, route, seed, tries)
             seconds.append(time.process_time() - start)
             plain = [s.copy().remove_oxidation_states() for s in found.structures]
             hits = [bool(MATCHER.fit(known.structure, s)) for s in plain]
@@ -191,6 +153,32 @@ def why_missed(record: dict[str, Any], route: str) -> str:
 
 
 # --- 3 --------------------------------------------------------------------------------------------
+
+
+def relax_both(known: Known, crystals: list[Known], tries: int) -> dict[str, Any]:
+    """The known structure and the lowest realisation of its triple, relaxed as candidates are."""
+    own = lowest_arrangement([known.structure])
+    start = time.process_time()
+    count = CampaignConfig().realisations
+    found = realised(known, crystals, "all", 0, tries, count).structures
+    record: dict[str, Any] = {
+        "atoms": sum(known.prototype.counts),
+        "same as measured": bool(MATCHER.fit(own.structure, known.structure)),
+        "known volume change": own.volume_change,
+    }
+    try:
+        lowest = lowest_arrangement([s.copy().remove_oxidation_states() for s in found])
+    except MfalError as error:
+        return record | {"recovered": False, "reason": error.what}
+    return record | {
+        "recovered": bool(MATCHER.fit(own.structure, lowest.structure)),
+        "above known": lowest.energy - own.energy,
+        "volume change": lowest.volume_change,
+        "seconds": time.process_time() - start,
+    }
+
+
+# --- 4 --------------------------------------------------------------------------------------------
 
 
 def answers(known: Known, crystals: list[Known], tries: int) -> dict[str, Any]:
@@ -233,8 +221,7 @@ def recovery_table(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     print(
         f"\n{'route':26s} {'among five':>20s} {'first':>20s} {'CPU s':>7s} {'rms':>6s}  missed by"
     )
-    routes = [route for route in (*ROUTES, MLIP) if all(route in r for r in records.values())]
-    for route in routes:
+    for route in ROUTES:
         rows = [record[route] for record in records.values()]
         among = interval([row["among five"] for row in rows])
         first = interval([row["first"] for row in rows])
@@ -255,6 +242,37 @@ def recovery_table(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
             summary[f"{low} to {high} atoms"] = dict(zip(ROUTES, cells, strict=True))
             print(f"{low:4d}-{high:<4d} {len(rows):4d}" + "".join(f" {c!s:>21s}" for c in cells))
     return summary
+
+
+def relaxed_table(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Prints the recovery after relaxation by the potential and returns it."""
+    rows = list(records.values())
+    if not rows:
+        return {}
+    summary: dict[str, Any] = {"recovered": interval([float(r["recovered"]) for r in rows])}
+    print(
+        f"\nrelaxed by CHGNet, the lowest is the known one: {summary['recovered']} of {len(rows)}"
+    )
+    for low, high in ((1, 8), (9, 16), (17, 24), (25, 36), (37, 1000)):
+        some = [float(r["recovered"]) for r in rows if low <= r["atoms"] <= high]
+        if some:
+            summary[f"{low} to {high} atoms"] = interval(some)
+            print(f"  {low} to {high} atoms: {interval(some)} of {len(some)}")
+    others = [r["above known"] for r in rows if not r["recovered"] and "above known" in r]
+    lower = sum(energy < -LEVEL for energy in others)
+    level = sum(abs(energy) <= LEVEL for energy in others)
+    none = sum("reason" in r for r in rows)
+    stays = interval([float(r["same as measured"]) for r in rows])
+    seconds = float(np.median([r["seconds"] for r in rows if "seconds" in r] or [np.nan]))
+    print(
+        f"  of the {len(others)} others {lower} lie lower than the known one, {level} level, the "
+        f"rest higher, by {np.median(others or [np.nan]):.3f} eV per atom in the median; {none} "
+        f"have no atoms\n  the known ones stay what was measured: {stays}; {seconds:.1f} CPU s each"
+    )
+    return summary | {
+        "lower": lower, "level": level, "others": len(others), "none": none, "stays": stays,
+        "seconds": seconds,
+    }  # fmt: skip
 
 
 def intraclass_table(values: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -281,7 +299,7 @@ def figure(recovered: dict[str, Any], correlated: dict[str, Any], path: Path) ->
     """Recovery by route, and the intraclass correlation of each oracle."""
     whole, axes = subplots(2, (10, 3.2))
     bars = (
-        {route: recovered[route]["among five"] for route in (*ROUTES, MLIP) if route in recovered},
+        {route: recovered[route]["among five"] for route in ROUTES},
         {name: found["icc"] for name, found in correlated.items()},
     )
     titles = ("known structure among the best five", "share of variance between materials")
@@ -299,7 +317,7 @@ def figure(recovered: dict[str, Any], correlated: dict[str, Any], path: Path) ->
 
 
 def main() -> None:
-    """Run the three parts and print, save and plot them."""
+    """Run the four parts and print, save and plot them."""
     parser = make_parser(__doc__, SIZES)
     parser.add_argument("--data", type=Path, help="folder in the layout of obelix-data")
     parser.add_argument("--max-atoms", type=int, default=36, help="in the conventional cell")
@@ -307,7 +325,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="realisations of each triple and route")
     parser.add_argument("--tries", type=int, help="arrangements relaxed per triple")
     parser.add_argument("--oracles", type=int, help="materials whose realisations are scored")
-    parser.add_argument("--mlip", help="potential of the fifth route, such as chgnet")
+    parser.add_argument("--relaxed", type=int, help="crystals that are relaxed by the potential")
     options = parse(parser, SIZES)
     warnings.simplefilter("ignore")
     start = time.time()
@@ -320,22 +338,26 @@ def main() -> None:
     tasks: dict[str, Callable[[], Any]] = {}
     for known in (crystals[number] for number in order):
         tasks[f"recover {known.name}"] = partial(
-            recover, known, crystals, options.seeds, options.tries, options.mlip
+            recover, known, crystals, options.seeds, options.tries
         )
+    for known in (crystals[number] for number in order[: options.relaxed]):
+        tasks[f"relax {known.name}"] = partial(relax_both, known, crystals, options.tries)
     for known in (crystals[number] for number in order[: options.oracles]):
         tasks[f"answer {known.name}"] = partial(answers, known, crystals, options.tries)
     kind = f"{options.max_atoms}_{options.seeds}_{options.tries}"
-    if options.mlip:
-        kind += f"_{options.mlip}"
     pieces = do_pieces(options.out / f"triple_defines_crystal_{kind}.jsonl", tasks, options.minutes)
     records = {n.split()[1]: r for n, r in pieces.items() if n.startswith("recover ")}
     values = {n.split()[1]: r for n, r in pieces.items() if n.startswith("answer ")}
-    recovered, correlated = recovery_table(records), intraclass_table(values)
+    relaxed = {n.split()[1]: r for n, r in pieces.items() if n.startswith("relax ")}
+    recovered, after = recovery_table(records), relaxed_table(relaxed)
+    correlated = intraclass_table(values)
     conclude(records, recovered, correlated, len(pairs))
     write_record(
         options.out / "triple_defines_crystal.json",
         {
             "recovery": recovered,
+            "relaxed": after,
+            "relaxed records": relaxed,
             "intraclass": correlated,
             "shared triples": pairs,
             "records": records,

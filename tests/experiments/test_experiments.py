@@ -12,11 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pymatgen.core import Lattice, Structure
 
 from mfal.envs.hypergrid import HypergridSpec, hypergrid
-from mfal.errors import MfalError
-from mfal.oracles.stability.potential_energy import RelaxationConfig, load_calculator
 from mfal.oracles.stability.thermochemistry import measured_table
 
 FOLDER = Path(__file__).parents[2] / "experiments"
@@ -195,22 +192,21 @@ def test_scores_are_read_or_asked_once(script, tmp_path):
     assert oracles.known_or_asked(given, tmp_path, tmp_path) == {}
 
 
-def test_ranking_prefers_the_nearer_cell_per_atom_and_drops_what_fails(script):
-    rank_with, emt = script("triple_defines_crystal").rank_with, load_calculator("emt")
-
-    def copper(a):
-        return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), ["Cu"], [[0, 0, 0]])
-
-    near, far, double = copper(3.6), copper(3.9), copper(3.75)
-    double.make_supercell([2, 1, 1])
-    as_it_stands = RelaxationConfig(max_steps=0)
-    broken = copper(3.6)
-    broken.append("Cu", [0.001, 0, 0])
-    ranked = rank_with([far, double, broken, near], emt, as_it_stands)
-    volumes = [each.structure.volume / len(each.structure) for each in ranked]
-    assert volumes == pytest.approx([3.6**3 / 4, 3.75**3 / 4, 3.9**3 / 4])
-    with pytest.raises(MfalError, match="collapsed"):
-        rank_with([broken], emt, as_it_stands)
+def test_what_lies_lower_than_the_known_crystal_is_told_from_what_was_missed(script, capsys):
+    one = {"atoms": 8, "same as measured": True, "seconds": 2.0}
+    records = {
+        "found": one | {"recovered": True, "above known": 0.0},
+        "lower": one | {"recovered": False, "above known": -0.02},
+        "level": one | {"recovered": False, "above known": 0.0005},
+        "missed": one | {"recovered": False, "above known": 0.05},
+        "none": {"atoms": 30, "same as measured": False, "recovered": False, "reason": "no atoms"},
+    }
+    found = script("triple_defines_crystal").relaxed_table(records)
+    assert found["recovered"].middle == pytest.approx(0.2, abs=0.05)
+    assert (found["lower"], found["level"], found["others"], found["none"]) == (1, 1, 3, 1)
+    assert found["25 to 36 atoms"].middle == 0.0
+    assert found["stays"].middle == pytest.approx(0.8, abs=0.05)
+    assert "1 lie lower" in capsys.readouterr().out
 
 
 SMOKE = {
@@ -222,6 +218,8 @@ SMOKE = {
         "--tries",
         "16",
         "--oracles",
+        "1",
+        "--relaxed",
         "1",
     ],
     "gflownet_rewards": ["--labels", "10", "--steps", "20", "--samples", "3", "--top", "2"],
