@@ -33,7 +33,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ PUBLISHED = {  # M.S.U.N. of generators trained on MP-20, LeMat-GenBench, arXiv 
     "DiffCSP": 0.085,
 }
 PUBLISHED_STABLE = (0.001, 0.015)  # range of their S.U.N.
-NEAR = 0.025
+NEAR = 0.025  # eV per atom
 FAST = -4.0  # log10 S/cm
 MEASURES = ("valid", "unique", "novel", "stable", "metastable", "sun", "near", "msun", "conducting")
 
@@ -102,21 +101,12 @@ def random_crystals(config: CampaignConfig, count: int) -> list[CrystalRecord]:
 
 
 def sampled_crystals(
-    folder: Path, count: int, make: MakeSampler = gflownet_sampler, sharpness: float | None = None
+    folder: Path, count: int, make: MakeSampler = gflownet_sampler
 ) -> list[CrystalRecord]:
-    """Draws by what a finished campaign had learnt when it ended, of the GFlowNet by default.
-
-    Args:
-      folder: of the campaign.
-      count: how many.
-      make: what draws.
-      sharpness: the power of the worth in the reward; the campaign's by default.
-    """
+    """Draws by what a finished campaign had learnt when it ended, of the GFlowNet by default."""
     with read_campaign(folder) as ledger:
         config = stored_config(ledger)
         answers = ledger.answers(CAMPAIGN, limit=config.proxy.capacity)
-    if sharpness is not None:
-        config = replace(config, sampler=replace(config.sampler, sharpness=sharpness))
     records: list[CrystalRecord] = []
 
     def watched(*parts: Any) -> Sampler:
@@ -338,7 +328,6 @@ def main() -> None:
     parser.add_argument("--campaign", type=Path, nargs="*", default=[], metavar="DIR")
     parser.add_argument("--count", type=int, default=COUNT, help="crystals of each source")
     parser.add_argument("--sources", nargs="+", default=SOURCES, choices=SOURCES)
-    parser.add_argument("--sharpness", type=float, help="of the reward that is drawn by")
     parser.add_argument("--known", nargs="*", default=[], help="more tables of known crystals")
     options = parser.parse_args()
     start, known = time.perf_counter(), tuple(options.known)
@@ -352,9 +341,7 @@ def main() -> None:
         name: partial(searcher, search) for name, search in SEARCHES.items()
     }
     for name, make in makers.items() if options.campaign else ():
-        draw[name] = partial(
-            sampled_crystals, options.campaign[0], options.count, make, options.sharpness
-        )
+        draw[name] = partial(sampled_crystals, options.campaign[0], options.count, make)
     names = [name for name in options.sources if options.campaign or name not in LEARNT]
     drawn = {name: draw[name]() for name in names if name in draw}
     # The sources by turns, so that a stopped run compares equal numbers.

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mfal.campaign.ledger.crystals import plain_structure
+from mfal.data import load_embedded
 from mfal.envs.hypergrid import HypergridSpec, hypergrid
 from mfal.oracles.stability.thermochemistry import measured_table
 
@@ -203,10 +205,48 @@ def test_what_lies_lower_than_the_known_crystal_is_told_from_what_was_missed(scr
     }
     found = script("triple_defines_crystal").relaxed_table(records)
     assert found["recovered"].middle == pytest.approx(0.2, abs=0.05)
-    assert (found["lower"], found["level"], found["others"], found["none"]) == (1, 1, 3, 1)
+    assert (found["lower"], found["higher"], found["others"], found["none"]) == (1, 1, 3, 1)
     assert found["25 to 36 atoms"].middle == 0.0
     assert found["stays"].middle == pytest.approx(0.8, abs=0.05)
-    assert "1 lie lower" in capsys.readouterr().out
+    assert "1 lie lower than the known one, 1 higher, by 0.050 eV" in capsys.readouterr().out
+
+
+def test_a_generated_crystal_counts_by_what_it_meets_at_once(script):
+    quality = script("generation_quality")
+    table = load_embedded()
+    structure = table.structure(table.index("mp-dielectric-4595"))  # Li2O, which conducts
+    one = {"formula": "Li2O", "crystal": [{"Li": 2, "O": 1}], "valid": True, "known_as": ""}
+    one |= {"energy": 0.0, "arrangement": plain_structure(structure)}
+    on_hull, _ = quality.place(one)
+
+    def at(distance, **changes):
+        return one | {"energy": distance - on_hull} | changes
+
+    assert quality.place(at(0.05))[0] == pytest.approx(0.05, abs=1e-9)
+    alone = {
+        "stable": at(-0.01),
+        "near": at(0.02),
+        "metastable": at(0.05),
+        "high": at(0.2),
+        "known": at(-0.01, known_as="Li2O"),
+        "restless": at(-0.01, valid=False),
+    }
+    met = {name: quality.verdicts([row]) for name, row in alone.items()}
+    expected = {
+        "sun": {"stable"},
+        "near": {"stable", "near"},
+        "msun": {"stable", "near", "metastable"},
+        "conducting": {"stable", "near", "metastable"},
+    }
+    for measure, names in expected.items():
+        assert {name for name, found in met.items() if found[measure][0]} == names, measure
+    twice = quality.verdicts([at(0.05), at(0.05)])
+    assert twice["metastable"].tolist() == [True, True]
+    assert twice["msun"].tolist() == twice["conducting"].tolist() == [True, False]
+    lithium_fluoride = table.structure(table.index("mp-dielectric-4602"))
+    still = at(0.05, arrangement=plain_structure(lithium_fluoride))
+    assert quality.verdicts([still])["msun"][0]
+    assert not quality.verdicts([still])["conducting"][0]
 
 
 SMOKE = {

@@ -87,8 +87,17 @@ def about(processes: Processes, states: States, x: jax.Array) -> tuple[jax.Array
     return mix(found.mean, found.covariance, alone.mean[-1], std, states.weight)
 
 
-def target_correlation(processes: Processes, states: States, x: jax.Array) -> jax.Array:
-    """[N, N], correlations of the target's values at points [N, D]; traceable."""
+def target_correlation(
+    processes: Processes, states: States, x: jax.Array, variance: jax.Array
+) -> jax.Array:
+    """[N, N], correlations of the target's values at points [N, D]; traceable.
+
+    Args:
+      processes: of the beliefs.
+      states: likewise.
+      x: the points.
+      variance: [N], of the target's values there, by `about`.
+    """
 
     def between(process: GaussianProcess, state: GPState) -> jax.Array:
         target = jnp.full(len(x), process.config.num_fidelities - 1)
@@ -98,8 +107,7 @@ def target_correlation(processes: Processes, states: States, x: jax.Array) -> ja
     if processes.single is not None and states.single is not None:
         single = between(processes.single, states.single)
         covariance = states.weight * covariance + (1 - states.weight) * single
-    _, own = jax.vmap(functools.partial(about, processes, states))(x)
-    std = jnp.sqrt(jnp.maximum(own[:, -1, -1], 1e-18))
+    std = jnp.sqrt(jnp.maximum(variance, 1e-18))
     return covariance / jnp.outer(std, std)
 
 

@@ -74,17 +74,10 @@ def draw(
     return Candidates(np.asarray(x), available, *(np.asarray(leaf, float) for leaf in believed))
 
 
-def question_of(mean: jax.Array, covariance: jax.Array) -> Question:
+def question_of(mean: jax.Array, std: jax.Array, shift: jax.Array) -> Question:
     """What the utility needs of a point; nothing fails here and every point counts."""
-    deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 1e-18))
-    return Question(
-        mean[-1],
-        deviation[-1],
-        jnp.abs(covariance[-1]) / deviation,
-        jnp.ones(()),
-        jnp.ones(()),
-        jnp.zeros((), bool),
-    )
+    one = jnp.ones(())
+    return Question(mean, std, shift, one, one, jnp.zeros((), bool))
 
 
 def climb(
@@ -115,14 +108,17 @@ def _about(processes: Processes, climbers: int) -> Callable[..., tuple[jax.Array
     @jax.jit
     def run(states: States, terms: Terms, start: jax.Array) -> tuple[jax.Array, ...]:
         def score(x: jax.Array) -> jax.Array:
-            worth = improvement_rate(terms, question_of(*about(processes, states, x)))
-            return jnp.log(jnp.max(worth) + 1e-300)
+            mean, covariance = about(processes, states, x)
+            std = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance), 1e-18))
+            question = question_of(mean[-1], std[-1], jnp.abs(covariance[-1]) / std)
+            return jnp.log(jnp.max(improvement_rate(terms, question)) + 1e-300)
 
         best = jax.lax.top_k(jax.vmap(score)(start), climbers)[1]
         climbed = climb(score, start[best], jnp.geomspace(0.1, 0.002, _CLIMBS))
         x = jnp.concatenate([start, climbed])
         mean, covariance = jax.vmap(functools.partial(about, processes, states))(x)
-        return x, mean, covariance, target_correlation(processes, states, x)
+        between = target_correlation(processes, states, x, covariance[:, -1, -1])
+        return x, mean, covariance, between
 
     return run
 

@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mfal.acquisition import JointBelief, Question, Terms, choose_batch, improvement_rate
+from mfal.acquisition import JointBelief, Terms, choose_batch, improvement_rate
 
 from .beliefs import Beliefs, believe, target_of
-from .candidates import CandidateConfig, Candidates, draw
+from .candidates import CandidateConfig, Candidates, draw, question_of
 from .problems import Problem
 from .queries import Asked, ask, cost_of, design, folded
 from .surrogate import BLOCK
@@ -203,9 +203,5 @@ def joint_belief(pool: Candidates) -> JointBelief:
 @jax.jit
 def _rates(terms: Terms, mean: jax.Array, std: jax.Array, shift: jax.Array) -> jax.Array:
     """[N, M], what each question is worth per unit of cost."""
-
-    def rate(mean: jax.Array, std: jax.Array, shift: jax.Array) -> jax.Array:
-        one = jnp.ones(())
-        return improvement_rate(terms, Question(mean, std, shift, one, one, jnp.zeros((), bool)))
-
-    return jax.vmap(rate)(mean, std, shift)
+    questions = jax.vmap(question_of)(mean, std, shift)
+    return jax.vmap(improvement_rate, in_axes=(None, 0))(terms, questions)
