@@ -130,7 +130,7 @@ def supercell_atoms(structure: "Structure") -> float:
     types = [kinds.index(content) + 1 for content in contents]
     given: Any = (structure.lattice.matrix, structure.frac_coords, types)
     found = spglib.find_primitive(given, symprec=0.01)
-    matrix = structure.lattice.matrix if found is None else found[0]
+    matrix = np.asarray(structure.lattice.matrix if found is None else found[0])
     density = structure.composition.num_atoms / structure.volume
     if density * WIDTH**3 > LARGEST:  # the least volume that is wide enough
         return math.inf

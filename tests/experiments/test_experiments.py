@@ -75,6 +75,16 @@ def test_places_not_filled_count_as_the_floor(script):
     assert mean_of_best([-3.0] * 4 + [-1.0] * 8, -20.0) == pytest.approx(-1.4)
 
 
+def test_a_level_is_reached_when_ten_formulas_have_it_in_the_mean(script):
+    seconds_to = script("campaigns_compared").seconds_to
+    course = [(10.0 * k, f"formula {k}", -4.0) for k in range(1, 11)]
+    course += [(200.0, "formula 1", -6.0), (300.0, "formula 1", -3.0)]  # worse polymorph, better
+    assert seconds_to(-4.0, course, -20.0) == 100.0
+    assert seconds_to(-20.0, course, -20.0) == 10.0
+    assert seconds_to(-3.9, course, -20.0) == 300.0
+    assert seconds_to(-3.8, course, -20.0) == float("inf")
+
+
 def test_window_of_a_binary_salt(script):
     """LiCl withstands lithium; chlorine is set free where 2 LiCl -> 2 Li + Cl2 takes no work."""
     gibbs = next(row.gibbs for row in measured_table() if row.formula == "LiCl")
